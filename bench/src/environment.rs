@@ -1,0 +1,142 @@
+//! Where the figures come from: kernel, CPU, cores, the disk behind the folder, the commit.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// What figures depend on.
+#[derive(Debug, Serialize)]
+pub struct Environment {
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Model of the CPU.
+    pub cpu: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Frequency policy of the first core; empty where there is none (virtual machines).
+    pub governor: String,
+    /// Memory, MiB.
+    pub memory_mib: u64,
+    /// Load average of the last minute before the run.
+    pub load: String,
+    /// The folder that the disks are in.
+    pub folder: PathBuf,
+    /// What is mounted there: type and source.
+    pub filesystem: String,
+    /// The block device's I/O scheduler and write cache.
+    pub device: String,
+    /// The commit that this program was built from.
+    pub commit: &'static str,
+    /// Whether this program was built with optimisation.
+    pub build: &'static str,
+}
+
+impl Environment {
+    /// As it is now, for disks in `folder`.
+    pub fn of(folder: &Path) -> Self {
+        let cpuinfo = text("/proc/cpuinfo");
+        Self {
+            kernel: text("/proc/sys/kernel/osrelease"),
+            cpu: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Processor")).unwrap_or_default(),
+            cores: midspan_uring::affinity::current_cores().len(),
+            governor: text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            memory_mib: memory_mib(&text("/proc/meminfo")),
+            load: text("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
+            folder: folder.to_owned(),
+            filesystem: mounted(&text("/proc/self/mountinfo"), folder).unwrap_or_default(),
+            device: device(folder).unwrap_or_default(),
+            commit: env!("MIDSPAN_COMMIT"),
+            build: if cfg!(debug_assertions) { "unoptimised" } else { "release" },
+        }
+    }
+
+    /// For people, one line a topic.
+    pub fn text(&self) -> String {
+        let governor = if self.governor.is_empty() { String::new() } else { format!(", {}", self.governor) };
+        let device = if self.device.is_empty() { String::new() } else { format!(", {}", self.device) };
+        format!(
+            "kernel {}, {}, {} cores{governor}, {} MiB, load {}\ndisks in {} ({}{device})\ncommit {}, {} build\n",
+            self.kernel,
+            self.cpu,
+            self.cores,
+            self.memory_mib,
+            self.load,
+            self.folder.display(),
+            self.filesystem,
+            self.commit,
+            self.build,
+        )
+    }
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// The first value of a key in a `key : value` list.
+fn field(list: &str, key: &str) -> Option<String> {
+    let mut pairs = list.lines().filter_map(|line| line.split_once(':'));
+    pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+}
+
+fn memory_mib(meminfo: &str) -> u64 {
+    let kib = field(meminfo, "MemTotal").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}
+
+/// Type and source of the innermost mount that holds the folder.
+fn mounted(mountinfo: &str, folder: &Path) -> Option<String> {
+    let folder = folder.canonicalize().ok()?;
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        let mut kind = kind.split(' ');
+        Some((place.split(' ').nth(4)?, kind.next()?, kind.next()?))
+    });
+    // Of several mounts on one point the last is on top.
+    let inner =
+        mounts.filter(|(point, _, _)| folder.starts_with(point)).max_by_key(|(point, _, _)| point.len());
+    inner.map(|(_, kind, source)| format!("{kind} on {source}"))
+}
+
+/// Scheduler and write cache of the block device under the folder.
+fn device(folder: &Path) -> Option<String> {
+    let number = fs::metadata(folder).ok()?.dev();
+    let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
+    let mut place = PathBuf::from(format!("/sys/dev/block/{major}:{minor}")).canonicalize().ok()?;
+    if !place.join("queue").is_dir() {
+        // A partition: the disk it is part of has the queue.
+        place.pop();
+    }
+    let scheduler = text(place.join("queue/scheduler"));
+    let scheduler = scheduler.split(['[', ']']).nth(1).unwrap_or("none").to_owned();
+    Some(format!("scheduler {scheduler}, cache {}", text(place.join("queue/write_cache"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_mount_is_named() {
+        let mountinfo = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 0:5 / /proc rw - proc proc rw\n";
+        assert_eq!(mounted(mountinfo, Path::new("/")).unwrap(), "ext4 on /dev/sda1");
+        assert_eq!(mounted(mountinfo, Path::new("/proc")).unwrap(), "proc on proc");
+        assert_eq!(mounted(mountinfo, Path::new("/no such folder")), None);
+    }
+
+    #[test]
+    fn fields_are_read_from_lists() {
+        assert_eq!(field("a\t: 1\nmodel name\t: X 5: Y\n", "model name").unwrap(), "X 5: Y");
+        assert_eq!(memory_mib("MemTotal:       24684084 kB\n"), 24105);
+        assert_eq!(memory_mib(""), 0);
+    }
+
+    #[test]
+    fn this_machine_has_a_kernel_and_a_core() {
+        let here = Environment::of(&std::env::temp_dir());
+        assert!(!here.kernel.is_empty() && here.cores > 0);
+        assert!(here.text().contains(&here.kernel));
+    }
+}

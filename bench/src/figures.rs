@@ -1,0 +1,159 @@
+//! The arithmetic of figures: latencies in a histogram, repeats as median and range, ratios.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Latencies from 1 ns to a minute, to three digits; longer ones count as a minute.
+#[derive(Debug)]
+pub struct Latencies(Histogram<u64>);
+
+/// The longest latency told apart, nanoseconds.
+const LONGEST_NS: u64 = 60_000_000_000;
+
+impl Latencies {
+    /// None yet.
+    ///
+    /// # Errors
+    /// Never with these bounds; the histogram's own refusal otherwise.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(1, LONGEST_NS, 3)?))
+    }
+
+    /// Adds one.
+    pub fn record(&mut self, latency_ns: u64) {
+        self.0.saturating_record(latency_ns);
+    }
+
+    /// How many were added.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The latency that this part (0.5: half) of all do not exceed, microseconds; `None` without any.
+    pub fn at_us(&self, part: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| in_us(self.0.value_at_quantile(part)))
+    }
+}
+
+/// Nanoseconds as microseconds.
+pub fn in_us(time_ns: u64) -> f64 {
+    time_ns as f64 / 1000.0
+}
+
+/// `numerator / denominator` where that is a number.
+pub fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+    let ratio = numerator / denominator;
+    ratio.is_finite().then_some(ratio)
+}
+
+/// One figure over all repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle one; of an even number, the mean of the two in the middle.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of the repeats' values; `None` without any.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let upper = *sorted.get(sorted.len() / 2)?;
+        let lower = *sorted.get((sorted.len() - 1) / 2)?;
+        Some(Self { median: f64::midpoint(lower, upper), min, max })
+    }
+
+    /// The spread of what `take` finds in each repeat; repeats without it do not count.
+    pub fn over<T>(repeats: &[T], take: impl FnMut(&T) -> Option<f64>) -> Option<Self> {
+        Self::of(repeats.iter().filter_map(take))
+    }
+
+    /// `median [min..max]`, each with three digits; of a single repeat only the figure.
+    pub fn text(&self) -> String {
+        if self.min.total_cmp(&self.max).is_eq() {
+            return digits(self.median);
+        }
+        format!("{} [{}..{}]", digits(self.median), digits(self.min), digits(self.max))
+    }
+}
+
+/// A figure with three significant digits, and no more than it needs of them behind the point.
+pub fn digits(value: f64) -> String {
+    let behind = match value.abs() {
+        magnitude if magnitude >= 99.95 => 0,
+        magnitude if magnitude >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.behind$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_recorded_latencies() {
+        let mut latencies = Latencies::new().unwrap();
+        assert_eq!(latencies.at_us(0.5), None);
+        for us in 1..=1000 {
+            latencies.record(us * 1000);
+        }
+        for (part, exact) in [(0.5, 500.0), (0.99, 990.0), (0.999, 999.0)] {
+            let found = latencies.at_us(part).unwrap();
+            assert!((found - exact).abs() <= exact / 500.0, "{part}: {found} instead of {exact}");
+        }
+        assert_eq!(latencies.count(), 1000);
+    }
+
+    #[test]
+    fn one_outlier_in_a_thousand_shows_at_the_last_percentile_only() {
+        let mut latencies = Latencies::new().unwrap();
+        for _ in 0..998 {
+            latencies.record(100_000);
+        }
+        latencies.record(5_000_000);
+        latencies.record(5_000_000);
+        assert!(latencies.at_us(0.99).unwrap() < 101.0);
+        assert!(latencies.at_us(0.999).unwrap() > 4990.0);
+    }
+
+    #[test]
+    fn a_latency_beyond_the_bounds_counts_as_the_longest() {
+        let mut latencies = Latencies::new().unwrap();
+        latencies.record(u64::MAX);
+        assert_eq!(latencies.count(), 1);
+        assert!(latencies.at_us(0.5).unwrap() >= in_us(LONGEST_NS));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
+        assert_eq!(Spread::of([9.0, 1.0, 4.0]), Some(Spread { median: 4.0, min: 1.0, max: 9.0 }));
+        assert_eq!(Spread::of([8.0, 1.0, 2.0, 4.0]), Some(Spread { median: 3.0, min: 1.0, max: 8.0 }));
+    }
+
+    #[test]
+    fn a_range_is_shown_where_there_is_one() {
+        assert_eq!(Spread::of([7.0]).unwrap().text(), "7.00");
+        assert_eq!(Spread::of([1.0, 2.0, 40.0]).unwrap().text(), "2.00 [1.00..40.0]");
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_is_none() {
+        assert_eq!(ratio(3.0, 2.0), Some(1.5));
+        assert_eq!(ratio(1.0, 0.0), None);
+        assert_eq!(ratio(0.0, 0.0), None);
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        let shown: Vec<String> = [0.0, 1.234, 9.999, 12.34, 99.96, 4567.8].map(digits).into();
+        assert_eq!(shown, ["0.00", "1.23", "10.0", "12.3", "100", "4568"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! `midspan-bench`: measures the path of a write, always next to what the machine itself permits.
+
+mod figures;
+mod window;
+mod engine;
+mod proc;
+mod environment;
+mod show;
+mod guard;
+mod disks;
+mod floor;
+mod negotiate;
+mod client;
+mod status;
+mod cluster;
+mod path;
+mod report;
+mod suites;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use report::Report;
+use suites::{floor as floor_suite, load, quick};
+
+/// Measures Midspan next to the floor of the same run: loopback round trip and durable append, both by io_uring
+#[derive(Debug, Parser)]
+#[command(
+    name = "midspan-bench",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  midspan-bench quick\n  midspan-bench quick --folder /mnt/nvme --json | tail -n 1"
+)]
+struct Cli {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// Three nodes on this machine under three loads, next to the floor: under a minute
+    #[command(after_help = quick::EXAMPLES)]
+    Quick(quick::Arguments),
+    /// The floor alone: what loopback and disk permit
+    #[command(after_help = floor_suite::EXAMPLES)]
+    Floor(floor_suite::Arguments),
+    /// The load generator alone, on any NBD export that may be overwritten
+    #[command(after_help = load::EXAMPLES)]
+    Load(load::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().suite) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            show::say(&format!("midspan-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(suite: Suite) -> Result<()> {
+    match suite {
+        Suite::Quick(arguments) => print(&quick::run(&arguments)?, arguments.measuring.json),
+        Suite::Floor(arguments) => print(&floor_suite::run(&arguments)?, arguments.measuring.json),
+        Suite::Load(arguments) => {
+            let outcome = load::run(&arguments)?;
+            let line = arguments.json.then(|| outcome.json()).transpose()?;
+            write_out(&outcome.text(), line.as_deref())
+        }
+    }
+}
+
+fn print(report: &Report, json: bool) -> Result<()> {
+    let line = json.then(|| report.json()).transpose()?;
+    write_out(&report.text(), line.as_deref())
+}
+
+/// Tables to the output; with JSON they go to the error output, and the output holds that line alone.
+fn write_out(text: &str, line: Option<&str>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match line {
+        None => out.write_all(text.as_bytes())?,
+        Some(line) => {
+            show::say(text.trim_end());
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_suite_has_help_and_an_example_that_parses() {
+        Cli::command().debug_assert();
+        for suite in Cli::command().get_subcommands() {
+            assert!(suite.get_about().is_some(), "{} has no help", suite.get_name());
+            let after = suite.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                after.lines().map(str::trim).filter(|l| l.starts_with("midspan-bench ")).collect();
+            assert!(!examples.is_empty(), "{} has no example", suite.get_name());
+            for example in examples {
+                let words = example
+                    .split(" | ")
+                    .next()
+                    .unwrap()
+                    .split_whitespace()
+                    .map(|word| word.trim_matches('\''));
+                let parsed = Cli::try_parse_from(words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        for wrong in [["--seconds", "0"], ["--seconds", "NaN"], ["--repeats", "0"], ["--cores", "0,1"]] {
+            let words = ["midspan-bench", "quick"].into_iter().chain(wrong);
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
+        }
+    }
+}

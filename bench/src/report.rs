@@ -1,0 +1,309 @@
+//! The end of a run: tables for people, and all of it as one line of JSON.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::environment::Environment;
+use crate::figures::{Spread, digits};
+use crate::floor;
+use crate::path;
+use crate::proc::Noise;
+
+/// How a run was made.
+#[derive(Debug, Serialize)]
+pub struct Settings {
+    /// Repeats, each with all floors and all loads.
+    pub repeats: usize,
+    /// Seconds that each load was measured in each repeat.
+    pub seconds: f64,
+    /// Whether the disks were in memory.
+    pub in_memory: bool,
+    /// How the host reaches the primary; empty where no node runs.
+    pub host: &'static str,
+    /// Who ran where; `None` where no node runs.
+    pub cores: Option<crate::cluster::Cores>,
+}
+
+/// One ratio: a figure of the path over its floor, taken inside each repeat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ratio {
+    /// Its name in the JSON.
+    pub name: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+    /// Over all repeats.
+    pub spread: Spread,
+}
+
+/// Everything that one run has found.
+#[derive(Debug)]
+pub struct Report {
+    /// Name of the suite.
+    pub suite: &'static str,
+    /// Where it ran.
+    pub environment: Environment,
+    /// How.
+    pub settings: Settings,
+    /// Floors by the name of their load.
+    pub floors: Vec<(&'static str, floor::Summary)>,
+    /// The host's hop alone.
+    pub host_hop: Option<floor::Part>,
+    /// Loads on the nodes by name.
+    pub loads: Vec<(&'static str, path::Summary)>,
+    /// CPU use of the idle nodes, percent of one core.
+    pub idle_percent: BTreeMap<&'static str, Spread>,
+    /// Who else was there, in each stretch of measuring.
+    pub noise: Vec<Noise>,
+    /// The ratios.
+    pub ratios: Vec<Ratio>,
+}
+
+/// The JSON. Its names are a promise to scripts; further ones may come.
+#[derive(Serialize)]
+struct Line<'a> {
+    suite: &'static str,
+    environment: &'a Environment,
+    settings: &'a Settings,
+    floor: BTreeMap<&'static str, &'a floor::Summary>,
+    host_hop: &'a Option<floor::Part>,
+    path: BTreeMap<&'static str, &'a path::Summary>,
+    idle_percent: &'a BTreeMap<&'static str, Spread>,
+    others_cores: Option<Spread>,
+    stolen_cores: Option<Spread>,
+    ratios: BTreeMap<&'static str, f64>,
+    ratio_ranges: BTreeMap<&'static str, Spread>,
+}
+
+impl Report {
+    /// One line of JSON with a map `ratios` of medians.
+    ///
+    /// # Errors
+    /// Never with these types; the serializer's refusal otherwise.
+    pub fn json(&self) -> anyhow::Result<String> {
+        let line = Line {
+            suite: self.suite,
+            environment: &self.environment,
+            settings: &self.settings,
+            floor: self.floors.iter().map(|(name, floor)| (*name, floor)).collect(),
+            host_hop: &self.host_hop,
+            path: self.loads.iter().map(|(name, load)| (*name, load)).collect(),
+            idle_percent: &self.idle_percent,
+            others_cores: Spread::over(&self.noise, |noise| Some(noise.others)),
+            stolen_cores: Spread::over(&self.noise, |noise| Some(noise.stolen)),
+            ratios: self.ratios.iter().map(|ratio| (ratio.name, ratio.spread.median)).collect(),
+            ratio_ranges: self.ratios.iter().map(|ratio| (ratio.name, ratio.spread)).collect(),
+        };
+        Ok(serde_json::to_string(&line)?)
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!("midspan-bench {}\n{}", self.suite, self.environment.text());
+        text += &self.settings_text();
+        text += "\nFloor: a frame goes to another thread over loopback TCP, which appends it durably and replies\n";
+        text += &self.floor_table();
+        if !self.loads.is_empty() {
+            text += "\n\nPath: host, primary, relay and secondary\n";
+            text += &self.path_table();
+            text += "\n\nWhat each write costs, and the secondary\n";
+            text += &self.cost_table();
+        }
+        if !self.ratios.is_empty() {
+            text += "\n\nRatios, each taken inside a repeat: median [min..max]\n";
+            text += &self.ratio_table();
+        }
+        text += "\n";
+        text + &self.noise_text()
+    }
+
+    fn settings_text(&self) -> String {
+        let Settings { repeats, seconds, in_memory, host, cores } = &self.settings;
+        let disks = if *in_memory { "loop devices over files in memory" } else { "preallocated files" };
+        let mut text =
+            format!("{repeats} repeats of {seconds} s, floor and path in turn; disks are {disks}\n");
+        if let Some(cores) = cores {
+            let crate::cluster::Cores { primary, relay, secondary, client } = cores;
+            text += &format!(
+                "cores: primary {primary}, relay {relay}, secondary {secondary}, load generator {client}; host over {host}\n"
+            );
+        }
+        text
+    }
+
+    fn floor_table(&self) -> String {
+        let mut table = table(&["load", "part", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
+        for (name, floor) in &self.floors {
+            let floor::Shape { frames, writes, cores: [near, far] } = &floor.shape;
+            let place = if near == far { "one core" } else { "two cores" };
+            let plural = if *frames == 1 { "" } else { "s" };
+            let shape = format!("  {frames} frame{plural} of {writes}, {place}");
+            for (load, part, figures) in [
+                (*name, "answer: both together", &floor.answer),
+                (shape.as_str(), "round trip alone", &floor.round_trip),
+                ("", "append alone", &floor.append),
+            ] {
+                table.add_row(row(&[load, part], &part_figures(figures)));
+            }
+        }
+        if let Some(hop) = &self.host_hop {
+            table.add_row(row(&["", "a host's hop alone, 4 KiB"], &part_figures(hop)));
+        }
+        table.to_string()
+    }
+
+    fn path_table(&self) -> String {
+        let mut table = table(&["load", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
+        for (name, load) in &self.loads {
+            table.add_row(row(&[name], &[load.iops, load.mbps, load.p50_us, load.p99_us, load.p999_us]));
+        }
+        table.to_string()
+    }
+
+    fn cost_table(&self) -> String {
+        let mut table = table(&["load", "", "primary", "relay", "secondary", "load generator"]);
+        for (name, load) in &self.loads {
+            for (load, what, costs) in [(*name, "CPU us", &load.cpu_us), ("", "switches", &load.switches)] {
+                let path::Costs { primary, relay, secondary, client } = costs;
+                table.add_row(row(&[load, what], &[*primary, *relay, *secondary, *client]));
+            }
+        }
+        let mut text = table.to_string();
+        for (name, load) in &self.loads {
+            text += &format!("\n{name}: {}", behind_text(load));
+        }
+        text
+    }
+
+    fn ratio_table(&self) -> String {
+        let mut table = table(&["ratio", "", "what"]);
+        for ratio in &self.ratios {
+            table.add_row(vec![ratio.name.to_owned(), ratio.spread.text(), ratio.meaning.to_owned()]);
+        }
+        if let Some(column) = table.column_mut(2) {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+        table.to_string()
+    }
+
+    /// Who else was there: what figures have to be read with.
+    fn noise_text(&self) -> String {
+        let mut text = String::new();
+        if !self.idle_percent.is_empty() {
+            let nodes = self.idle_percent.iter();
+            let nodes: Vec<String> =
+                nodes.map(|(node, percent)| format!("{node} {} %", digits(percent.median))).collect();
+            text += &format!("idle nodes use of one core: {}\n", nodes.join(", "));
+        }
+        let others = Spread::over(&self.noise, |noise| Some(noise.others));
+        let stolen = Spread::over(&self.noise, |noise| Some(noise.stolen));
+        if let (Some(others), Some(stolen)) = (others, stolen) {
+            text += &format!(
+                "cores busy with others {}, kept back by the hypervisor {}{}\n",
+                others.text(),
+                stolen.text(),
+                if others.median + stolen.median > NOISY_CORES {
+                    "  ** noisy: trust ratios rather than figures **"
+                } else {
+                    ""
+                }
+            );
+        }
+        text
+    }
+}
+
+/// More cores than this, used by others, bend the figures.
+const NOISY_CORES: f64 = 0.3;
+
+fn behind_text(load: &path::Summary) -> String {
+    let mib = |bytes: &Option<Spread>| {
+        bytes.map_or_else(
+            || "an unknown amount".to_owned(),
+            |bytes| format!("{} MiB", digits(bytes.median / 1048576.0)),
+        )
+    };
+    let mut text = format!(
+        "at the end the secondary lacked {} of journal and had not applied {}",
+        mib(&load.behind_acquired_bytes),
+        mib(&load.behind_applied_bytes)
+    );
+    if let Some(seconds) = load.behind_seconds {
+        text += &format!(" ({} ms)", digits(seconds.median * 1e3));
+    }
+    if let Some(caught_up) = load.caught_up_ms {
+        text += &format!("; caught up after {} ms", digits(caught_up.median));
+    }
+    if load.never_caught_up > 0 {
+        text += &format!("; NOT caught up in time in {} repeats", load.never_caught_up);
+    }
+    text
+}
+
+fn part_figures(part: &floor::Part) -> [Option<Spread>; 5] {
+    [part.iops, part.mbps, part.p50_us, part.p99_us, part.p999_us]
+}
+
+fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(head.iter().copied());
+    for (number, column) in table.column_iter_mut().enumerate() {
+        let alignment = if number == 0 { CellAlignment::Left } else { CellAlignment::Right };
+        column.set_cell_alignment(alignment);
+    }
+    table
+}
+
+fn row(names: &[&str], figures: &[Option<Spread>]) -> Vec<String> {
+    let shown = figures.iter().map(|figure| figure.map_or_else(|| "-".to_owned(), |figure| figure.text()));
+    names.iter().map(|name| (*name).to_owned()).chain(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(ratios: Vec<Ratio>) -> Report {
+        Report {
+            suite: "quick",
+            environment: Environment::of(&std::env::temp_dir()),
+            settings: Settings { repeats: 3, seconds: 1.0, in_memory: false, host: "tcp", cores: None },
+            floors: Vec::new(),
+            host_hop: None,
+            loads: Vec::new(),
+            idle_percent: BTreeMap::new(),
+            noise: vec![Noise { others: 1.5, stolen: 0.0 }],
+            ratios,
+        }
+    }
+
+    fn ratio(median: f64) -> Ratio {
+        let spread = Spread { median, min: 1.0, max: 2.0 };
+        Ratio { name: "answer_qd1_p50_vs_floor", meaning: "lower is better", spread }
+    }
+
+    #[test]
+    fn the_json_is_one_line_with_the_medians_of_the_ratios() {
+        let line = report(vec![ratio(1.25)]).json().unwrap();
+        assert!(!line.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["ratios"]["answer_qd1_p50_vs_floor"], 1.25);
+        assert_eq!(value["ratio_ranges"]["answer_qd1_p50_vs_floor"]["max"], 2.0);
+        assert_eq!(value["suite"], "quick");
+        assert!(value["environment"]["kernel"].is_string());
+    }
+
+    #[test]
+    fn the_table_shows_a_ratio_with_its_range_and_direction() {
+        let text = report(vec![ratio(1.25)]).text();
+        assert!(text.contains("1.25 [1.00..2.00]") && text.contains("lower is better"), "{text}");
+        assert!(text.contains("noisy"), "{text}");
+        assert!(!report(Vec::new()).text().contains("Ratios"));
+    }
+
+    #[test]
+    fn a_missing_figure_is_a_dash() {
+        assert_eq!(row(&["a"], &[None, Spread::of([2.0])]), ["a", "-", "2.00"]);
+    }
+}

@@ -1,0 +1,115 @@
+//! Asks a node for its status over its API socket and reads what a bench wants to know of it.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// More is no status.
+const LONGEST: u64 = 4 << 20;
+
+/// The parts of a node's status, for its one group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// `primary`, `secondary`, `relay` or `unknown`.
+    pub role: String,
+    /// Whether hosts are served here.
+    pub serving: bool,
+    /// Whether the node is connected to all lanes.
+    pub connected: bool,
+    /// How far the secondary is behind.
+    pub behind: Behind,
+}
+
+/// How far the secondary is behind, as one node knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Behind {
+    /// Journal bytes that it has not got durably.
+    pub acquired_bytes: Option<u64>,
+    /// Journal bytes that it has not applied.
+    pub applied_bytes: Option<u64>,
+    /// Seconds between the newest record and the newest one applied.
+    pub seconds: Option<f64>,
+}
+
+impl Status {
+    /// Asks the node behind this socket.
+    ///
+    /// # Errors
+    /// When nobody answers, or the answer is no status.
+    pub fn of(socket: &Path) -> Result<Self> {
+        let ask = || -> Result<Self> {
+            let mut stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            // Of version 1.0, so that the answer is in one piece and ends with the connection.
+            stream.write_all(b"GET /v1/status HTTP/1.0\r\nHost: midspan\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.take(LONGEST).read_to_string(&mut answer)?;
+            let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+            ensure!(head.split(' ').nth(1) == Some("200"), "refused: {body}");
+            Ok(Self::from_json(&serde_json::from_str(body)?))
+        };
+        ask().with_context(|| format!("the status of the node behind {}", socket.display()))
+    }
+
+    /// Of the first group; what is not there stays at its default.
+    fn from_json(status: &Value) -> Self {
+        let group = status.pointer("/groups/0").unwrap_or(&Value::Null);
+        let number = |path: &str| group.pointer(path).and_then(Value::as_u64);
+        let mark = |name: &str| number(&format!("/lanes/0/watermarks/{name}"));
+        let distance = |from: &str, to: &str| Some(mark(from)?.saturating_sub(mark(to)?));
+        let lanes = group.get("lanes").and_then(Value::as_array);
+        let is_connected = |lane: &Value| lane.get("connected").and_then(Value::as_bool).unwrap_or(false);
+        Self {
+            role: group.get("role").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            serving: group.get("serving").and_then(Value::as_bool).unwrap_or(false),
+            connected: lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.iter().all(is_connected)),
+            behind: Behind {
+                acquired_bytes: number("/lag/acquired_bytes").or_else(|| distance("sealed", "acquired")),
+                applied_bytes: number("/lag/applied_bytes").or_else(|| distance("sealed", "applied")),
+                seconds: group.pointer("/lag/seconds").and_then(Value::as_f64),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_node_says_of_its_lag_comes_before_what_watermarks_suggest() {
+        let lanes =
+            json!([{ "connected": true, "watermarks": { "sealed": 900, "acquired": 700, "applied": 600 } }]);
+        let mut group = json!({ "role": "primary", "serving": true, "lanes": lanes });
+        let status = Status::from_json(&json!({ "groups": [group] }));
+        assert!(status.serving && status.connected && status.role == "primary");
+        assert_eq!((status.behind.acquired_bytes, status.behind.applied_bytes), (Some(200), Some(300)));
+        assert_eq!(status.behind.seconds, None);
+        group["lag"] = json!({ "acquired_bytes": 1, "applied_bytes": 2, "seconds": 0.5 });
+        let behind = Status::from_json(&json!({ "groups": [group] })).behind;
+        assert_eq!(
+            (behind.acquired_bytes, behind.applied_bytes, behind.seconds),
+            (Some(1), Some(2), Some(0.5))
+        );
+    }
+
+    #[test]
+    fn a_node_without_groups_or_lanes_is_not_connected() {
+        assert_eq!(Status::from_json(&json!({ "groups": [] })), Status::default());
+        assert!(!Status::from_json(&json!({ "groups": [{ "lanes": [] }] })).connected);
+    }
+
+    #[test]
+    fn a_missing_socket_is_named() {
+        let error = format!("{:#}", Status::of(Path::new("/nowhere/x.api")).unwrap_err());
+        assert!(error.contains("/nowhere/x.api"), "{error}");
+    }
+}

@@ -1,0 +1,11 @@
+//! What the control plane decides, as pure functions over facts: no I/O, no clock, no threads.
+//!
+//! It sees watermarks and counts, never a block of data. Every decision is a table of rows with a sentence each, and a
+//! test walks all inputs and demands that exactly one row matches.
+
+#![no_std]
+
+pub mod table;
+pub mod pair;
+pub mod takeover;
+pub mod estimate;

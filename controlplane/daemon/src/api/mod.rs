@@ -1,0 +1,9 @@
+//! The operator's HTTP API: JSON over a unix socket.
+
+pub mod types;
+#[cfg(feature = "server")]
+pub mod socket;
+#[cfg(feature = "server")]
+pub(crate) mod refusal;
+#[cfg(feature = "server")]
+pub(crate) mod stream;

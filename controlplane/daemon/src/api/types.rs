@@ -1,0 +1,370 @@
+//! Everything the HTTP API says, as serde types: shared by `midspand` and its clients.
+//!
+//! Numbers of bytes end in `_bytes`, times in `_ns` (nanoseconds since 1970 unless the name says otherwise). Positions are
+//! absolute ring positions: they never wrap. A field that is not known is `null`, never zero.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`: this node and everything it knows of its groups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Name of the node, from the configuration.
+    pub node: String,
+    /// Its number.
+    pub node_id: u64,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Version of the running `midspand`.
+    pub version: String,
+    /// Process number of the running `midspand`.
+    pub pid: u32,
+    /// Time since it was started, milliseconds.
+    pub uptime_ms: u64,
+    /// The groups this node has a part in.
+    pub groups: Vec<GroupStatus>,
+    /// Requests of other nodes that this node refused as a relay.
+    #[serde(default)]
+    pub refused: Vec<RefusedStatus>,
+}
+
+/// Requests that a relay refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// The node that asked.
+    pub node: String,
+    /// Why, in one word, stable for scripts: for example `not_permitted` or `older_epoch`.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// Holds volumes.
+    #[default]
+    Site,
+    /// Holds journal areas only.
+    Relay,
+    /// One disk exported without replication.
+    Simplex,
+}
+
+/// What a node is for one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Serves the hosts.
+    Primary,
+    /// Follows the primary.
+    Secondary,
+    /// Holds the group's journal areas.
+    Relay,
+    /// Not yet decided: the start is still running.
+    #[default]
+    Unknown,
+}
+
+impl Role {
+    /// The word, as in the JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Primary => "primary",
+            Role::Secondary => "secondary",
+            Role::Relay => "relay",
+            Role::Unknown => "unknown",
+        }
+    }
+}
+
+/// An epoch: raised at every start of a primary and every takeover; never two alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counts up.
+    pub number: u64,
+    /// Name of the node that raised it; empty while there is none.
+    pub node: String,
+}
+
+/// `GET /v1/groups/{name}`: one group as this node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Name of the group.
+    pub group: String,
+    /// Its number.
+    pub group_id: u64,
+    /// What this node is for the group.
+    pub role: Role,
+    /// The pair state's word, for example `paired`.
+    pub state: String,
+    /// The pair state in a sentence: who may read and write, and what to do.
+    pub meaning: String,
+    /// The newest epoch this node knows.
+    pub epoch: Epoch,
+    /// Whether hosts are served here.
+    pub serving: bool,
+    /// Whether a start (a restart or a takeover) is running here.
+    #[serde(default)]
+    pub starting: bool,
+    /// The newer epoch that fenced this site.
+    #[serde(default)]
+    pub fenced_by: Option<Epoch>,
+    /// Whether a takeover of this group can be without loss as far as this node knows; `null` at a relay.
+    pub zero_loss: Option<bool>,
+    /// Why not; empty when it can.
+    #[serde(default)]
+    pub zero_loss_why: String,
+    /// Host writes answered here, in the lanes, since the start of the daemon; `null` at a relay and outside the lanes.
+    #[serde(default)]
+    pub answered: Option<u64>,
+    /// Time of the newest record known here.
+    pub last_time_ns: Option<u64>,
+    /// The cut that this node's disks hold for sure (a secondary), all writes with a time up to it.
+    pub cut_ns: Option<u64>,
+    /// How far the secondary is behind.
+    pub lag: Lag,
+    /// The lanes of the group.
+    pub lanes: Vec<LaneStatus>,
+    /// Bytes of regions marked in the dirty map.
+    pub dirty_bytes: Option<u64>,
+    /// The volumes; empty at a relay.
+    pub volumes: Vec<VolumeStatus>,
+    /// Requests refused here for lack of permission or an older epoch.
+    pub refused: u64,
+}
+
+/// How far the secondary is behind the primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Journal bytes sealed and not yet acquired by the secondary.
+    pub acquired_bytes: Option<u64>,
+    /// Journal bytes sealed and not yet applied at the secondary.
+    pub applied_bytes: Option<u64>,
+    /// Time between the newest record known and the newest one applied at the secondary, seconds.
+    pub seconds: Option<f64>,
+}
+
+/// One lane of a group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// Number of the lane.
+    pub lane: u64,
+    /// The node that holds it.
+    pub node: String,
+    /// Whether this node is connected to it (always true at the node that holds it).
+    pub connected: bool,
+    /// The watermarks as known here, each "durably done up to here".
+    pub watermarks: Watermarks,
+    /// Where damage was found.
+    #[serde(default)]
+    pub damaged_at: Option<u64>,
+    /// The ring.
+    pub ring: RingUse,
+}
+
+/// Watermarks of a lane as absolute ring positions; they never decrease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermarks {
+    /// Sealed at the primary.
+    pub sealed: Option<u64>,
+    /// Durable in the lane.
+    pub journaled: Option<u64>,
+    /// Durable in the secondary's own ring.
+    pub acquired: Option<u64>,
+    /// Written to the secondary's disks.
+    pub applied: Option<u64>,
+    /// Written to the primary's own disks and flushed.
+    pub landed: Option<u64>,
+}
+
+/// How full a ring is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RingUse {
+    /// Size of the ring.
+    pub size_bytes: Option<u64>,
+    /// Bytes in use: journaled and not yet free to reuse.
+    pub used_bytes: Option<u64>,
+    /// Time until it is full at the present net rate, seconds; `null` when it does not fill.
+    pub full_in_seconds: Option<f64>,
+    /// It is full: host writes wait until the secondary has followed.
+    #[serde(default)]
+    pub full: bool,
+}
+
+/// One volume of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeStatus {
+    /// Number of the volume, the same at both sites.
+    pub volume: u64,
+    /// Name of the volume.
+    pub name: String,
+    /// Path of the disk or file at this site.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: Option<u64>,
+}
+
+/// `GET /v1/areas`: the areas on this node's journal disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AreaStatus {
+    /// Name of the group that uses the area.
+    pub group: String,
+    /// `ring`, `manifest` or `receipt`.
+    pub kind: String,
+    /// The area's random id, hexadecimal.
+    pub area: String,
+    /// Number of the lane.
+    pub lane: u64,
+    /// The one node that may write it.
+    pub writer: String,
+    /// The epoch in force.
+    pub epoch: Epoch,
+    /// Size of its ring.
+    pub size_bytes: u64,
+    /// Every byte before this position is durable.
+    pub journaled: Option<u64>,
+    /// Whether the writer is connected.
+    #[serde(default)]
+    pub writer_connected: bool,
+    /// `open`, or what keeps it from use: `scanning` after a start, `damaged`, `failed`.
+    pub health: String,
+}
+
+/// `GET /v1/exports`: the block devices offered to hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportStatus {
+    /// Name that an NBD client asks for.
+    pub export: String,
+    /// Name of the group; empty without replication.
+    pub group: String,
+    /// Name of the volume.
+    pub volume: String,
+    /// Size.
+    pub size_bytes: Option<u64>,
+    /// Whether hosts are served now, and how.
+    pub access: String,
+    /// URIs at which it is found.
+    pub uris: Vec<String>,
+    /// Connected clients.
+    pub connections: Option<u64>,
+}
+
+/// `GET /v1/events?since=SEQ`: what happened, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts up from 1 since the start of the daemon.
+    pub seq: u64,
+    /// When.
+    pub time_ns: u64,
+    /// How much it matters.
+    pub level: Level,
+    /// One word for what happened, stable for scripts.
+    pub kind: String,
+    /// The object that it happened to, for example `group:vault` or `disk:/dev/sdb`.
+    pub object: String,
+    /// What happened.
+    pub message: String,
+    /// What to do next; empty when nothing.
+    pub hint: String,
+}
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// All is well.
+    #[default]
+    Info,
+    /// Something is not as configured; the node goes on.
+    Warn,
+    /// Something is lost or refused; somebody must look.
+    Error,
+}
+
+/// `POST /v1/groups/{name}/takeover`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TakeoverRequest {
+    /// Serve even where "answered writes lost: 0" cannot be said.
+    pub accept_loss: bool,
+    /// Only ask what would happen: probe the lanes, fence nothing.
+    pub dry_run: bool,
+}
+
+/// Progress of a takeover: lines of NDJSON from the POST, or the newest one from
+/// `GET /v1/groups/{name}/takeover`. The last line has an `outcome` or an `error`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeoverProgress {
+    /// Name of the group.
+    pub group: String,
+    /// Step that runs: `starting`, `probing`, `fencing`, `reading`, `redoing`, `done`, `refused`.
+    pub phase: String,
+    /// The step in a sentence.
+    pub message: String,
+    /// Ring position read so far.
+    pub position: Option<u64>,
+    /// Ring position at which the reading ends.
+    pub end: Option<u64>,
+    /// Time since the takeover was asked for, milliseconds.
+    pub elapsed_ms: u64,
+    /// How it ended.
+    pub outcome: Option<TakeoverOutcome>,
+    /// Why it was refused.
+    pub error: Option<ApiError>,
+}
+
+impl TakeoverProgress {
+    /// Whether nothing more will come.
+    pub fn is_final(&self) -> bool {
+        self.outcome.is_some() || self.error.is_some()
+    }
+}
+
+/// What a takeover found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeoverOutcome {
+    /// True when nothing was changed: only asked.
+    pub dry_run: bool,
+    /// The epoch that serves now.
+    pub epoch: Epoch,
+    /// Frames read from the lanes and brought to the disks.
+    pub frames: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+    /// Time of the last record found.
+    pub last_time_ns: Option<u64>,
+    /// Regions marked because the former primary may lack or have torn them.
+    pub marked_regions: u64,
+    /// Whether "answered writes lost: 0" can be said.
+    pub lost_nothing: bool,
+    /// The statement: `answered writes lost: 0`, or why it cannot be said.
+    pub statement: String,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+}
+
+/// Body of every refusal: `{"error": {...}}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The refusal.
+    pub error: ApiError,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// One word, stable for scripts: `not_found`, `bad_request`, `refused`, `timeout`, `internal`.
+    pub code: String,
+    /// What is wrong, naming the object.
+    pub message: String,
+    /// What would help; empty when nothing is known.
+    pub hint: String,
+}
+
+impl ApiError {
+    /// A refusal.
+    pub fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: hint.into() }
+    }
+}

@@ -1,0 +1,185 @@
+//! The groups: their sites, lanes, areas and volumes.
+
+use super::super::field::Field;
+use super::super::schema::{Config, Group, Mode, Role};
+use super::super::text::{Id, Size, Span};
+use super::report::{Report, list};
+
+/// Unit of all volume and ring space, bytes.
+const BLOCK: u64 = 4096;
+/// Least ring: holds a few of the largest frames.
+const RING_MIN: Size = Size::from_mib(4);
+/// Least manifest or receipt area.
+const AREA_MIN: Size = Size::from_mib(1);
+/// Bounds of the lease: shorter ones stall reads for a late heartbeat, longer ones delay a takeover.
+const LEASE: (Span, Span) = (Span::from_ms(50), Span::from_ms(60_000));
+
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let groups =
+        || config.groups.iter().enumerate().map(|(index, group)| (Field::table("group", index), group));
+    report
+        .distinct(|id| format!("group id {id}"), groups().map(|(field, group)| (field.key("id"), group.id)));
+    report.distinct(
+        |name| format!("group name \"{name}\""),
+        groups().map(|(field, group)| (field.key("name"), group.name.as_str())),
+    );
+    for (field, group) in groups() {
+        sites(config, group, &field, report);
+        lanes(config, group, &field, report);
+        areas(group, &field, report);
+        volumes(group, &field, report);
+    }
+    paths_are_distinct(config, report);
+}
+
+/// Ids of all nodes the file knows.
+fn known(config: &Config) -> impl Iterator<Item = Id> {
+    std::iter::once(config.node.id).chain(config.peers.iter().map(|peer| peer.id))
+}
+
+fn unknown_node(config: &Config, id: Id) -> Option<String> {
+    let unknown = known(config).all(|node| node != id);
+    unknown.then(|| format!("no node has id {id}; known are {}", list(known(config))))
+}
+
+fn sites(config: &Config, group: &Group, field: &Field, report: &mut Report<'_>) {
+    let sites = field.clone().key("sites");
+    if group.sites.len() != 2 {
+        report.error(&sites, format!("a group has two sites, here are {}", group.sites.len()));
+    }
+    let each = || group.sites.iter().enumerate().map(|(index, site)| (sites.clone().index(index), *site));
+    report.distinct(|site| format!("site {site}"), each());
+    for (place, site) in each() {
+        if let Some(message) = unknown_node(config, site) {
+            report.error(&place, message);
+        }
+    }
+    let (node, is_site) = (config.node.id, group.sites.contains(&config.node.id));
+    match group.role {
+        Role::Primary | Role::Secondary if !is_site => report.error(
+            &field.clone().key("role"),
+            format!(
+                "this node, {node}, is none of the group's sites {}: allowed is \"relay\"",
+                list(&group.sites)
+            ),
+        ),
+        Role::Relay if is_site => report.error(
+            &field.clone().key("role"),
+            format!(
+                "this node, {node}, is one of the group's sites: allowed are \"primary\" and \"secondary\""
+            ),
+        ),
+        Role::Primary | Role::Secondary | Role::Relay => {}
+    }
+}
+
+fn lanes(config: &Config, group: &Group, field: &Field, report: &mut Report<'_>) {
+    let lanes = field.clone().key("lanes");
+    let each = || group.lanes.iter().enumerate().map(|(index, lane)| (lanes.clone().index(index), lane));
+    if group.lanes.is_empty() {
+        report.error(&lanes, "at least one lane is needed, such as { id = 0, node = 2 }".to_owned());
+    }
+    report.distinct(|id| format!("lane id {id}"), each().map(|(place, lane)| (place.key("id"), lane.id)));
+    if group.lanes.len() > 1 {
+        let count = group.lanes.len();
+        report.error(&lanes, format!("this version keeps a group's journal in one lane, here are {count}"));
+    }
+    for (place, lane) in each() {
+        if let Some(message) = unknown_node(config, lane.node) {
+            report.error(&place.key("node"), message);
+        } else if group.sites.contains(&lane.node) {
+            let message = format!(
+                "node {} is one of the group's sites: this version has lanes at a relay only",
+                lane.node
+            );
+            report.error(&place.key("node"), message);
+        }
+    }
+    let (node, holds) = (config.node.id, group.lanes.iter().any(|lane| lane.node == config.node.id));
+    if group.role == Role::Relay && !holds {
+        report.error(&lanes, format!("this node, {node}, is the group's relay but holds none of its lanes"));
+    }
+    mode(group, &field.clone().key("mode"), report);
+}
+
+fn mode(group: &Group, field: &Field, report: &mut Report<'_>) {
+    match group.mode {
+        Mode::MaxProtection => {}
+        Mode::MaxAvailability => report.warning(
+            field,
+            "this version does not leave the lanes: hosts wait while the relay is away, as in \"max-protection\"".to_owned(),
+        ),
+        Mode::MaxPerformance => report.error(
+            field,
+            "\"max-performance\" needs a lane at the primary itself, which this version does not have: allowed are \
+             \"max-protection\" and \"max-availability\""
+                .to_owned(),
+        ),
+    }
+}
+
+fn areas(group: &Group, field: &Field, report: &mut Report<'_>) {
+    let sizes = [
+        ("ring", group.ring, RING_MIN),
+        ("manifest", group.manifest, AREA_MIN),
+        ("receipt", group.receipt, AREA_MIN),
+    ];
+    for (key, size, least) in sizes {
+        let place = field.clone().key(key);
+        whole_blocks(size, &place, report);
+        if size < least {
+            report.error(&place, format!("{size} is too small, at least {least} is needed"));
+        }
+    }
+    if group.lease < LEASE.0 || group.lease > LEASE.1 {
+        let message = format!("{} is out of range: allowed are {} to {}", group.lease, LEASE.0, LEASE.1);
+        report.error(&field.clone().key("lease"), message);
+    }
+}
+
+fn whole_blocks(size: Size, field: &Field, report: &mut Report<'_>) {
+    if !size.bytes().is_multiple_of(BLOCK) {
+        report.error(field, format!("{size} is not a multiple of {BLOCK} bytes"));
+    }
+}
+
+fn volumes(group: &Group, field: &Field, report: &mut Report<'_>) {
+    let volumes = field.clone().key("volume");
+    let each =
+        || group.volumes.iter().enumerate().map(|(index, volume)| (volumes.clone().index(index), volume));
+    report
+        .distinct(|id| format!("volume id {id}"), each().map(|(place, volume)| (place.key("id"), volume.id)));
+    report.distinct(
+        |name| format!("volume name \"{name}\""),
+        each().map(|(place, volume)| (place.key("name"), volume.name.as_str())),
+    );
+    for (place, volume) in each() {
+        if let Some(size) = volume.size {
+            let place = place.key("size");
+            whole_blocks(size, &place, report);
+            if size.bytes() == 0 {
+                report.error(&place, format!("a volume has at least {BLOCK} bytes"));
+            }
+        }
+    }
+    match group.role {
+        Role::Relay if !group.volumes.is_empty() => {
+            report.error(&volumes, "a relay holds no volumes: allowed is none".to_owned());
+        }
+        Role::Primary | Role::Secondary if group.volumes.is_empty() => {
+            report.error(field, "a site needs at least one [[group.volume]]".to_owned());
+        }
+        Role::Primary | Role::Secondary | Role::Relay => {}
+    }
+}
+
+/// One disk serves one purpose.
+fn paths_are_distinct(config: &Config, report: &mut Report<'_>) {
+    let journal = (Field::default().key("node").key("journal"), config.node.journal.as_path());
+    let volumes = config.groups.iter().enumerate().flat_map(|(index, group)| {
+        let field = Field::table("group", index).key("volume");
+        let volumes = group.volumes.iter().enumerate();
+        volumes.map(move |(at, volume)| (field.clone().index(at).key("path"), volume.path.as_path()))
+    });
+    report.distinct(|path| format!("disk {}", path.display()), std::iter::once(journal).chain(volumes));
+}

@@ -1,0 +1,97 @@
+//! The node itself and its peers: ids, names, addresses, cores, memory.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::super::field::Field;
+use super::super::schema::Config;
+use super::super::text::Size;
+use super::report::Report;
+
+/// Longest path of a unix socket, bytes: `sockaddr_un` without the closing zero.
+const SOCKET_PATH_MAX: usize = 107;
+/// Least buffer memory of a node.
+const MEMORY_MIN: Size = Size::from_mib(16);
+/// Size of a huge page.
+const HUGE_PAGE: Size = Size::from_mib(2);
+
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let node = Field::default().key("node");
+    nodes_are_distinct(config, report);
+    loopback(config, config.node.listen, &node.clone().key("listen"), report);
+    for (index, peer) in config.peers.iter().enumerate() {
+        loopback(config, peer.address, &Field::table("peer", index).key("address"), report);
+    }
+    if config.node.insecure {
+        let message =
+            "plain TCP is allowed beyond this machine: whoever is on the way can read and change all data";
+        report.warning(&node.clone().key("insecure"), message.to_owned());
+    }
+    socket_path(&config.node.api, &node.clone().key("api"), report);
+    cores(config, &node.clone().key("cores"), report);
+    memory(config, &node.key("memory"), report);
+}
+
+fn nodes_are_distinct(config: &Config, report: &mut Report<'_>) {
+    let node = Field::default().key("node");
+    let peers = || config.peers.iter().enumerate().map(|(index, peer)| (Field::table("peer", index), peer));
+    let ids = peers().map(|(field, peer)| (field.key("id"), peer.id));
+    report.distinct(
+        |id| format!("node id {id}"),
+        std::iter::once((node.clone().key("id"), config.node.id)).chain(ids),
+    );
+    let names = peers().map(|(field, peer)| (field.key("name"), peer.name.as_str()));
+    report.distinct(
+        |name| format!("node name \"{name}\""),
+        std::iter::once((node.clone().key("name"), config.node.name.as_str())).chain(names),
+    );
+    let addresses = peers().map(|(field, peer)| (field.key("address"), peer.address));
+    report.distinct(
+        |address| format!("address {address}"),
+        std::iter::once((node.key("listen"), config.node.listen)).chain(addresses),
+    );
+}
+
+/// Plain TCP stays on this machine unless the file says otherwise in so many words.
+pub(super) fn loopback(config: &Config, address: SocketAddr, field: &Field, report: &mut Report<'_>) {
+    if !address.ip().is_loopback() && !config.node.insecure {
+        report.error(
+            field,
+            format!(
+                "{address} is not a loopback address and connections are not encrypted: allowed are 127.0.0.0/8 and \
+                 [::1], or `insecure = true` in [node]"
+            ),
+        );
+    }
+}
+
+pub(super) fn socket_path(path: &Path, field: &Field, report: &mut Report<'_>) {
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        report.error(
+            field,
+            format!("the path of a unix socket has at most {SOCKET_PATH_MAX} bytes, this one has {length}"),
+        );
+    }
+}
+
+fn cores(config: &Config, field: &Field, report: &mut Report<'_>) {
+    if config.node.cores.is_empty() {
+        report.error(field, "at least one core is needed, such as [0]".to_owned());
+    }
+    let cores = config.node.cores.iter().enumerate();
+    report.distinct(
+        |core| format!("core {core}"),
+        cores.map(|(index, core)| (field.clone().index(index), *core)),
+    );
+}
+
+fn memory(config: &Config, field: &Field, report: &mut Report<'_>) {
+    let memory = config.node.memory;
+    if memory < MEMORY_MIN {
+        report.error(field, format!("{memory} is too little, at least {MEMORY_MIN} is needed"));
+    }
+    if config.node.huge_pages && !memory.bytes().is_multiple_of(HUGE_PAGE.bytes()) {
+        report.error(field, format!("{memory} is not a multiple of a huge page, {HUGE_PAGE}"));
+    }
+}

@@ -1,0 +1,272 @@
+//! What the file can say: the tables and keys of a node's configuration, as plain types.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::text::{self, Id, NbdListen, Size, Span, VolumeName};
+
+/// The configuration of one node, a site or a relay.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[node]`: this node itself.
+    pub node: Node,
+    /// `[[peer]]`: the other nodes.
+    #[serde(default, rename = "peer")]
+    pub peers: Vec<Peer>,
+    /// `[[group]]`: the groups this node has a part in.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<Group>,
+    /// `[nbd]`: where hosts connect.
+    #[serde(default)]
+    pub nbd: Nbd,
+    /// `[[export]]`: volumes that hosts see.
+    #[serde(default, rename = "export")]
+    pub exports: Vec<Export>,
+    #[serde(skip)]
+    source: Source,
+}
+
+/// Where a configuration came from, so that findings can name the line.
+#[derive(Clone, Debug, Default)]
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+/// `[node]`: this node itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Number of the node, unique among all nodes that talk to each other.
+    pub id: Id,
+    /// Name of the node in messages and metrics.
+    #[serde(deserialize_with = "text::name")]
+    pub name: String,
+    /// Where other nodes connect to this one.
+    #[serde(deserialize_with = "text::address")]
+    pub listen: SocketAddr,
+    /// Unix socket of the operator's API.
+    pub api: PathBuf,
+    /// The journal disk: a block device or a preallocated file, formatted beforehand.
+    pub journal: PathBuf,
+    /// Cores that the data path is pinned to, one shard each.
+    #[serde(default = "default_cores")]
+    pub cores: Vec<u16>,
+    /// Allows plain TCP on other addresses than loopback.
+    #[serde(default)]
+    pub insecure: bool,
+    /// Buffer memory of all shards together.
+    #[serde(default = "default_memory")]
+    pub memory: Size,
+    /// Takes the buffer memory from huge pages.
+    #[serde(default)]
+    pub huge_pages: bool,
+}
+
+/// `[[peer]]`: another node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Number of that node.
+    pub id: Id,
+    /// Name of that node.
+    #[serde(deserialize_with = "text::name")]
+    pub name: String,
+    /// Where that node listens for nodes.
+    #[serde(deserialize_with = "text::address")]
+    pub address: SocketAddr,
+}
+
+/// `[[group]]`: this node's part in a consistency group.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Number of the group, the same at all its nodes.
+    pub id: Id,
+    /// Name of the group, the same at all its nodes.
+    #[serde(deserialize_with = "text::name")]
+    pub name: String,
+    /// What this node is in the group until its disk says otherwise.
+    pub role: Role,
+    /// The two nodes that hold the group's volumes.
+    pub sites: Vec<Id>,
+    /// Where the group's journal is kept.
+    pub lanes: Vec<Lane>,
+    /// What a write must have reached before the host is answered.
+    #[serde(default)]
+    pub answer: Answer,
+    /// What the primary does when the lanes are gone.
+    #[serde(default)]
+    pub mode: Mode,
+    /// How long an answer of a lane permits the primary to answer reads.
+    #[serde(default = "default_lease")]
+    pub lease: Span,
+    /// Size of each ring area of the group on this node's journal disk.
+    #[serde(default = "default_ring")]
+    pub ring: Size,
+    /// Size of each manifest area of the group on this node's journal disk.
+    #[serde(default = "default_manifest")]
+    pub manifest: Size,
+    /// Size of each receipt area of the group on this node's journal disk.
+    #[serde(default = "default_receipt")]
+    pub receipt: Size,
+    /// `[[group.volume]]`: the group's volumes on this site.
+    #[serde(default, rename = "volume")]
+    pub volumes: Vec<Volume>,
+}
+
+/// One lane: a ring at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    /// Number of the lane in its group, from 0.
+    pub id: u8,
+    /// The node that holds the ring.
+    pub node: Id,
+}
+
+/// `[[group.volume]]`: a disk or preallocated file that hosts use.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// Number of the volume in its group, the same at both sites.
+    pub id: Id,
+    /// Name of the volume in its group.
+    #[serde(deserialize_with = "text::name")]
+    pub name: String,
+    /// Block device or file on this site.
+    pub path: PathBuf,
+    /// Size that hosts see; the device's own where it is not given.
+    pub size: Option<Size>,
+}
+
+/// `[nbd]`: where hosts connect; every listener serves all exports.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nbd {
+    /// Addresses and unix sockets.
+    #[serde(default)]
+    pub listen: Vec<NbdListen>,
+    /// Takes further listening sockets from systemd (`LISTEN_FDS`).
+    #[serde(default)]
+    pub systemd: bool,
+}
+
+/// `[[export]]`: a volume under the name by which hosts ask for it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// The export's name.
+    pub name: String,
+    /// The volume.
+    pub volume: VolumeName,
+    /// Refuses writes.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What a node is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Answers hosts.
+    Primary,
+    /// Follows, ready to take over.
+    Secondary,
+    /// Holds journal areas only.
+    Relay,
+}
+
+/// What a write must have reached before the host is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Answer {
+    /// Its frame is durable in the lanes.
+    #[default]
+    #[serde(rename = "journaled")]
+    Journaled,
+    /// And its data is on the primary's own disk.
+    #[serde(rename = "journaled+local")]
+    JournaledAndLocal,
+}
+
+/// What the primary does when the lanes are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Stalls.
+    #[default]
+    MaxProtection,
+    /// Goes on outside the lanes once that is recorded where a takeover must see it; this version stalls all the same.
+    MaxAvailability,
+    /// Never waits for another node: the only lane stands at the primary itself.
+    MaxPerformance,
+}
+
+fn default_cores() -> Vec<u16> {
+    vec![0]
+}
+
+fn default_memory() -> Size {
+    Size::from_mib(256)
+}
+
+fn default_lease() -> Span {
+    Span::from_ms(500)
+}
+
+fn default_ring() -> Size {
+    Size::from_mib(256)
+}
+
+fn default_manifest() -> Size {
+    Size::from_mib(16)
+}
+
+fn default_receipt() -> Size {
+    Size::from_mib(4)
+}
+
+impl Config {
+    /// The file this configuration was read from.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.source.text
+    }
+
+    /// The peer with this id.
+    pub fn peer(&self, id: Id) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.id == id)
+    }
+
+    /// The group and the volume with this name.
+    pub fn volume(&self, name: &VolumeName) -> Option<(&Group, &Volume)> {
+        let group = self.groups.iter().find(|group| group.name == name.group)?;
+        let volume = group.volumes.iter().find(|volume| volume.name == name.volume)?;
+        Some((group, volume))
+    }
+
+    /// Remembers the source and takes relative paths from its folder.
+    pub(super) fn set_source(&mut self, path: &Path, text: &str) {
+        self.source = Source { path: path.to_owned(), text: text.to_owned() };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut paths = vec![&mut self.node.api, &mut self.node.journal];
+        paths.extend(
+            self.groups.iter_mut().flat_map(|group| &mut group.volumes).map(|volume| &mut volume.path),
+        );
+        for listen in &mut self.nbd.listen {
+            match listen {
+                NbdListen::Tcp(_) => {}
+                NbdListen::Unix(path) => paths.push(path),
+            }
+        }
+        for path in paths {
+            *path = folder.join(&*path);
+        }
+    }
+}

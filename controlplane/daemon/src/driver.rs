@@ -1,0 +1,317 @@
+//! Joins what the data plane tells with what the API asks: keeps the view, follows takeovers.
+//!
+//! It is a machine: news and requests in, actions out; `now_ns` (monotonic) is a parameter. The loop that feeds it is in
+//! [`crate::run`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use midspan_control::estimate::{FillRate, bytes_behind, time_behind};
+use midspan_control::pair::{PairFacts, PairState};
+use midspan_control::takeover::{Statement, TakeoverFacts};
+use tokio::sync::watch;
+
+use crate::api::types::{
+    ApiError, AreaStatus, Epoch, GroupStatus, Lag, Level, RefusedStatus, Role, TakeoverOutcome,
+    TakeoverProgress, TakeoverRequest,
+};
+use crate::events::Tell;
+use crate::metrics;
+use crate::view::{Request, Shared};
+
+/// The same warning is told once in so many nanoseconds.
+const QUIET_NS: u64 = 10_000_000_000;
+/// Different warnings that are remembered for that.
+const WARNINGS: usize = 64;
+
+/// What the data plane tells, in the control plane's words.
+#[derive(Debug)]
+pub enum News {
+    /// How a group stands.
+    Group(Box<GroupNews>),
+    /// How the areas of the journal disk stand, and what was refused there.
+    Areas(Vec<AreaStatus>, Vec<RefusedStatus>),
+    /// What the shards have counted.
+    Counters(Vec<metrics::Sample>),
+    /// An export started or stopped being served.
+    Export {
+        /// Name of the export.
+        export: String,
+        /// How hosts are served now.
+        access: &'static str,
+    },
+    /// Something for people.
+    Tell(Tell),
+    /// A takeover goes on.
+    Step {
+        /// Name of the group.
+        group: String,
+        /// Where it is.
+        step: Step,
+    },
+    /// A takeover ended.
+    Taken {
+        /// Name of the group.
+        group: String,
+        /// What it found.
+        report: Box<Report>,
+    },
+    /// A takeover was refused.
+    Refused {
+        /// Name of the group.
+        group: String,
+        /// Why.
+        error: ApiError,
+    },
+}
+
+/// How a group stands: what is measured; the driver adds what is derived from it.
+#[derive(Clone, Debug, Default)]
+pub struct GroupNews {
+    /// The measured part.
+    pub status: GroupStatus,
+    /// What makes its pair state.
+    pub pair: PairFacts,
+    /// Time of the newest record that the secondary is known to have applied.
+    pub applied_time_ns: Option<u64>,
+    /// Journal bytes that the secondary has not applied, where no watermarks say it.
+    pub behind_bytes: Option<u64>,
+}
+
+/// Where a takeover is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Asks the lanes what they hold.
+    Probing,
+    /// Fences the lanes.
+    Fencing,
+    /// Reads and verifies the tail.
+    Reading {
+        /// From here.
+        from: u64,
+        /// To here.
+        to: u64,
+    },
+    /// Brings the disks up to it.
+    Redoing,
+}
+
+/// What a takeover found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What can be said of it.
+    pub facts: TakeoverFacts,
+    /// The epoch that serves now.
+    pub epoch: Epoch,
+    /// Frames brought to the disks.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Time of the last record.
+    pub last_time_ns: Option<u64>,
+    /// Regions marked for the other site.
+    pub marked_regions: u64,
+}
+
+/// What the driver asks of the data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Take a group over.
+    TakeOver {
+        /// Name of the group.
+        group: String,
+        /// Serve even where a loss cannot be excluded.
+        accept_loss: bool,
+        /// Only probe.
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Running {
+    request: TakeoverRequest,
+    since_ns: u64,
+    progress: watch::Sender<TakeoverProgress>,
+}
+
+/// The machine.
+#[derive(Debug, Default)]
+pub struct Driver {
+    fill: BTreeMap<String, FillRate>,
+    running: BTreeMap<String, Running>,
+    /// Warnings of the last seconds, with their times.
+    warned: VecDeque<(u64, Tell)>,
+}
+
+impl Driver {
+    /// The data plane tells something.
+    pub fn on_news(&mut self, shared: &Shared, now_ns: u64, news: News) {
+        match news {
+            News::Group(news) => self.on_group(shared, now_ns, *news),
+            News::Areas(areas, refused) => {
+                let mut view = shared.view();
+                view.areas = areas;
+                view.status.refused = refused;
+            }
+            News::Counters(samples) => shared.view().counters = samples,
+            News::Export { export, access } => {
+                let mut view = shared.view();
+                if let Some(found) = view.exports.iter_mut().find(|known| known.export == export) {
+                    access.clone_into(&mut found.access);
+                }
+            }
+            News::Tell(tell) => {
+                if self.is_new(now_ns, &tell) {
+                    shared.tell(tell);
+                }
+            }
+            News::Step { group, step } => self.on_step(now_ns, &group, step),
+            News::Taken { group, report } => self.on_taken(shared, now_ns, &group, *report),
+            News::Refused { group, error } => self.on_refused(shared, now_ns, &group, error),
+        }
+    }
+
+    /// The API asks something.
+    pub fn on_request(&mut self, now_ns: u64, request: Request) -> Action {
+        match request {
+            Request::Takeover { group, request, progress } => {
+                let TakeoverRequest { accept_loss, dry_run } = request;
+                self.running.insert(group.clone(), Running { request, since_ns: now_ns, progress });
+                Action::TakeOver { group, accept_loss, dry_run }
+            }
+        }
+    }
+
+    /// Whether people have not just been told the same: a node that is refused comes again ten times a second.
+    fn is_new(&mut self, now_ns: u64, tell: &Tell) -> bool {
+        while self.warned.front().is_some_and(|(at, _)| at.saturating_add(QUIET_NS) <= now_ns) {
+            self.warned.pop_front();
+        }
+        let new = self.warned.iter().all(|(_, other)| other != tell);
+        if new && tell.level == Level::Warn && self.warned.len() < WARNINGS {
+            self.warned.push_back((now_ns, tell.clone()));
+        }
+        new
+    }
+
+    fn on_group(&mut self, shared: &Shared, now_ns: u64, news: GroupNews) {
+        let GroupNews { mut status, pair, applied_time_ns, behind_bytes } = news;
+        // A relay has no pair state: its own words stay.
+        if status.role != Role::Relay {
+            let state = PairState::of(pair);
+            state.word().clone_into(&mut status.state);
+            state.meaning(pair.primary).clone_into(&mut status.meaning);
+            status.zero_loss = Some(state.zero_loss() && status.zero_loss != Some(false));
+            status.lag = lag(&status, applied_time_ns, behind_bytes);
+        }
+        if let Some(lane) = status.lanes.first_mut()
+            && let (Some(used), Some(size)) = (lane.ring.used_bytes, lane.ring.size_bytes)
+        {
+            let rate = self.fill.entry(status.group.clone()).or_default();
+            rate.on_sample(now_ns, used);
+            let seconds = rate.seconds_to_full(size);
+            lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
+        }
+        let mut view = shared.view();
+        match view.status.groups.iter_mut().find(|known| known.group == status.group) {
+            Some(known) => *known = status,
+            None => view.status.groups.push(status),
+        }
+    }
+
+    fn on_step(&mut self, now_ns: u64, group: &str, step: Step) {
+        let Some(running) = self.running.get(group) else { return };
+        let (phase, message) = match step {
+            Step::Probing => ("probing", "asks the lanes what they hold".to_owned()),
+            Step::Fencing => (
+                "fencing",
+                "fences the relay: waits until the old primary can answer no read any more".to_owned(),
+            ),
+            Step::Reading { from, to } => {
+                ("reading", format!("reads and verifies the journal from {from} to {to}"))
+            }
+            Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
+        };
+        running.progress.send_modify(|progress| {
+            phase.clone_into(&mut progress.phase);
+            progress.message = message;
+            if let Step::Reading { from, to } = step {
+                (progress.position, progress.end) = (Some(from), Some(to));
+            }
+            progress.elapsed_ms = running.elapsed_ms(now_ns);
+        });
+    }
+
+    fn on_taken(&mut self, shared: &Shared, now_ns: u64, group: &str, report: Report) {
+        let statement = Statement::of(report.facts);
+        let object = format!("group:{group}");
+        let running = self.running.remove(group);
+        let dry_run = running.as_ref().is_some_and(|running| running.request.dry_run);
+        let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
+        let outcome = TakeoverOutcome {
+            dry_run,
+            epoch: report.epoch,
+            frames: report.frames,
+            bytes: report.bytes,
+            last_time_ns: report.last_time_ns,
+            marked_regions: report.marked_regions,
+            lost_nothing: statement.lost_nothing(),
+            statement: statement.sentence().to_owned(),
+            took_ms,
+        };
+        if !dry_run {
+            let epoch = format!("{}@{}", outcome.epoch.number, outcome.epoch.node);
+            let message = format!("taken over in epoch {epoch} within {took_ms} ms; {}", outcome.statement);
+            shared.tell(if outcome.lost_nothing {
+                Tell::info("takeover_done", object, message)
+            } else {
+                Tell::error("takeover_done", object, message).hint(statement.hint())
+            });
+        }
+        if let Some(running) = running {
+            running.progress.send_modify(|progress| {
+                "done".clone_into(&mut progress.phase);
+                progress.message.clone_from(&outcome.statement);
+                progress.elapsed_ms = took_ms;
+                progress.outcome = Some(outcome);
+            });
+        }
+    }
+
+    fn on_refused(&mut self, shared: &Shared, now_ns: u64, group: &str, error: ApiError) {
+        let message = format!("takeover refused: {}", error.message);
+        shared.tell(Tell::warn("takeover_refused", format!("group:{group}"), message));
+        if let Some(running) = self.running.remove(group) {
+            running.progress.send_modify(|progress| {
+                "refused".clone_into(&mut progress.phase);
+                progress.message.clone_from(&error.message);
+                progress.elapsed_ms = running.elapsed_ms(now_ns);
+                progress.error = Some(error);
+            });
+        }
+    }
+}
+
+impl Running {
+    fn elapsed_ms(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.since_ns) / 1_000_000
+    }
+}
+
+/// How far the secondary is behind: by the first lane's watermarks where both ends are known, else as measured.
+fn lag(status: &GroupStatus, applied_time_ns: Option<u64>, behind_bytes: Option<u64>) -> Lag {
+    let marks = status.lanes.first().map(|lane| lane.watermarks).unwrap_or_default();
+    let ahead = marks.sealed.or(marks.journaled);
+    let behind = |reached: Option<u64>| Some(bytes_behind(ahead?, reached?));
+    let applied_bytes = behind(marks.applied).or(behind_bytes);
+    let seconds = match (status.last_time_ns, applied_time_ns, applied_bytes) {
+        (Some(newest), Some(applied), Some(bytes)) => {
+            Some(std::time::Duration::from_nanos(time_behind(newest, applied, bytes)).as_secs_f64())
+        }
+        (None, _, Some(0)) => Some(0.0),
+        _ => None,
+    };
+    Lag { acquired_bytes: behind(marks.acquired), applied_bytes, seconds }
+}
+
+#[cfg(test)]
+mod tests;

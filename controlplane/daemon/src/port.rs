@@ -1,0 +1,363 @@
+//! The narrow border to the data plane: its handle, commands and reports on one side, the driver's words on the other.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use midspan_format::control::GroupCommand;
+use midspan_format::ids::NodeId;
+use midspan_node::exports::{Export, ExportId};
+use midspan_node::node::NodeHandle;
+use midspan_node::port::{Command, CommandId, Note, Reply, Report, StartNote};
+use midspan_node::status::RelayStatus;
+
+use crate::api::types::ApiError;
+use crate::driver::{Action, News, Step};
+use crate::events::Tell;
+use crate::measure::{self, Known};
+use crate::samples;
+use crate::words::Names;
+
+/// What the port needs of the data plane.
+pub trait DataPlane {
+    /// Number of shards.
+    fn shards(&self) -> usize;
+
+    /// Gives a command to a shard.
+    ///
+    /// # Errors
+    /// Gives it back when the shard's queue is full.
+    fn command(&self, shard: usize, id: CommandId, command: Command) -> Result<(), Command>;
+
+    /// The oldest report.
+    fn report(&self) -> Option<Report>;
+}
+
+impl DataPlane for NodeHandle {
+    fn shards(&self) -> usize {
+        NodeHandle::shards(self)
+    }
+
+    fn command(&self, shard: usize, id: CommandId, command: Command) -> Result<(), Command> {
+        NodeHandle::command(self, shard, id, command)
+    }
+
+    fn report(&self) -> Option<Report> {
+        NodeHandle::report(self)
+    }
+}
+
+/// A node's objects by their names.
+#[derive(Debug)]
+pub struct Objects {
+    /// This node.
+    pub node: NodeId,
+    /// Names of all nodes.
+    pub names: Names,
+    /// The groups of this node.
+    pub groups: Vec<Known>,
+    /// The exports, by their numbers.
+    pub exports: Vec<Offered>,
+}
+
+/// An export as hosts know it.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// Its name.
+    pub name: String,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+/// A command that was not answered yet.
+#[derive(Debug)]
+enum Asked {
+    /// A takeover of the group with this index.
+    Takeover(usize),
+    /// How the group with this index stands.
+    Group(usize),
+    /// How the relay's part on this shard stands.
+    Relay(usize),
+}
+
+/// A takeover that somebody waits for.
+#[derive(Debug)]
+enum Takeover {
+    /// It runs.
+    Running,
+    /// It ended; told as soon as the status shows it.
+    Ended(News),
+}
+
+/// The data plane, as the driver sees it.
+#[derive(Debug)]
+pub struct Port<P = NodeHandle> {
+    plane: P,
+    objects: Objects,
+    last_command: u64,
+    asked: BTreeMap<u64, Asked>,
+    /// By index of the group.
+    takeovers: BTreeMap<usize, Takeover>,
+    /// The relay's part on each shard.
+    relay: Vec<RelayStatus>,
+    /// How each export is served, as told last.
+    access: Vec<&'static str>,
+    news: Vec<News>,
+    ended: Option<String>,
+}
+
+impl<P: DataPlane> Port<P> {
+    /// A port over a data plane that has just started.
+    pub fn new(plane: P, objects: Objects) -> Self {
+        let relay = (0..plane.shards()).map(|_| RelayStatus::default()).collect();
+        let access = vec![""; objects.exports.len()];
+        Self {
+            plane,
+            objects,
+            last_command: 0,
+            asked: BTreeMap::new(),
+            takeovers: BTreeMap::new(),
+            relay,
+            access,
+            news: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// The data plane itself.
+    pub fn plane(&self) -> &P {
+        &self.plane
+    }
+
+    /// Gives it up, to be stopped.
+    pub fn into_plane(self) -> P {
+        self.plane
+    }
+
+    /// Why the data plane has ended, if it has.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// Takes all reports, and returns everything that is new.
+    pub fn take(&mut self) -> Vec<News> {
+        while let Some(report) = self.plane.report() {
+            self.on_report(report);
+        }
+        mem::take(&mut self.news)
+    }
+
+    /// Asks how everything stands; answers come as reports. What was asked and not answered is not asked again.
+    pub fn poll(&mut self) {
+        for index in 0..self.objects.groups.len() {
+            self.ask_group(index);
+        }
+        if self.objects.groups.iter().any(|known| known.shard.is_none()) {
+            for shard in 0..self.relay.len() {
+                let waits =
+                    self.asked.values().any(|asked| matches!(asked, Asked::Relay(other) if *other == shard));
+                if !waits {
+                    self.ask(shard, Asked::Relay(shard), Command::RelayStatus);
+                }
+            }
+        }
+    }
+
+    /// Carries out what the driver asks.
+    pub fn act(&mut self, action: Action) {
+        let Action::TakeOver { group, accept_loss, dry_run } = action;
+        let Some(index) = self.objects.groups.iter().position(|known| known.name == group) else {
+            let error = ApiError::new("not_found", format!("group {group} is not known here"), "");
+            return self.news.push(News::Refused { group, error });
+        };
+        self.takeovers.insert(index, Takeover::Running);
+        let shard = self.objects.groups.get(index).map(|known| (known.id, known.shard));
+        let Some((id, Some(shard))) = shard else {
+            let message = format!("group {group}: this node is a relay and holds no volumes");
+            return self
+                .refuse(index, ApiError::new("refused", message, "a takeover runs on the secondary's site"));
+        };
+        self.news.push(News::Step { group: group.clone(), step: Step::Probing });
+        let command = GroupCommand::Takeover { accept_loss, dry_run };
+        if !self.ask(shard, Asked::Takeover(index), Command::Group { group: id, command }) {
+            let message = format!("group {group}: its shard has too many commands waiting");
+            self.refuse(index, ApiError::new("refused", message, "try again in a moment"));
+        }
+    }
+
+    fn ask_group(&mut self, index: usize) {
+        let waits = self.asked.values().any(|asked| matches!(asked, Asked::Group(other) if *other == index));
+        let Some(known) = self.objects.groups.get(index).filter(|_| !waits) else { return };
+        if let Some(shard) = known.shard {
+            let command = Command::GroupStatus(known.id);
+            self.ask(shard, Asked::Group(index), command);
+        }
+    }
+
+    /// Sends a command; false when the shard's queue is full.
+    fn ask(&mut self, shard: usize, asked: Asked, command: Command) -> bool {
+        self.last_command += 1;
+        let sent = self.plane.command(shard, CommandId(self.last_command), command).is_ok();
+        if sent {
+            self.asked.insert(self.last_command, asked);
+        }
+        sent
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Reply { id, reply } => {
+                if let Some(asked) = self.asked.remove(&id.0) {
+                    self.on_reply(&asked, reply);
+                }
+            }
+            Report::Note { group, note } => {
+                let known = self.objects.groups.iter().position(|known| Some(known.id) == group);
+                self.on_note(known, &note);
+            }
+            Report::Disk(failure) => {
+                let object = format!("disk:{}", failure.path.display());
+                let tell = Tell::error("disk_failed", object, failure.to_string())
+                    .hint("the disk is not used any more: replace it, then restart this node");
+                self.news.push(News::Tell(tell));
+            }
+            Report::Serving { export, serving } => self.on_serving(export, serving),
+            Report::Ended { shard, failure } => {
+                let why = failure.unwrap_or_else(|| format!("shard {shard} ended unasked"));
+                self.ended.get_or_insert(why);
+            }
+        }
+    }
+
+    fn on_reply(&mut self, asked: &Asked, reply: Reply) {
+        match (asked, reply) {
+            (Asked::Takeover(index), Reply::UnknownGroup) => {
+                let message = format!("group {}: its shard does not know it", self.name(*index));
+                self.refuse(*index, ApiError::new("internal", message, "restart the daemon"));
+            }
+            (Asked::Group(index), Reply::Group(status)) => {
+                let Some(known) = self.objects.groups.get(*index) else { return };
+                self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, &status))));
+                if let Some(Takeover::Ended(_)) = self.takeovers.get(index)
+                    && let Some(Takeover::Ended(news)) = self.takeovers.remove(index)
+                {
+                    self.news.push(news);
+                }
+            }
+            (Asked::Relay(shard), Reply::Relay(status)) => {
+                if let Some(part) = self.relay.get_mut(*shard) {
+                    *part = *status;
+                }
+                self.tell_relay();
+            }
+            (Asked::Takeover(_), Reply::Taken | Reply::Group(_) | Reply::Relay(_))
+            | (Asked::Group(_), Reply::Taken | Reply::Relay(_) | Reply::UnknownGroup)
+            | (Asked::Relay(_), Reply::Taken | Reply::Group(_) | Reply::UnknownGroup) => {}
+        }
+    }
+
+    /// The relay as a whole: the parts of all shards.
+    fn tell_relay(&mut self) {
+        let mut whole = RelayStatus::default();
+        for part in &self.relay {
+            whole.areas.extend(part.areas.iter().cloned());
+            whole.refused.extend(part.refused.iter().copied());
+        }
+        let Objects { node, names, groups, .. } = &self.objects;
+        for known in groups.iter().filter(|known| known.shard.is_none()) {
+            if let Some(news) = measure::relay(names, known, *node, &whole) {
+                self.news.push(News::Group(Box::new(news)));
+            }
+        }
+        let refused = measure::refused(names, &whole.refused);
+        self.news.push(News::Areas(measure::areas(names, groups, &whole), refused));
+    }
+
+    fn on_note(&mut self, known: Option<usize>, note: &Note) {
+        if let (Some(index), Note::Start(step)) = (known, note)
+            && let Some(Takeover::Running) = self.takeovers.get(&index)
+        {
+            return self.on_step(index, step);
+        }
+        let object = match known {
+            Some(index) => format!("group:{}", self.name(index)),
+            None => "relay".to_owned(),
+        };
+        if let Some(tell) = self.objects.names.tell(&object, note) {
+            self.news.push(News::Tell(tell));
+        }
+    }
+
+    /// A takeover that somebody waits for goes on.
+    fn on_step(&mut self, index: usize, step: &StartNote) {
+        let group = self.name(index);
+        let step = match step {
+            StartNote::Fencing => Step::Fencing,
+            StartNote::Reading { from, to } => Step::Reading { from: from.0, to: to.0 },
+            StartNote::Redoing => Step::Redoing,
+            StartNote::Done(found) | StartNote::Probed(found) => {
+                let report = Box::new(measure::takeover(&self.objects.names, found));
+                self.takeovers.insert(index, Takeover::Ended(News::Taken { group, report }));
+                // Whoever hears of the end must find it in the status, too.
+                return self.ask_group(index);
+            }
+            StartNote::Refused(refusal) => {
+                let error = self.objects.names.start_refused(&format!("group:{group}"), *refusal);
+                return self.refuse(index, error);
+            }
+        };
+        self.news.push(News::Step { group, step });
+    }
+
+    fn refuse(&mut self, index: usize, error: ApiError) {
+        self.takeovers.remove(&index);
+        self.news.push(News::Refused { group: self.name(index), error });
+    }
+
+    fn on_serving(&mut self, export: ExportId, serving: bool) {
+        let index = export.0 as usize;
+        let Some(Offered { name, .. }) = self.objects.exports.get(index) else { return };
+        let message = if serving { "hosts are served" } else { "hosts are not served" };
+        self.news.push(News::Tell(Tell::info("export", format!("export:{name}"), message)));
+        self.show_access(index, serving);
+    }
+
+    /// Tells how an export is served, where that is new.
+    fn show_access(&mut self, index: usize, serving: bool) {
+        let (Some(last), Some(export)) = (self.access.get_mut(index), self.objects.exports.get(index)) else {
+            return;
+        };
+        let access = access(serving, export.read_only);
+        if *last != access {
+            *last = access;
+            self.news.push(News::Export { export: export.name.clone(), access });
+        }
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.objects.groups.get(index).map(|known| known.name.clone()).unwrap_or_default()
+    }
+}
+
+impl Port {
+    /// What the data plane counts, and how its exports are served: read without asking a shard.
+    pub fn look(&mut self) {
+        self.news.push(News::Counters(samples::samples(self.plane.counters())));
+        // A report that exports are served may have been lost when nobody listened.
+        let serving: Vec<bool> = self.plane.exports().all().iter().map(Export::is_serving).collect();
+        for (index, serving) in serving.into_iter().enumerate() {
+            self.show_access(index, serving);
+        }
+    }
+}
+
+/// How hosts are served.
+pub const fn access(serving: bool, read_only: bool) -> &'static str {
+    match (serving, read_only) {
+        (false, _) => "not_served",
+        (true, true) => "read_only",
+        (true, false) => "read_write",
+    }
+}
+
+#[cfg(test)]
+mod tests;

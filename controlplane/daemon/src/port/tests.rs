@@ -1,0 +1,199 @@
+//! Commands and reports over a data plane that the test plays.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use midspan_format::control::{GroupStatus, LossReason};
+use midspan_format::geometry::Position;
+use midspan_format::ids::{Epoch, GroupId};
+use midspan_node::port::{StartRefusal, StartReport};
+
+use super::*;
+
+/// A data plane that keeps what it is told, and says what the test wants.
+#[derive(Debug, Default)]
+struct Plane {
+    commands: RefCell<Vec<(usize, CommandId, Command)>>,
+    reports: RefCell<VecDeque<Report>>,
+    full: bool,
+}
+
+impl DataPlane for Plane {
+    fn shards(&self) -> usize {
+        2
+    }
+
+    fn command(&self, shard: usize, id: CommandId, command: Command) -> Result<(), Command> {
+        if self.full {
+            return Err(command);
+        }
+        self.commands.borrow_mut().push((shard, id, command));
+        Ok(())
+    }
+
+    fn report(&self) -> Option<Report> {
+        self.reports.borrow_mut().pop_front()
+    }
+}
+
+fn known(name: &str, id: u32, shard: Option<usize>) -> Known {
+    Known { name: name.into(), id: GroupId(id), sites: Vec::new(), shard, volumes: Vec::new() }
+}
+
+fn port(full: bool) -> Port<Plane> {
+    let names = Names::new([(1, "a".to_owned()), (2, "relay".to_owned())].into_iter());
+    let groups = vec![known("vault", 7, Some(1)), known("other", 8, None)];
+    let objects = Objects {
+        node: NodeId(3),
+        names,
+        groups,
+        exports: vec![Offered { name: "disk".into(), read_only: false }],
+    };
+    Port::new(Plane { full, ..Plane::default() }, objects)
+}
+
+impl Port<Plane> {
+    /// What is new after these reports.
+    fn after(&mut self, reports: impl IntoIterator<Item = Report>) -> Vec<News> {
+        self.plane.reports.borrow_mut().extend(reports);
+        self.take()
+    }
+
+    fn commands(&self) -> Vec<(usize, CommandId, Command)> {
+        self.plane.commands.borrow_mut().drain(..).collect()
+    }
+}
+
+fn start(note: StartNote) -> Report {
+    Report::Note { group: Some(GroupId(7)), note: Note::Start(note) }
+}
+
+fn take_over() -> Action {
+    Action::TakeOver { group: "vault".into(), accept_loss: false, dry_run: false }
+}
+
+#[test]
+fn each_object_is_asked_once_until_it_has_answered() {
+    let mut port = port(false);
+    port.poll();
+    let commands = port.commands();
+    assert_eq!(commands.iter().map(|(shard, ..)| *shard).collect::<Vec<_>>(), [1, 0, 1]);
+    port.poll();
+    assert!(port.commands().is_empty());
+    let status = Reply::Group(Box::new(GroupStatus { group: GroupId(7), ..GroupStatus::default() }));
+    let news = port.after([Report::Reply { id: commands[0].1, reply: status }]);
+    assert!(matches!(&news[..], [News::Group(group)] if group.status.group == "vault"));
+    port.poll();
+    assert_eq!(port.commands().len(), 1);
+}
+
+#[test]
+fn the_relays_of_all_shards_are_shown_as_one() {
+    let mut port = port(false);
+    port.poll();
+    let ids: Vec<CommandId> = port.commands().iter().skip(1).map(|(_, id, _)| *id).collect();
+    let refused = |node| midspan_node::status::RefusedCount {
+        node: NodeId(node),
+        reason: midspan_format::message::RefusedReason::NotPermitted,
+        count: 1,
+    };
+    let answer = |id, node| Report::Reply {
+        id,
+        reply: Reply::Relay(Box::new(RelayStatus { areas: Vec::new(), refused: vec![refused(node)] })),
+    };
+    let news = port.after([answer(ids[0], 1), answer(ids[1], 9)]);
+    let Some(News::Areas(_, refused)) = news.last() else { panic!("no areas") };
+    assert_eq!(refused.iter().map(|r| r.node.as_str()).collect::<Vec<_>>(), ["a", "node 9"]);
+}
+
+#[test]
+fn the_end_of_a_takeover_is_told_after_the_status_that_shows_it() {
+    let mut port = port(false);
+    port.act(take_over());
+    let (shard, id, command) = port.commands().remove(0);
+    assert_eq!((shard, matches!(command, Command::Group { .. })), (1, true));
+    let news = port.after([
+        Report::Reply { id, reply: Reply::Taken },
+        start(StartNote::Fencing),
+        start(StartNote::Reading { from: Position(4096), to: Position(8192) }),
+        start(StartNote::Redoing),
+    ]);
+    let steps: Vec<Step> = news
+        .iter()
+        .filter_map(|n| if let News::Step { step, .. } = n { Some(*step) } else { None })
+        .collect();
+    assert_eq!(steps, [Step::Probing, Step::Fencing, Step::Reading { from: 4096, to: 8192 }, Step::Redoing]);
+    let epoch = Epoch { number: 5, node: NodeId(1) };
+    let done = StartReport { epoch, frames: 3, lost_nothing: true, ..StartReport::default() };
+    assert!(port.after([start(StartNote::Done(done))]).is_empty());
+    let (_, id, _) = port.commands().remove(0);
+    let status = Box::new(GroupStatus { group: GroupId(7), serving: true, ..GroupStatus::default() });
+    let news = port.after([Report::Reply { id, reply: Reply::Group(status) }]);
+    let [News::Group(group), News::Taken { report, .. }] = &news[..] else { panic!("{news:?}") };
+    assert!(group.status.serving);
+    assert_eq!((report.frames, report.epoch.node.as_str()), (3, "a"));
+}
+
+#[test]
+fn a_refused_takeover_says_why_and_what_helps() {
+    let refusals = [
+        (StartRefusal::NotSecondary, "refused"),
+        (StartRefusal::Running, "refused"),
+        (StartRefusal::LaneUnreachable { node: NodeId(2) }, "timeout"),
+        (StartRefusal::MayLose(LossReason::LeftTheLanes), "refused"),
+        (StartRefusal::Stopping, "refused"),
+    ];
+    for (refusal, code) in refusals {
+        let mut port = port(false);
+        port.act(take_over());
+        let news = port.after([start(StartNote::Refused(refusal))]);
+        let Some(News::Refused { group, error }) = news.last() else { panic!("{news:?}") };
+        assert_eq!((group.as_str(), error.code.as_str()), ("vault", code));
+        assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
+    }
+}
+
+#[test]
+fn a_takeover_that_no_shard_can_take_is_refused_at_once() {
+    let mut full = port(true);
+    full.act(take_over());
+    assert!(matches!(full.take().last(), Some(News::Refused { .. })));
+    let mut relay = port(false);
+    relay.act(Action::TakeOver { group: "other".into(), accept_loss: true, dry_run: false });
+    let news = relay.take();
+    assert!(matches!(news.last(), Some(News::Refused { error, .. }) if error.message.contains("relay")));
+    assert!(relay.commands().is_empty());
+}
+
+#[test]
+fn a_restart_that_nobody_asked_for_is_told_as_an_event() {
+    let mut port = port(false);
+    let done = StartReport { lost_nothing: true, ..StartReport::default() };
+    let news = port.after([start(StartNote::Fencing), start(StartNote::Done(done))]);
+    assert!(
+        matches!(&news[..], [News::Tell(tell)] if tell.kind == "start_done" && tell.object == "group:vault")
+    );
+}
+
+#[test]
+fn the_end_of_a_shard_is_the_end_of_the_data_plane() {
+    let mut port = port(false);
+    assert_eq!(port.ended(), None);
+    port.after([
+        Report::Ended { shard: 1, failure: Some("the ring of shard 1 broke".into()) },
+        Report::Ended { shard: 0, failure: None },
+    ]);
+    assert_eq!(port.ended(), Some("the ring of shard 1 broke"));
+}
+
+#[test]
+fn an_export_is_shown_as_served_at_once_and_told_once() {
+    let mut port = port(false);
+    let serving = |serving| Report::Serving { export: ExportId(0), serving };
+    let news = port.after([serving(true)]);
+    let [News::Tell(tell), News::Export { export, access }] = &news[..] else { panic!("{news:?}") };
+    assert_eq!((tell.object.as_str(), export.as_str(), *access), ("export:disk", "disk", "read_write"));
+    let news = port.after([serving(true), serving(false)]);
+    assert!(matches!(&news[..], [_, _, News::Export { access: "not_served", .. }]), "{news:?}");
+    assert!(port.after([Report::Serving { export: ExportId(9), serving: true }]).is_empty());
+}

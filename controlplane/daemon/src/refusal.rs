@@ -1,0 +1,106 @@
+//! Why the data plane does not start or format: each error with its exit code and what would help.
+
+use std::io;
+use std::path::Path;
+
+use midspan_format::geometry::BLOCK_U64;
+use midspan_node::boot::BootError;
+use midspan_node::format::FormatError;
+use midspan_node::node::StartError;
+use midspan_node::volume::VolumeError;
+
+use crate::config::Config;
+use crate::exit::{self, Failure};
+
+/// What would help where a disk is missing.
+const HINT: &str =
+    "`midspan volume create PATH --size SIZE` makes a preallocated file; a block device is named as it is";
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match &error {
+            StartError::Boot(error) => of_journal(error),
+            StartError::Volume { .. } | StartError::Lone(_) | StartError::AddressInUse { .. } => {
+                exit::REFUSED
+            }
+            StartError::NoCores
+            | StartError::VolumeCount { .. }
+            | StartError::GroupTwice { .. }
+            | StartError::NoJournal { .. }
+            | StartError::UnknownVolume { .. }
+            | StartError::ExportTwice { .. }
+            | StartError::Listen { .. }
+            | StartError::Shard(_)
+            | StartError::Resources(_) => exit::FAILURE,
+        };
+        if let StartError::Lone(error) = &error {
+            return Self::new(code, of_lone(error));
+        }
+        Self::new(code, error)
+    }
+}
+
+/// A lone disk has no number, and no configuration that could state its size.
+fn of_lone(error: &VolumeError) -> String {
+    match error {
+        VolumeError::File { error, .. } => error.to_string(),
+        VolumeError::DiskSize { path, size, .. } => {
+            format!("{} has {size} bytes, which is not a positive multiple of {BLOCK_U64}", path.display())
+        }
+        VolumeError::WantedSize { .. } | VolumeError::TooSmall { .. } => error.to_string(),
+    }
+}
+
+impl From<FormatError> for Failure {
+    fn from(error: FormatError) -> Self {
+        let code = match &error {
+            FormatError::File(_)
+            | FormatError::Volume { .. }
+            | FormatError::DiskSize { .. }
+            | FormatError::TooSmall { .. }
+            | FormatError::Formatted { .. }
+            | FormatError::NotEmpty { .. } => exit::REFUSED,
+            FormatError::Disk { .. }
+            | FormatError::VolumeCount { .. }
+            | FormatError::AreaSize { .. }
+            | FormatError::NoGroups { .. }
+            | FormatError::TooManyGroups { .. }
+            | FormatError::GroupTwice { .. }
+            | FormatError::Random(_) => exit::FAILURE,
+        };
+        Self::new(code, error)
+    }
+}
+
+/// A disk that cannot be read is a failure; whatever is wrong with what stands on it is its state.
+const fn of_journal(error: &BootError) -> u8 {
+    if matches!(error, BootError::Read { .. }) { exit::FAILURE } else { exit::REFUSED }
+}
+
+/// Refuses a configuration that names disks that are not there.
+///
+/// # Errors
+/// The first of them.
+pub fn check_disks(config: &Config) -> Result<(), Failure> {
+    check_disk("the journal disk", &config.node.journal)?;
+    for group in &config.groups {
+        for volume in &group.volumes {
+            check_disk(&format!("volume {} of group {}:", volume.name, group.name), &volume.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a disk that is not there.
+///
+/// # Errors
+/// It is not.
+pub fn check_disk(what: &str, path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::new(exit::NOT_FOUND, format!("{what} {} does not exist", path.display())).hint(HINT))
+        }
+        // Whatever else is wrong shows when it is opened.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

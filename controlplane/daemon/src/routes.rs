@@ -1,0 +1,119 @@
+//! The routes of the API.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::api::refusal::Refusal;
+use crate::api::stream;
+use crate::api::types::{
+    ApiError, AreaStatus, Event, ExportStatus, GroupStatus, NodeStatus, TakeoverProgress, TakeoverRequest,
+};
+use crate::metrics;
+use crate::view::{Shared, unknown_group};
+
+type Known = State<Arc<Shared>>;
+
+/// All routes.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/groups/{name}", get(group))
+        .route("/v1/groups/{name}/takeover", get(last_takeover).post(takeover))
+        .route("/v1/areas", get(areas))
+        .route("/v1/exports", get(exports))
+        .route("/v1/events", get(events))
+        .route("/v1/stop", post(stop))
+        .route("/metrics", get(prometheus))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(shared)
+}
+
+async fn status(State(shared): Known) -> Json<NodeStatus> {
+    Json(shared.status())
+}
+
+async fn group(State(shared): Known, Path(name): Path<String>) -> Result<Json<GroupStatus>, Refusal> {
+    let status = shared.status();
+    let node = status.node;
+    let found = status.groups.into_iter().find(|group| group.group == name);
+    found.map(Json).ok_or_else(|| unknown_group(&name, &node).into())
+}
+
+async fn areas(State(shared): Known) -> Json<Vec<AreaStatus>> {
+    Json(shared.view().areas.clone())
+}
+
+async fn exports(State(shared): Known) -> Json<Vec<ExportStatus>> {
+    Json(shared.view().exports.clone())
+}
+
+async fn events(State(shared): Known, RawQuery(query): RawQuery) -> Result<Json<Vec<Event>>, Refusal> {
+    let since = match query.as_deref() {
+        None | Some("") => 0,
+        Some(query) => {
+            query.strip_prefix("since=").and_then(|number| number.parse().ok()).ok_or_else(|| {
+                ApiError::new(
+                    "bad_request",
+                    format!("events: `{query}` is not understood"),
+                    "/v1/events?since=NUMBER",
+                )
+            })?
+        }
+    };
+    Ok(Json(shared.view().events.since(since)))
+}
+
+async fn last_takeover(
+    State(shared): Known,
+    Path(name): Path<String>,
+) -> Result<Json<TakeoverProgress>, Refusal> {
+    shared.last_takeover(&name).map(Json).ok_or_else(|| {
+        let message = format!("group {name}: no takeover was asked for since the daemon started");
+        ApiError::new("not_found", message, "POST to this path begins one").into()
+    })
+}
+
+async fn takeover(State(shared): Known, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+    let request = if body.is_empty() {
+        TakeoverRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| {
+            ApiError::new(
+                "bad_request",
+                format!("takeover: the body cannot be read: {error}"),
+                "{\"accept_loss\": false, \"dry_run\": false}",
+            )
+        })?
+    };
+    Ok(stream::follow(shared.takeover(&name, request)?))
+}
+
+async fn stop(State(shared): Known) -> Json<()> {
+    shared.end();
+    Json(())
+}
+
+async fn prometheus(State(shared): Known) -> Response {
+    let status = shared.status();
+    let samples = shared.view().counters.clone();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::page(&status, &samples)).into_response()
+}
+
+async fn no_route(uri: axum::http::Uri) -> Refusal {
+    let hint = "GET /v1/status, /v1/groups/NAME, /v1/areas, /v1/exports, /v1/events, /metrics; \
+         POST /v1/groups/NAME/takeover, /v1/stop";
+    Refusal(ApiError::new("not_found", format!("{} is not a path of this API", uri.path()), hint))
+}
+
+async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Refusal {
+    let message = format!("{method} is not possible on {}", uri.path());
+    Refusal(ApiError::new("method_not_allowed", message, ""))
+}

@@ -1,0 +1,164 @@
+//! From the configuration to what the data plane is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use midspan_format::ids::{GroupId, LaneId, NodeId, VolumeId};
+use midspan_format::superblock::Role as InitialRole;
+use midspan_node::config::{
+    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, Listener, LoneConfig, MemoryConfig,
+    NodeConfig, Pace, Source, VolumeConfig,
+};
+use midspan_node::peer::Peer;
+
+use crate::config::{Answer, Config, Group, Id, NbdListen, Role};
+
+/// The lone disk's number.
+const LONE: VolumeId = VolumeId(0);
+/// The number of a node that no other node knows.
+pub const LONE_NODE: NodeId = NodeId(1);
+
+/// One disk to be served without replication.
+#[derive(Clone, Debug)]
+pub struct Lone {
+    /// The file or block device.
+    pub disk: PathBuf,
+    /// Name of its export.
+    pub export: String,
+    /// Unix socket to listen on.
+    pub socket: Option<PathBuf>,
+    /// TCP address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+/// The node's number in the data plane's words.
+pub fn node_id(id: Id) -> NodeId {
+    NodeId(id.get().into())
+}
+
+/// The group's number in the data plane's words.
+pub fn group_id(id: Id) -> GroupId {
+    GroupId(id.get().into())
+}
+
+/// A node as configured. Sockets passed by systemd are taken here.
+pub fn node(config: &Config) -> NodeConfig {
+    let holds = |role: Role| {
+        config.groups.iter().filter(move |group| (group.role == Role::Relay) == (role == Role::Relay))
+    };
+    let mut node = NodeConfig::new(node_id(config.node.id));
+    node.cores = config.node.cores.iter().map(|core| usize::from(*core)).collect();
+    node.memory = memory(config);
+    node.journal = Some(config.node.journal.clone());
+    node.listen = Some(Listen::At(Address::Tcp(config.node.listen)));
+    let peer = |peer: &crate::config::Peer| Peer {
+        node: node_id(peer.id),
+        addresses: vec![Address::Tcp(peer.address)],
+    };
+    node.peers = config.peers.iter().map(peer).collect();
+    node.groups = holds(Role::Primary).filter_map(group).collect();
+    node.relay_groups = Some(holds(Role::Relay).map(|group| group_id(group.id)).collect());
+    node.exports = config.exports.iter().filter_map(|export| exported(config, export)).collect();
+    node.front = config.nbd.listen.iter().map(listen).collect();
+    if config.nbd.systemd {
+        node.front.extend(Listener::from_systemd().into_iter().map(|(_, listener)| Listen::With(listener)));
+    }
+    node
+}
+
+/// A node that only serves one disk.
+pub fn lone(lone: &Lone) -> NodeConfig {
+    let mut node = NodeConfig::new(LONE_NODE);
+    node.cores = vec![first_core()];
+    node.memory = MemoryConfig::default();
+    node.lone = vec![LoneConfig { id: LONE, path: lone.disk.clone() }];
+    node.exports = vec![ExportConfig {
+        name: lone.export.clone(),
+        description: String::new(),
+        source: Source::Lone(LONE),
+        read_only: lone.read_only,
+        default: true,
+    }];
+    let addresses = lone.listen.iter().map(|address| Address::Tcp(*address));
+    let sockets = lone.socket.iter().map(|path| Address::Unix(path.clone()));
+    node.front = addresses.chain(sockets).map(Listen::At).collect();
+    node.front.extend(Listener::from_systemd().into_iter().map(|(_, listener)| Listen::With(listener)));
+    node
+}
+
+/// The first core that this process may use.
+fn first_core() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let number = list.trim().split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    number.parse().unwrap_or(0)
+}
+
+fn memory(config: &Config) -> MemoryConfig {
+    let shards = config.node.cores.len().max(1);
+    let bytes = usize::try_from(config.node.memory.bytes()).unwrap_or(usize::MAX) / shards;
+    MemoryConfig { huge_pages: config.node.huge_pages, ..MemoryConfig::of_bytes(bytes) }
+}
+
+/// A group whose volumes are here. The check has made sure that it has two sites and a lane.
+fn group(group: &Group) -> Option<GroupConfig> {
+    let [first, second] = group.sites.as_slice() else { return None };
+    let relay = group.lanes.first()?.node;
+    let lease_ns = u64::try_from(group.lease.duration().as_nanos()).unwrap_or(u64::MAX);
+    Some(GroupConfig {
+        group: group_id(group.id),
+        sites: [node_id(*first), node_id(*second)],
+        initial_role: match group.role {
+            Role::Primary => InitialRole::Primary,
+            Role::Secondary | Role::Relay => InitialRole::Secondary,
+        },
+        lane: lane(group)?,
+        relay: node_id(relay),
+        answer: match group.answer {
+            Answer::Journaled => AnswerMode::Journaled,
+            Answer::JournaledAndLocal => AnswerMode::JournaledLocal,
+        },
+        volumes: volumes(group),
+        limits: Limits::default(),
+        pace: Pace { lease_ns, ..Pace::default() },
+    })
+}
+
+/// The group's lane.
+pub fn lane(group: &Group) -> Option<LaneId> {
+    group.lanes.first().map(|lane| LaneId(lane.id.into()))
+}
+
+/// The group's volumes here.
+pub fn volumes(group: &Group) -> Vec<VolumeConfig> {
+    let volume = |volume: &crate::config::Volume| VolumeConfig {
+        id: volume_id(volume.id),
+        path: volume.path.clone(),
+        size: volume.size.map(crate::config::Size::bytes),
+    };
+    group.volumes.iter().map(volume).collect()
+}
+
+fn volume_id(id: Id) -> VolumeId {
+    VolumeId(id.get().into())
+}
+
+fn exported(config: &Config, export: &crate::config::Export) -> Option<ExportConfig> {
+    let (group, volume) = config.volume(&export.volume)?;
+    Some(ExportConfig {
+        name: export.name.clone(),
+        description: format!("volume {} of group {}", volume.name, group.name),
+        source: Source::Group(group_id(group.id), volume_id(volume.id)),
+        read_only: export.read_only,
+        default: config.exports.len() == 1,
+    })
+}
+
+fn listen(listen: &NbdListen) -> Listen {
+    Listen::At(match listen {
+        NbdListen::Tcp(address) => Address::Tcp(*address),
+        NbdListen::Unix(path) => Address::Unix(path.clone()),
+    })
+}

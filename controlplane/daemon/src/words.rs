@@ -1,0 +1,244 @@
+//! The data plane's notes in words for people: what happened, to which object, what to do next.
+
+use std::collections::BTreeMap;
+
+use midspan_format::control::LossReason;
+use midspan_format::ids::{Epoch as NodeEpoch, NodeId};
+use midspan_format::message::RefusedReason;
+use midspan_node::port::{Note, StartNote, StartRefusal, StartReport};
+
+use crate::api::types::{ApiError, Epoch};
+use crate::events::Tell;
+
+/// Names of nodes by their numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    nodes: BTreeMap<u64, String>,
+}
+
+impl Names {
+    /// Names of some nodes.
+    pub fn new(nodes: impl Iterator<Item = (u64, String)>) -> Self {
+        Self { nodes: nodes.collect() }
+    }
+
+    /// The name of a node; its number where it is not configured.
+    pub fn node(&self, id: NodeId) -> String {
+        let number = u64::from(id.0);
+        self.nodes.get(&number).cloned().unwrap_or_else(|| format!("node {number}"))
+    }
+
+    /// An epoch with its node's name.
+    pub fn epoch(&self, epoch: NodeEpoch) -> Epoch {
+        let node = if epoch == NodeEpoch::NONE { String::new() } else { self.node(epoch.node) };
+        Epoch { number: epoch.number, node }
+    }
+
+    fn show(&self, epoch: NodeEpoch) -> String {
+        if epoch == NodeEpoch::NONE {
+            return "none".to_owned();
+        }
+        format!("{}@{}", epoch.number, self.node(epoch.node))
+    }
+
+    /// What a note says; `None` for what only moves a progress bar.
+    pub fn tell(&self, object: &str, note: &Note) -> Option<Tell> {
+        Some(match note {
+            Note::Serving { epoch } => {
+                Tell::info("serving", object, format!("hosts are served in epoch {}", self.show(*epoch)))
+            }
+            Note::Fenced { ours, found } => Tell::error("fenced", object, self.fenced(*ours, *found))
+                .hint("the other site has taken over: hosts must use it"),
+            Note::LaneUp { node, journaled } => Tell::info(
+                "lane_up",
+                object,
+                format!("the lane at {} is connected, journaled up to {}", self.node(*node), journaled.0),
+            ),
+            Note::LaneDown { node } => {
+                Tell::warn("lane_down", object, format!("the lane at {} is away", self.node(*node)))
+                    .hint("it is tried again by itself; check that node and the path to it")
+            }
+            Note::LaneLost { node, had, found } => Tell::error(
+                "lane_lost",
+                object,
+                self.lane_lost(*node, had.0, found.0),
+            )
+            .hint(
+                "its disk was replaced, wiped or damaged: `midspan journal dump` of it shows what is there",
+            ),
+            Note::LaneRefused { node, reason } => {
+                let message = format!("{} refuses us: {}", self.node(*node), refused(*reason));
+                Tell::error("lane_refused", object, message)
+                    .hint("compare the configs of both nodes with `midspan config check A B`")
+            }
+            Note::Damaged { node, position } => {
+                Tell::error("damaged", object, self.damaged(*node, position.0))
+                    .hint("`midspan journal dump` of that node's disk shows where the damage begins")
+            }
+            Note::DiskFailed { disk_is_journal, volume } => {
+                let volume = (!disk_is_journal).then(|| format!("volume {}", volume.0));
+                let disk = volume.unwrap_or_else(|| "the journal disk".to_owned());
+                Tell::error("disk_failed", object, format!("{disk} failed; it is not used any more"))
+                    .hint("replace the disk, then restart this node")
+            }
+            Note::Refused { node, reason } => {
+                let message = format!("a request of {} was refused: {}", self.node(*node), refused(*reason));
+                Tell::warn("request_refused", object, message)
+            }
+            Note::FenceDone { former, epoch, waited_ns } => {
+                Tell::info("fence_done", object, self.fence_done(*former, *epoch, *waited_ns))
+            }
+            Note::Start(step) => return self.start(object, step),
+        })
+    }
+
+    fn fenced(&self, ours: NodeEpoch, found: NodeEpoch) -> String {
+        let (ours, found) = (self.show(ours), self.show(found));
+        format!("fenced: epoch {found} replaced ours ({ours}); nothing is served here any more")
+    }
+
+    fn lane_lost(&self, node: NodeId, had: u64, found: u64) -> String {
+        let node = self.node(node);
+        format!("the lane at {node} is lost: it held everything up to {had}, now it reports {found}")
+    }
+
+    fn damaged(&self, node: NodeId, position: u64) -> String {
+        let node = self.node(node);
+        format!("a frame from {node} at position {position} does not verify; it is not used")
+    }
+
+    fn fence_done(&self, former: NodeEpoch, epoch: NodeEpoch, waited_ns: u64) -> String {
+        let (former, epoch, ms) = (self.show(former), self.show(epoch), waited_ns / 1_000_000);
+        format!("epoch {epoch} replaces {former}, after waiting {ms} ms for the former writer's lease")
+    }
+
+    fn start(&self, object: &str, step: &StartNote) -> Option<Tell> {
+        match step {
+            StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_) => {
+                None
+            }
+            StartNote::Done(report) => Some(self.start_done(object, report)),
+            StartNote::Refused(refusal) => {
+                let ApiError { message, .. } = self.start_refused(object, *refusal);
+                Some(Tell::warn("takeover_refused", object, message))
+            }
+        }
+    }
+
+    fn start_done(&self, object: &str, report: &StartReport) -> Tell {
+        let mut message = format!(
+            "start in epoch {}: {} frames ({} bytes) brought to the disks in {} ms",
+            self.show(report.epoch),
+            report.frames,
+            report.bytes,
+            report.took_ns / 1_000_000
+        );
+        match report.why {
+            None if report.lost_nothing => Tell::info("start_done", object, message),
+            None => Tell::error("start_done", object, message + "; answered writes may be missing"),
+            Some(reason) => {
+                message += &format!("; answered writes may be missing: {}", loss(reason));
+                Tell::error("start_done", object, message)
+            }
+        }
+    }
+
+    /// Why a takeover was refused, and what would help. `object` is `group:NAME`.
+    pub fn start_refused(&self, object: &str, refusal: StartRefusal) -> ApiError {
+        let group = object.replacen(':', " ", 1);
+        let (message, hint) = match refusal {
+            StartRefusal::NotSecondary => (
+                "this site is not its secondary".to_owned(),
+                "a takeover runs on the secondary's site; `midspan status` shows the roles",
+            ),
+            StartRefusal::Running => (
+                "a start or takeover is running already".to_owned(),
+                "wait for its end; `midspan status` shows where it stands",
+            ),
+            StartRefusal::LaneUnreachable { node } => (
+                format!("the lane at {} did not answer in time; this site stays secondary", self.node(node)),
+                "a takeover must fence the relay first: bring it or the path to it back, then run takeover again",
+            ),
+            StartRefusal::LaneRefused { node, reason } => (
+                format!("{} refuses it: {}", self.node(node), refused(reason)),
+                "another takeover may have been first: `midspan status` at both sites shows the epochs",
+            ),
+            StartRefusal::MayLose(reason) => {
+                (format!("answered writes may be missing: {}", loss(reason)), accept_loss(reason))
+            }
+            StartRefusal::Stopping => ("the daemon is ending".to_owned(), "start it again first"),
+        };
+        let code =
+            if matches!(refusal, StartRefusal::LaneUnreachable { .. }) { "timeout" } else { "refused" };
+        ApiError::new(code, format!("{group}: {message}"), hint)
+    }
+}
+
+/// Why an answered write may be missing, in words.
+pub fn loss(reason: LossReason) -> String {
+    match reason {
+        LossReason::LaneUnreachable => "the relay cannot be read".to_owned(),
+        LossReason::JournalDamaged { position } => {
+            format!("the journal is damaged at position {}, before its end", position.0)
+        }
+        LossReason::LeftTheLanes => "hosts were answered outside the lanes".to_owned(),
+        LossReason::NoCut => "this site's disks hold no consistent cut".to_owned(),
+        LossReason::DiskFailed => "a disk of this site failed".to_owned(),
+    }
+}
+
+fn accept_loss(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::LaneUnreachable => {
+            "bring the relay or the path to it back and run takeover again; `--accept-loss` serves the last cut without it"
+        }
+        LossReason::JournalDamaged { .. } => {
+            "`midspan journal dump` of the relay's disk shows where; `--accept-loss` serves what is before it"
+        }
+        LossReason::LeftTheLanes => {
+            "bring the old primary back if it exists; `--accept-loss` serves the last cut without it"
+        }
+        LossReason::NoCut => "let the copy from the other site end first",
+        LossReason::DiskFailed => "replace the disk; the events name it",
+    }
+}
+
+/// Why a request was refused, in words.
+pub fn refused(reason: RefusedReason) -> &'static str {
+    match reason {
+        RefusedReason::Version => "it speaks another protocol version",
+        RefusedReason::UnknownGroup => "it knows no such group",
+        RefusedReason::UnknownArea => "it has no such area",
+        RefusedReason::ForeignArea => "the area there has another id than the recorded one",
+        RefusedReason::NotPermitted => "the node may not do that",
+        RefusedReason::OlderEpoch => "a newer epoch is in force",
+        RefusedReason::EpochFound => "another epoch is in force than the one to be replaced",
+        RefusedReason::Damaged => "the area or its disk is damaged",
+        RefusedReason::TooOld => "the range was overwritten",
+        RefusedReason::Beyond => "the range lies beyond what is journaled",
+        RefusedReason::Full => "no space is left",
+        RefusedReason::BadFrame => "the frame does not verify, or does not continue the area",
+        RefusedReason::Busy => "not now",
+        RefusedReason::Deleted => "the group or area was deleted",
+    }
+}
+
+/// [`refused`] as one word, stable for scripts.
+pub const fn refused_word(reason: RefusedReason) -> &'static str {
+    match reason {
+        RefusedReason::Version => "version",
+        RefusedReason::UnknownGroup => "unknown_group",
+        RefusedReason::UnknownArea => "unknown_area",
+        RefusedReason::ForeignArea => "foreign_area",
+        RefusedReason::NotPermitted => "not_permitted",
+        RefusedReason::OlderEpoch => "older_epoch",
+        RefusedReason::EpochFound => "epoch_found",
+        RefusedReason::Damaged => "damaged",
+        RefusedReason::TooOld => "too_old",
+        RefusedReason::Beyond => "beyond",
+        RefusedReason::Full => "full",
+        RefusedReason::BadFrame => "bad_frame",
+        RefusedReason::Busy => "busy",
+        RefusedReason::Deleted => "deleted",
+    }
+}

@@ -1,0 +1,99 @@
+//! Second control information: what the secondary has acquired and what its disks hold for sure (claim 1).
+
+use alloc::vec::Vec;
+
+use rkyv::{Archive, Serialize};
+
+use crate::geometry::is_whole_blocks;
+use crate::ids::{Epoch, NodeId};
+use crate::time::Time;
+
+/// Lanes in a receipt at most.
+pub const MAX_RECEIPT_LANES: usize = 64;
+
+/// How far one lane is acquired and applied.
+///
+/// ```text
+///  0            8        16              24      32       40         44   46       48
+///  ┌────────────┬────────┬───────────────┬───────┬────────┬──────────┬────┬────────┐
+///  │epoch_number│position│header_checksum│applied│sequence│epoch_node│lane│reserved│
+///  └────────────┴────────┴───────────────┴───────┴────────┴──────────┴────┴────────┘
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize)]
+pub struct LaneReceipt {
+    /// Epoch number of the last acquired frame.
+    pub epoch_number: u64,
+    /// Everything before is in the own ring, durably.
+    pub position: u64,
+    /// Checksum of the last acquired frame's header.
+    pub header_checksum: u64,
+    /// Everything before is applied and flushed, and the persisted cut says so.
+    pub applied: u64,
+    /// Sequence of the last acquired frame.
+    pub sequence: u64,
+    /// Epoch node of the last acquired frame.
+    pub epoch_node: u32,
+    /// The lane.
+    pub lane: u16,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+impl LaneReceipt {
+    /// Epoch of the last acquired frame.
+    pub const fn epoch(&self) -> Epoch {
+        Epoch { number: self.epoch_number, node: NodeId(self.epoch_node) }
+    }
+
+    pub(crate) fn is_possible(&self) -> bool {
+        is_whole_blocks(self.position) && is_whole_blocks(self.applied) && self.reserved == [0; 2]
+    }
+}
+
+/// The table of a receipt frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize)]
+pub struct Receipt {
+    /// The persisted cut ([`crate::time::Time`]): the disks hold everything up to it, flushed.
+    pub cut: u64,
+    /// Manifests before this position of the manifest area are consumed.
+    pub manifest: u64,
+    /// Version of the lane set that the secondary has durably recorded; 0 for the configured one.
+    pub fence_version: u64,
+    /// The round whose staged data is whole so far; 0 when there is none.
+    pub round: u64,
+    /// One entry for each lane.
+    pub lanes: Vec<LaneReceipt>,
+}
+
+impl Receipt {
+    pub(crate) fn is_possible(cut: u64, manifest: u64) -> bool {
+        cut <= Time::MAX.0 && is_whole_blocks(manifest)
+    }
+}
+
+/// Size of an archived lane receipt, bytes.
+pub const LANE_RECEIPT_BYTES: usize = 48;
+
+const _: () = {
+    assert!(size_of::<ArchivedLaneReceipt>() == LANE_RECEIPT_BYTES && align_of::<ArchivedLaneReceipt>() == 8);
+    assert!(core::mem::offset_of!(ArchivedLaneReceipt, sequence) == 32);
+    assert!(core::mem::offset_of!(ArchivedLaneReceipt, epoch_node) == 40);
+    assert!(core::mem::offset_of!(ArchivedLaneReceipt, reserved) == 46);
+    assert!(size_of::<ArchivedReceipt>() == 40 && align_of::<ArchivedReceipt>() == 8);
+    assert!(core::mem::offset_of!(ArchivedReceipt, lanes) == 32);
+};
+
+impl From<&ArchivedLaneReceipt> for LaneReceipt {
+    fn from(archived: &ArchivedLaneReceipt) -> Self {
+        Self {
+            epoch_number: archived.epoch_number.to_native(),
+            position: archived.position.to_native(),
+            header_checksum: archived.header_checksum.to_native(),
+            applied: archived.applied.to_native(),
+            sequence: archived.sequence.to_native(),
+            epoch_node: archived.epoch_node.to_native(),
+            lane: archived.lane.to_native(),
+            reserved: archived.reserved,
+        }
+    }
+}

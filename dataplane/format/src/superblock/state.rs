@@ -1,0 +1,204 @@
+//! What a site knows durably about a group: role, epoch, cut, fence set, volumes. One block, written to slots in turn.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::block::{self, BlockError};
+use crate::geometry::{BLOCK, BLOCK_U64, Position, is_whole_blocks};
+use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
+use crate::list::List;
+use crate::mark::{LaneUse, MAX_LANES};
+use crate::time::Time;
+use crate::wire::{wire_enum, wire_struct};
+
+/// Volumes of a group at most.
+pub const MAX_VOLUMES: usize = 64;
+/// Bytes of one slot.
+pub const STATE_BYTES: usize = BLOCK;
+
+const MAGIC: [u8; 8] = *b"MSPSTATE";
+
+/// Device offset of the slot for a state of this sequence, in a state area that begins at `start`.
+pub const fn state_offset(start: u64, sequence: u64) -> u64 {
+    start + sequence % 2 * BLOCK_U64
+}
+
+wire_enum! {
+    /// What a site is for a group.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+    pub enum Role {
+        /// Serves the hosts.
+        Primary = 1,
+        /// Follows the primary.
+        #[default]
+        Secondary = 2,
+    }
+}
+
+wire_enum! {
+    /// How the two sites stand to each other.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+    pub enum PairState {
+        /// No replication.
+        #[default]
+        Simplex = 1,
+        /// The secondary never held a cut; a round brings it one.
+        InitialCopy = 2,
+        /// In the lanes.
+        Paired = 3,
+        /// The lanes were left because the ring filled.
+        Suspended = 4,
+        /// A round runs.
+        Resync = 5,
+        /// The lanes were left because too few of them hold frames.
+        Degraded = 6,
+        /// This site was the secondary and serves now, outside the lanes.
+        TakenOver = 7,
+        /// Both sites wrote.
+        Split = 8,
+        /// A newer epoch exists: this site answers nothing.
+        Fenced = 9,
+    }
+}
+
+wire_struct! {
+    /// The point behind a frame of a lane.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct LanePoint {
+        /// Where the next frame goes.
+        pub position: Position,
+        /// Sequence of the frame before; 0 before the first.
+        pub sequence: u64,
+        /// Checksum of its header.
+        pub header_checksum: u64,
+    } = 24
+}
+
+wire_struct! {
+    /// A lane of the fence set, and how far this site has come in it.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct StateLane {
+        /// The lane.
+        pub lane: LaneId,
+        /// The node that holds it.
+        pub node: NodeId,
+        /// What it is for.
+        pub usage: LaneUse,
+        /// Its ring there; [`AreaId::NONE`] until it was seen.
+        pub ring: AreaId,
+        /// Its manifest area there.
+        pub manifest: AreaId,
+        /// Its receipt area there.
+        pub receipt: AreaId,
+        /// Everything before is applied and flushed, and the cut says so.
+        pub point: LanePoint,
+    } = 96
+}
+
+wire_struct! {
+    /// A volume as it was when it joined the group.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct StateVolume {
+        /// Its number.
+        pub volume: VolumeId,
+        /// Its bytes.
+        pub size: u64,
+        /// What its device says of itself.
+        pub identity: [u8; 24],
+    } = 40
+}
+
+wire_struct! {
+    /// The state of a group at a site.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct GroupState {
+        /// Counts the changes of this block; the slot with the higher one counts.
+        pub sequence: u64,
+        /// The group.
+        pub group: GroupId,
+        /// The site's role.
+        pub role: Role,
+        /// How the sites stand to each other.
+        pub pair: PairState,
+        /// Newest epoch this site has taken or followed.
+        pub epoch: Epoch,
+        /// The persisted cut: this site's disks hold exactly the writes up to it.
+        pub cut: Time,
+        /// Newest time ever seen: a clock must go on beyond it.
+        pub clock: Time,
+        /// Manifests before this position are consumed.
+        pub manifest: Position,
+        /// Version of the fence set; 0 for the configured one.
+        pub fence_version: u64,
+        /// Lanes of the fence set, counted by node.
+        pub fence_n: u8,
+        /// How many of them must hold a frame.
+        pub fence_k: u8,
+        /// A Leave mark stands: hosts were answered outside the lanes.
+        pub left: bool,
+        /// Everything answered up to this time was in the lanes when they were left.
+        pub left_cut: Time,
+        /// Step of a takeover in progress; 0 when there is none.
+        pub takeover_step: u8,
+        /// The takeover was asked for with loss accepted.
+        pub accept_loss: bool,
+        /// Epoch that a takeover in progress replaces.
+        pub takeover_replaces: Epoch,
+        /// Epoch that it takes.
+        pub takeover_epoch: Epoch,
+        /// Generation of the dirty map.
+        pub dirty_generation: u64,
+        /// The round that runs; 0 when there is none.
+        pub round: u64,
+        /// Time of its Begin.
+        pub round_began: Time,
+        /// The round runs in place: this site holds no cut until its End.
+        pub round_in_place: bool,
+        /// The fence set.
+        pub lanes: List<StateLane, MAX_LANES>,
+        /// The volumes.
+        pub volumes: List<StateVolume, MAX_VOLUMES>,
+    } = 4072
+}
+
+impl GroupState {
+    /// Writes the slot; it belongs at [`state_offset`].
+    pub fn encode(&self, slot: &mut [u8; STATE_BYTES]) {
+        block::encode(MAGIC, self, slot);
+    }
+
+    /// Reads the slot at the front of `bytes`.
+    ///
+    /// # Errors
+    /// It is none, or damaged, or impossible.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
+        let state: Self = block::decode(MAGIC, bytes)?;
+        if state.volumes.iter().all(|volume| is_whole_blocks(volume.size)) {
+            Ok(state)
+        } else {
+            Err(BlockError::Malformed)
+        }
+    }
+
+    /// The newer of two slots.
+    ///
+    /// # Errors
+    /// Neither is valid.
+    pub fn choose_slot(a: &[u8], b: &[u8]) -> Result<Self, BlockError> {
+        block::newer(Self::decode(a), Self::decode(b), |state| state.sequence)
+    }
+
+    /// The lanes of the fence set.
+    pub fn lanes(&self) -> &[StateLane] {
+        &self.lanes
+    }
+
+    /// The lanes of the fence set, to be changed.
+    pub fn lanes_mut(&mut self) -> &mut [StateLane] {
+        &mut self.lanes
+    }
+
+    /// The volumes.
+    pub fn volumes(&self) -> &[StateVolume] {
+        &self.volumes
+    }
+}

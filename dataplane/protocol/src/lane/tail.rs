@@ -1,0 +1,154 @@
+//! Reads a span of a ring along its chain, one range at a time: for verifying before a redo, the redo, and the marking.
+
+use alloc::vec::Vec;
+
+use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::geometry::Position;
+use midspan_format::ids::AreaId;
+use midspan_format::message::RefusedReason;
+
+use crate::lane::reader::{Reader, ReaderEvent};
+use crate::recovery::walk::{Found, Walk};
+use crate::vocab::buffer::{Buffers, Slice};
+use crate::vocab::effect::{Context, LinkEvent, LinkId};
+
+/// The span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The ring's identity.
+    pub area: AreaId,
+    /// First frame.
+    pub from: Position,
+    /// End of the last.
+    pub to: Position,
+    /// Checksum of the last frame's header: the chain must arrive there.
+    pub last_checksum: u64,
+}
+
+/// What came.
+#[derive(Debug)]
+pub enum TailEvent<B> {
+    /// Nothing to act on.
+    Nothing,
+    /// Verified frames, next in the chain.
+    Frames(Vec<(FrameHeader, Slice<B>)>),
+    /// The chain does not reach the span's end: damage at this position.
+    Damaged(Position),
+}
+
+/// The reader of a tail.
+#[derive(Debug)]
+pub struct Tail {
+    reader: Reader,
+    span: Span,
+    walk: Walk,
+    chunk: u32,
+}
+
+impl Tail {
+    /// Reads `span` by ranges of `chunk` bytes.
+    pub fn new(reader: Reader, span: Span, chunk: u32) -> Self {
+        let walk = Walk::at(span.area, FrameKind::Journal, span.from);
+        Self { reader, span, walk, chunk }
+    }
+
+    /// The link's name.
+    pub fn id(&self) -> LinkId {
+        self.reader.id()
+    }
+
+    /// Whether the whole span has been delivered.
+    pub fn is_done(&self) -> bool {
+        self.walk.tip().position >= self.span.to
+    }
+
+    /// Starts again from the span's beginning.
+    pub fn rewind(&mut self) {
+        self.walk = Walk::at(self.span.area, FrameKind::Journal, self.span.from);
+    }
+
+    /// Asks for the next range when none is under way.
+    pub fn poke<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        let at = self.walk.tip().position;
+        if self.reader.is_up() && self.reader.in_flight() == 0 && at < self.span.to {
+            let length = u32::try_from(self.span.to.0 - at.0).unwrap_or(u32::MAX).min(self.chunk);
+            self.reader.read(context, at, length, 0);
+        }
+    }
+
+    /// An event of the link.
+    pub fn on_link<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<S::Buf>,
+    ) -> TailEvent<S::Buf> {
+        match self.reader.on_link(context, event) {
+            ReaderEvent::Up(_) => {
+                self.poke(context);
+                TailEvent::Nothing
+            }
+            ReaderEvent::Data { position, data: Some(data), .. } if position == self.walk.tip().position => {
+                self.on_data(&data)
+            }
+            ReaderEvent::Refused(refused) => {
+                self.reader.restart(context);
+                match refused.reason {
+                    RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond => {
+                        TailEvent::Damaged(self.walk.tip().position)
+                    }
+                    RefusedReason::Version
+                    | RefusedReason::UnknownGroup
+                    | RefusedReason::UnknownArea
+                    | RefusedReason::ForeignArea
+                    | RefusedReason::NotPermitted
+                    | RefusedReason::OlderEpoch
+                    | RefusedReason::EpochFound
+                    | RefusedReason::Full
+                    | RefusedReason::BadFrame
+                    | RefusedReason::Busy
+                    | RefusedReason::Deleted => TailEvent::Nothing,
+                }
+            }
+            ReaderEvent::Nothing | ReaderEvent::Down | ReaderEvent::Data { .. } => TailEvent::Nothing,
+        }
+    }
+
+    /// Timers.
+    pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.reader.on_tick(context);
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        self.reader.deadline()
+    }
+
+    /// Ends the session.
+    pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.reader.close(context);
+    }
+
+    fn on_data<B: crate::vocab::buffer::Buffer>(&mut self, data: &Slice<B>) -> TailEvent<B> {
+        let mut frames = Vec::new();
+        let mut done = 0;
+        loop {
+            match self.walk.next(data.bytes().get(done..).unwrap_or_default()) {
+                Found::Frame(header, range) => {
+                    frames.push((header, data.part(done..done + range.end)));
+                    done += range.end;
+                }
+                Found::More(_) if done > 0 => break,
+                Found::More(_) | Found::End => return TailEvent::Damaged(self.walk.tip().position),
+            }
+            if done == data.len() {
+                break;
+            }
+        }
+        let tip = self.walk.tip();
+        if tip.position > self.span.to || tip.position == self.span.to && tip.chain != self.span.last_checksum
+        {
+            return TailEvent::Damaged(tip.position);
+        }
+        TailEvent::Frames(frames)
+    }
+}

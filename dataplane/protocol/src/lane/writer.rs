@@ -1,0 +1,313 @@
+//! The writing end of an area: positions, chain and sequence of its next frame, what is sent and not yet journaled.
+//!
+//! Upholds the primary's half of I2 and I5: a lane that reports less than it once acknowledged, or is refused for a newer
+//! epoch, is said so and never silently used; frames go again, in order, from memory after every reconnect.
+
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+
+use midspan_format::area::AreaKind;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Welcome};
+
+use crate::lane::link::Link;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, Effect, Frame, LinkEvent, LinkId};
+use crate::vocab::limits::Pace;
+use crate::vocab::tip::Tip;
+
+#[derive(Debug)]
+struct Sent<B> {
+    frame: Rc<Frame<B>>,
+    at: u64,
+}
+
+/// What an event meant for the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriterEvent {
+    /// Nothing to act on.
+    Nothing,
+    /// The session is open, and everything un-journaled is on its way again.
+    Up,
+    /// `journaled` has moved, or a request was confirmed.
+    Progress,
+    /// The area's holder refused us; the connection is closed.
+    Refused(Refused),
+    /// The area, an index or a copy, began anew: what was not journaled in it is forgotten.
+    Restarted,
+    /// The area has less than it had acknowledged, or is another one.
+    Lost {
+        /// What it had acknowledged.
+        had: Position,
+        /// What it reports now.
+        found: Position,
+    },
+    /// The connection is gone and will be tried again.
+    Down,
+}
+
+/// The writer.
+#[derive(Debug)]
+pub struct Writer<B> {
+    link: Link,
+    pace: Pace,
+    /// Taken from the first welcome when not set before.
+    tip: Option<Tip>,
+    area: AreaId,
+    /// The area is not the journal: it may begin anew.
+    is_index: bool,
+    /// It begins anew; the owner is told with the next welcome.
+    restarted: bool,
+    epoch: Epoch,
+    size: u64,
+    journaled: Position,
+    unjournaled: VecDeque<Sent<B>>,
+    /// Sending time of the newest request that was answered.
+    confirmed_at: u64,
+    last_sent: u64,
+}
+
+impl<B: Buffer> Writer<B> {
+    /// A writer for the area that `hello` names. With `tip`, the area must report at least that position; without, the
+    /// first welcome says where to go on. `capacity` bounds the frames kept for a re-send.
+    pub fn new(
+        id: LinkId,
+        node: NodeId,
+        hello: Hello,
+        pace: Pace,
+        tip: Option<Tip>,
+        capacity: usize,
+    ) -> Self {
+        let (area, epoch) = (hello.area, hello.epoch);
+        Self {
+            link: Link::new(id, node, hello, pace),
+            pace,
+            tip,
+            area,
+            restarted: false,
+            is_index: hello.area_kind != AreaKind::Ring,
+            epoch,
+            size: 0,
+            journaled: tip.map_or(Position(0), |t| t.position),
+            unjournaled: VecDeque::with_capacity(capacity),
+            confirmed_at: 0,
+            last_sent: 0,
+        }
+    }
+
+    /// The link's name.
+    pub fn id(&self) -> LinkId {
+        self.link.id
+    }
+
+    /// The node that holds the area.
+    pub fn node(&self) -> NodeId {
+        self.link.node
+    }
+
+    /// Whether the session is open.
+    pub fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// Where the next frame goes; `None` before the first welcome of a writer without a recorded tip.
+    pub fn tip(&self) -> Option<Tip> {
+        self.tip
+    }
+
+    /// The area's identity; `NONE` until known.
+    pub fn area(&self) -> AreaId {
+        self.area
+    }
+
+    /// The epoch in which the area's holder takes our frames.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Ring bytes of the area; 0 until known.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Everything before this position is durable in the area.
+    pub fn journaled(&self) -> Position {
+        self.journaled
+    }
+
+    /// Frames that are sent or wait for a connection, and are not journaled.
+    pub fn pending(&self) -> usize {
+        self.unjournaled.len()
+    }
+
+    /// Sending time of the newest answered request: I11's lease counts from here.
+    pub fn confirmed_at(&self) -> u64 {
+        self.confirmed_at
+    }
+
+    /// Takes a sealed frame that stands at the tip, and sends it if the session is open.
+    ///
+    /// # Panics
+    /// When the frame does not continue the area: a programmer error.
+    pub fn append<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, frame: Rc<Frame<B>>) {
+        let header = &frame.header;
+        if let Some(tip) = self.tip.as_mut() {
+            assert!(tip.position == header.position && tip.chain == header.chain, "frame off its place");
+            *tip = Tip {
+                position: header.end(),
+                sequence: header.sequence + 1,
+                chain: header.checksum,
+                epoch: header.epoch,
+            };
+        }
+        let at = context.now.mono;
+        if self.link.is_up() {
+            context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(&frame) });
+            self.link.on_asked(at);
+            self.last_sent = at;
+        }
+        self.unjournaled.push_back(Sent { frame, at });
+    }
+
+    /// An event of this writer's link.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<B>,
+    ) -> WriterEvent {
+        let now = context.now.mono;
+        match event {
+            LinkEvent::Down => {
+                let was_up = self.link.is_up();
+                self.link.on_down(now);
+                if was_up { WriterEvent::Down } else { WriterEvent::Nothing }
+            }
+            LinkEvent::Message(Message::Welcome(welcome)) => self.on_welcome(context, &welcome),
+            LinkEvent::Message(Message::Progress(progress)) => {
+                if self.advance(progress.journaled) {
+                    self.link.on_heard(now, self.unjournaled.is_empty());
+                    WriterEvent::Progress
+                } else {
+                    self.link.drop_connection(context);
+                    WriterEvent::Down
+                }
+            }
+            LinkEvent::Message(Message::Pong(pong)) if pong.stamp <= self.last_sent => {
+                self.confirmed_at = self.confirmed_at.max(pong.stamp);
+                self.link.on_heard(now, self.unjournaled.is_empty());
+                WriterEvent::Progress
+            }
+            LinkEvent::Message(Message::Refused(refused)) => {
+                if refused.reason == RefusedReason::Busy {
+                    self.link.drop_connection(context);
+                } else {
+                    self.link.on_refused(context);
+                }
+                WriterEvent::Refused(refused)
+            }
+            LinkEvent::Sent => WriterEvent::Nothing,
+            LinkEvent::Message(_) | LinkEvent::Unit(_) => {
+                // A peer that says what does not belong here is not understood: start over.
+                self.link.drop_connection(context);
+                WriterEvent::Down
+            }
+        }
+    }
+
+    /// Connects, pings an idle session, drops a silent one.
+    pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> WriterEvent {
+        let now = context.now.mono;
+        if self.link.on_tick(context) {
+            return WriterEvent::Down;
+        }
+        if self.link.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
+            self.last_sent = now;
+            self.link.on_asked(now);
+            context
+                .ask(Effect::SendBlock { link: self.link.id, message: Message::Ping(Ping { stamp: now }) });
+        }
+        WriterEvent::Nothing
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        let ping = if self.link.is_up() { self.last_sent + self.pace.heartbeat_ns } else { u64::MAX };
+        self.link.deadline().min(ping)
+    }
+
+    /// Ends the session for good.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.link.close(context);
+    }
+
+    fn on_welcome<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        welcome: &Welcome,
+    ) -> WriterEvent {
+        let found = welcome.journaled;
+        let other_area = self.area != AreaId::NONE && self.area != welcome.area;
+        let began_anew = self.is_index && welcome.last.is_none() && found > Position(0);
+        if let Some(tip) = self.tip
+            && (other_area || found < self.journaled || found > tip.position || began_anew)
+        {
+            if other_area || !self.is_index {
+                let had = self.journaled;
+                self.link.drop_connection(context);
+                return WriterEvent::Lost { had, found };
+            }
+            self.begin_anew();
+        }
+        self.area = welcome.area;
+        self.size = welcome.size;
+        self.link.hello_mut().area = welcome.area;
+        if self.tip.is_none() {
+            self.tip = Some(Tip::behind(found, welcome.last.as_ref()));
+            self.journaled = found;
+        }
+        self.epoch = welcome.epoch;
+        let now = context.now.mono;
+        self.confirmed_at = self.confirmed_at.max(self.link.greeted_at().unwrap_or(0));
+        self.link.on_welcome(now);
+        if !self.advance(found) {
+            if self.is_index {
+                // It ends inside what was sent: the next welcome begins anew.
+                self.begin_anew();
+                self.link.drop_connection(context);
+                return WriterEvent::Down;
+            }
+            let had = self.journaled;
+            self.link.drop_connection(context);
+            return WriterEvent::Lost { had, found };
+        }
+        for sent in &mut self.unjournaled {
+            sent.at = now;
+            context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(&sent.frame) });
+        }
+        self.last_sent = now;
+        if !self.unjournaled.is_empty() {
+            self.link.on_asked(now);
+        }
+        if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
+    }
+
+    fn begin_anew(&mut self) {
+        self.unjournaled.clear();
+        self.tip = None;
+        self.restarted = true;
+    }
+
+    /// Moves `journaled`; `false` when the report is not the end of a frame we sent.
+    fn advance(&mut self, journaled: Position) -> bool {
+        while let Some(sent) = self.unjournaled.front() {
+            if sent.frame.header.end() > journaled {
+                break;
+            }
+            self.confirmed_at = self.confirmed_at.max(sent.at);
+            self.journaled = sent.frame.header.end();
+            self.unjournaled.pop_front();
+        }
+        self.journaled == journaled
+    }
+}

@@ -1,0 +1,95 @@
+//! Walks a ring along its chain: the scan that is the truth about a journal (I8).
+//!
+//! A walk ends at the first frame that does not verify or does not link to its predecessor. Whether that is the journal's
+//! end or damage is decided by [`later_claim`]: a later valid frame, or any other witness, that knows of a longer prefix.
+
+use core::ops::Range;
+
+use midspan_format::checked::CheckedFrame;
+use midspan_format::frame::{FrameHeader, FrameKind, HEADER_BYTES};
+use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::ids::AreaId;
+
+use crate::vocab::tip::Tip;
+
+/// What lies at the walk's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A verified frame that links; the range is relative to the bytes given.
+    Frame(FrameHeader, Range<usize>),
+    /// The bytes given end before the frame does: at least so many are needed.
+    More(usize),
+    /// Nothing that continues the chain.
+    End,
+}
+
+/// A walk in progress.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    area: AreaId,
+    kind: FrameKind,
+    tip: Tip,
+    /// The first frame is accepted whatever it links to: its predecessor is not known.
+    open: bool,
+}
+
+impl Walk {
+    /// Continues behind `tip`.
+    pub fn behind(area: AreaId, kind: FrameKind, tip: Tip) -> Self {
+        Self { area, kind, tip, open: false }
+    }
+
+    /// Starts at a frame boundary whose predecessor is not known.
+    pub fn at(area: AreaId, kind: FrameKind, position: Position) -> Self {
+        Self { area, kind, tip: Tip { position, ..Tip::default() }, open: true }
+    }
+
+    /// Goes on at the next block: what stands here does not verify. Only for areas of which any frame may be missing.
+    pub fn skip_block(&mut self) {
+        *self = Self::at(self.area, self.kind, self.tip.position.add(BLOCK as u64));
+    }
+
+    /// The area that is walked.
+    pub fn area(&self) -> AreaId {
+        self.area
+    }
+
+    /// The point behind the last frame found.
+    pub fn tip(&self) -> Tip {
+        self.tip
+    }
+
+    /// Looks at the frame at the walk's place; `bytes` start there. A good frame moves the walk behind it.
+    pub fn next(&mut self, bytes: &[u8]) -> Found {
+        if bytes.len() < BLOCK {
+            return Found::More(BLOCK);
+        }
+        let Ok(header) = FrameHeader::decode(bytes) else { return Found::End };
+        let continues =
+            if self.open { header.position == self.tip.position } else { self.tip.links(&header) };
+        if header.area != self.area || header.kind != self.kind || !continues {
+            return Found::End;
+        }
+        let length = header.length as usize;
+        let Some(frame) = bytes.get(..length) else { return Found::More(length) };
+        if CheckedFrame::parse(frame).is_err() {
+            return Found::End;
+        }
+        self.tip = Tip::after(&header);
+        self.open = false;
+        Found::Frame(header, 0..length)
+    }
+}
+
+/// The longest `journaled` claimed by any valid header of the journal in `bytes`, which start at `position`: evidence against
+/// an end found before it. What other areas hold names the journal's prefix too, not their own.
+pub fn later_claim(area: AreaId, position: Position, bytes: &[u8]) -> Option<Position> {
+    let blocks = bytes.chunks_exact(BLOCK).enumerate();
+    let claims = blocks.filter_map(|(index, block)| {
+        let header = FrameHeader::decode(block.get(..HEADER_BYTES)?).ok()?;
+        let here = Position(position.0 + (index * BLOCK) as u64);
+        let claims = header.kind == FrameKind::Journal && header.area == area && header.position == here;
+        claims.then_some(header.journaled)
+    });
+    claims.max()
+}

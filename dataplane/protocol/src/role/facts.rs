@@ -1,0 +1,62 @@
+//! What a fenced lane holds, as a start needs it: prefix, tip, and the newest `landed` that any durable header knows.
+
+use midspan_format::area::AreaKind;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, LaneId};
+use midspan_format::message::{Fenced, FencedLane};
+use midspan_format::time::Time;
+
+use crate::lane::tail::Span;
+use crate::vocab::tip::Tip;
+
+/// What a fenced lane holds, as a start needs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneFacts {
+    /// The epoch in force.
+    pub epoch: Epoch,
+    /// The ring.
+    pub ring: FencedLane,
+    /// The manifest area.
+    pub manifest: FencedLane,
+    /// The receipt area's identity.
+    pub receipt: AreaId,
+    /// Newest `landed` in any durable header, and its time: the primary's disks hold everything before.
+    pub landed: (Position, Time),
+    /// Newest time in any header.
+    pub clock: Time,
+}
+
+impl LaneFacts {
+    /// What was said of a lane; `None` when its ring or manifest area is missing.
+    pub fn new(fenced: &Fenced, lane: LaneId) -> Option<Self> {
+        let find = |kind| fenced.lanes().iter().find(|area| area.lane == lane && area.kind == kind).copied();
+        let (ring, manifest) = (find(AreaKind::Ring)?, find(AreaKind::Manifest)?);
+        let receipt = find(AreaKind::Receipt).map_or(AreaId::NONE, |area| area.area);
+        let headers = [ring.last, manifest.last];
+        let landed = headers
+            .iter()
+            .flatten()
+            .map(|header| (header.landed, header.landed_time))
+            .max()
+            .unwrap_or_default();
+        let times = headers.iter().flatten().map(|header| header.last_time.max(header.closed_time));
+        let clock = times.max().unwrap_or_default();
+        Some(Self { epoch: fenced.epoch, ring, manifest, receipt, landed, clock })
+    }
+
+    /// The part of the ring that the primary's disks may lack; `None` when that is nothing.
+    pub fn tail(&self) -> Option<Span> {
+        let last = self.ring.last.filter(|_| self.landed.0 < self.ring.journaled)?;
+        Some(Span {
+            area: self.ring.area,
+            from: self.landed.0,
+            to: self.ring.journaled,
+            last_checksum: last.checksum,
+        })
+    }
+
+    /// Where an area of the lane goes on.
+    pub fn tip(area: &FencedLane) -> Tip {
+        Tip::behind(area.journaled, area.last.as_ref())
+    }
+}

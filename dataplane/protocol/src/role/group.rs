@@ -1,0 +1,435 @@
+//! A group at a site: which role it plays now, and the way from one role to the next.
+//!
+//! ```text
+//!            ┌─────────▶ Starting ──▶ Primary ──┐
+//!  recorded ─┤                └─────────┬───────┴──▶ Fenced (a newer epoch exists: answers nothing)
+//!   state    ├─▶ Secondary ─▶ TakingOver ──▶ Outside (serves since a takeover, changes are marked)
+//!            └─────────▶ Resuming ────────────▲
+//! ```
+//! A role's operations have settled before the next role begins (design §7). Hosts are served in `Primary` and `Outside` only.
+
+mod turn;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use midspan_format::control::{GroupCommand, GroupStatus};
+use midspan_format::dirty_map::DirtyMap;
+use midspan_format::ids::Epoch;
+use midspan_format::message::FenceIntent;
+use midspan_format::superblock::{PairState, Role};
+
+use crate::lane::fencer::Fencer;
+use crate::role::direct::{Direct, answer};
+use crate::role::primary::Primary;
+use crate::role::secondary::Secondary;
+use crate::role::site::{Recovered, SiteConfig};
+use crate::role::standing;
+use crate::role::start::Start;
+use crate::role::takeover::{Asked, Takeover};
+use crate::stage::state_store::StateStore;
+use crate::stage::tracker::Tracker;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{
+    Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, Now, StartReport,
+    Token,
+};
+use crate::vocab::tags;
+
+/// Pause before something that found the pool empty is tried again.
+const STARVED_NS: u64 = 2_000_000;
+
+/// What this site is for the group now.
+#[derive(Debug)]
+pub(super) enum Play<B> {
+    /// Primary on its way to serve.
+    Starting(Box<Start<B>>),
+    /// The disks hold everything; the lane must grant its lease first. What the start found is told then.
+    Opening(Box<Primary<B>>, StartReport),
+    /// Serves, in the lanes.
+    Primary(Box<Primary<B>>),
+    /// Was primary; its operations settle before anything else.
+    Leaving(Box<Primary<B>>),
+    /// Follows the primary.
+    Secondary(Box<Secondary<B>>),
+    /// Becomes primary.
+    TakingOver(Box<Secondary<B>>, Box<Takeover>),
+    /// Served outside the lanes before this process began; makes sure that nobody has replaced it.
+    Resuming {
+        fencer: Box<Fencer>,
+        since: u64,
+        /// What an earlier process had on its way to the map is on stable media.
+        flushed: bool,
+    },
+    /// Serves outside the lanes: changes are marked for the other site.
+    Outside(Box<Direct<B>>),
+    /// A newer epoch exists.
+    Fenced,
+    /// Told to end.
+    Stopped,
+}
+
+/// The machine of a group at a site.
+#[derive(Debug)]
+pub struct Group<B> {
+    pub(super) config: SiteConfig,
+    pub(super) store: StateStore,
+    /// The dirty map, until the role that serves outside the lanes has it.
+    pub(super) tracker: Option<Tracker>,
+    pub(super) play: Play<B>,
+    pub(super) fenced_by: Option<Epoch>,
+    ready: Vec<u32>,
+    /// The node ends.
+    stopping: bool,
+    /// Time of the last event: what found the pool empty then is tried again a little later.
+    seen: u64,
+}
+
+impl<B: Buffer> Group<B> {
+    /// A group as configured, and as found on the site's journal disk.
+    pub fn new(config: SiteConfig, recovered: Recovered) -> Self {
+        let state = recovered.state.unwrap_or_else(|| config.first_state());
+        let store = StateStore::new(state, config.state_offset);
+        let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
+        let play = match (state.role, state.pair) {
+            (Role::Primary, PairState::TakenOver) => {
+                let fencer = Box::new(config.fencer(FenceIntent::Restart, state.epoch));
+                Play::Resuming { fencer, since: 0, flushed: false }
+            }
+            (Role::Primary, _) => Play::Starting(Box::new(Start::new(config.clone(), &store))),
+            (Role::Secondary, _) => Play::Secondary(Box::new(Secondary::new(config.clone(), &store))),
+        };
+        Self {
+            config,
+            store,
+            tracker: Some(tracker),
+            play,
+            fenced_by: None,
+            ready: Vec::new(),
+            stopping: false,
+            seen: 0,
+        }
+    }
+
+    /// Begins.
+    pub fn start<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        match &mut self.play {
+            Play::Secondary(secondary) => secondary.start(context),
+            Play::Resuming { .. } => {
+                context.disk(Disk::Journal, tags::token(tags::OWN_RING, 0), DiskOp::Flush);
+            }
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::TakingOver(..)
+            | Play::Outside(_)
+            | Play::Fenced
+            | Play::Stopped => {}
+        }
+        self.on_tick(context);
+    }
+
+    /// Whether hosts are served.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.play, Play::Primary(_) | Play::Outside(_))
+    }
+
+    /// Whether another host request can be taken. What is not served is answered at once.
+    pub fn has_room(&self) -> bool {
+        match &self.play {
+            Play::Primary(primary) => primary.has_room(),
+            Play::Outside(direct) => direct.has_room(),
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced
+            | Play::Stopped => true,
+        }
+    }
+
+    /// Whether no disk operation runs.
+    pub fn is_idle(&self) -> bool {
+        let roles = match &self.play {
+            Play::Starting(start) => start.is_idle(),
+            Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => primary.is_idle(),
+            Play::Secondary(secondary) | Play::TakingOver(secondary, _) => secondary.is_settled(),
+            Play::Outside(direct) => direct.is_idle(),
+            Play::Resuming { .. } | Play::Fenced | Play::Stopped => true,
+        };
+        roles && self.store.is_idle()
+    }
+
+    /// What may differ at the other site.
+    pub fn map(&self) -> Option<&DirtyMap> {
+        let tracker = match &self.play {
+            Play::Outside(direct) => direct.tracker(),
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced
+            | Play::Stopped => self.tracker.as_ref(),
+        };
+        tracker.map(Tracker::map)
+    }
+
+    /// How the group stands.
+    pub fn status(&self, now: Now) -> GroupStatus {
+        standing::status(self, now)
+    }
+
+    /// A host request. The driver asks [`Group::has_room`] first.
+    pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
+        match &mut self.play {
+            Play::Primary(primary) => primary.on_host(context, request),
+            Play::Outside(direct) => direct.on_host(context, request),
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced
+            | Play::Stopped => answer(context, request.id, Err(HostError::NotServing)),
+        }
+    }
+
+    /// The control plane asks something.
+    pub fn on_command<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, command: GroupCommand) {
+        match command {
+            GroupCommand::Takeover { accept_loss, dry_run } => {
+                self.begin_takeover(context, Asked { accept_loss, dry_run });
+            }
+            GroupCommand::Stop => self.stop(context),
+        }
+    }
+
+    /// Something happened on one of the group's links.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+    ) {
+        let Self { store, tracker, play, .. } = self;
+        match play {
+            Play::Starting(start) => {
+                let outcome = start.on_link(context, link, event, store);
+                self.on_start(context, outcome);
+            }
+            Play::Primary(primary) => {
+                primary.on_link(context, link, event);
+                self.look_for_fence(context);
+            }
+            Play::Opening(primary, _) => {
+                primary.on_link(context, link, event);
+                self.look_for_lease(context);
+            }
+            Play::Secondary(secondary) => secondary.on_link(context, link, event, store),
+            Play::TakingOver(secondary, takeover) => {
+                let Some(tracker) = tracker.as_mut() else { return };
+                let outcome = if secondary.owns(link) {
+                    secondary.on_link(context, link, event, store);
+                    takeover.on_progress(context, secondary, store, tracker)
+                } else {
+                    takeover.on_link(context, link, event, secondary, store, tracker)
+                };
+                self.on_takeover(context, outcome);
+            }
+            Play::Resuming { fencer, .. } => {
+                let event = fencer.on_link(context, event);
+                self.on_resumed(context, event);
+            }
+            Play::Leaving(_) | Play::Outside(_) | Play::Fenced | Play::Stopped => {}
+        }
+    }
+
+    /// A disk operation completed.
+    pub fn on_disk<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        token: Token,
+        result: DiskResult<B>,
+    ) {
+        match tags::of(token) {
+            tags::STATE => self.on_saved(context, result.is_err()),
+            tags::TRACKER if self.tracker.is_some() => self.on_marked(context, token, result.is_err()),
+            _ => self.on_role_disk(context, token, result),
+        }
+    }
+
+    /// The driver has delivered a batch of events.
+    pub fn on_drained<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.store.poke(context);
+        match &mut self.play {
+            Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => {
+                primary.on_drained(context)
+            }
+            Play::Outside(direct) => direct.on_drained(context),
+            Play::Starting(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced
+            | Play::Stopped => {}
+        }
+        self.finish_leaving();
+    }
+
+    /// Timers.
+    pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.seen = context.now.mono;
+        let Self { store, tracker, play, .. } = self;
+        store.poke(context);
+        match play {
+            Play::Starting(start) => {
+                let outcome = start.on_tick(context, store);
+                self.on_start(context, outcome);
+            }
+            Play::Primary(primary) => {
+                primary.on_tick(context);
+                self.look_for_fence(context);
+            }
+            Play::Opening(primary, _) => {
+                primary.on_tick(context);
+                self.look_for_lease(context);
+            }
+            Play::Leaving(primary) => primary.on_drained(context),
+            Play::Secondary(secondary) => secondary.on_tick(context, store),
+            Play::TakingOver(secondary, takeover) => {
+                let Some(tracker) = tracker.as_mut() else { return };
+                secondary.on_tick(context, store);
+                let outcome = takeover.on_progress(context, secondary, store, tracker);
+                self.on_takeover(context, outcome);
+            }
+            Play::Resuming { fencer, since, flushed } => {
+                if *since == 0 {
+                    *since = context.now.mono;
+                }
+                if *flushed {
+                    fencer.on_tick(context);
+                }
+            }
+            Play::Outside(direct) => direct.on_drained(context),
+            Play::Fenced | Play::Stopped => {}
+        }
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        let soon = self.seen + STARVED_NS;
+        let store = if self.store.wants_to_write() { soon } else { u64::MAX };
+        let role = match &self.play {
+            Play::Starting(start) => start.deadline(),
+            Play::Primary(primary) | Play::Opening(primary, _) => primary.deadline(soon),
+            Play::Leaving(_) => soon,
+            Play::Secondary(secondary) => secondary.deadline(soon),
+            Play::TakingOver(secondary, takeover) => {
+                let marks = self.tracker.as_ref().is_some_and(|t| !t.is_durable());
+                let retry = if marks { soon } else { u64::MAX };
+                secondary.deadline(soon).min(takeover.deadline()).min(retry)
+            }
+            Play::Resuming { fencer, flushed: true, .. } => fencer.deadline(),
+            Play::Resuming { flushed: false, .. } => u64::MAX,
+            Play::Outside(direct) => {
+                if direct.is_starved() {
+                    soon
+                } else {
+                    u64::MAX
+                }
+            }
+            Play::Fenced | Play::Stopped => u64::MAX,
+        };
+        role.min(store)
+    }
+
+    fn on_saved<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, failed: bool) {
+        let Self { store, tracker, play, config, .. } = self;
+        store.on_disk(context, failed);
+        if failed {
+            context.note(Note::DiskFailed { disk_is_journal: true, volume: first_volume(config) });
+        }
+        match play {
+            Play::Starting(start) => {
+                let outcome = start.on_saved(context, store);
+                self.on_start(context, outcome);
+            }
+            Play::Secondary(secondary) => secondary.on_saved(context, store),
+            Play::TakingOver(secondary, takeover) => {
+                let Some(tracker) = tracker.as_mut() else { return };
+                secondary.on_saved(context, store);
+                let outcome = takeover.on_progress(context, secondary, store, tracker);
+                self.on_takeover(context, outcome);
+            }
+            Play::Primary(_)
+            | Play::Opening(..)
+            | Play::Leaving(_)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced
+            | Play::Stopped => {}
+        }
+    }
+
+    fn on_marked<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, token: Token, failed: bool) {
+        let Self { store, tracker: Some(tracker), play, config, ready, .. } = self else { return };
+        tracker.on_disk(context, token, failed, ready);
+        ready.clear();
+        if failed {
+            context.note(Note::DiskFailed { disk_is_journal: true, volume: first_volume(config) });
+        }
+        if let Play::TakingOver(secondary, takeover) = play {
+            let outcome = takeover.on_progress(context, secondary, store, tracker);
+            self.on_takeover(context, outcome);
+        }
+    }
+
+    fn on_role_disk<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        token: Token,
+        result: DiskResult<B>,
+    ) {
+        let Self { store, tracker, play, config, .. } = self;
+        match play {
+            Play::Starting(start) => {
+                let outcome = start.on_disk(context, token, result, store);
+                self.on_start(context, outcome);
+            }
+            Play::Primary(primary) | Play::Opening(primary, _) => primary.on_disk(context, token, result),
+            Play::Leaving(primary) => {
+                primary.on_disk(context, token, result);
+                self.finish_leaving();
+            }
+            Play::Secondary(secondary) => secondary.on_disk(context, token, result, store),
+            Play::TakingOver(secondary, takeover) => {
+                let Some(tracker) = tracker.as_mut() else { return };
+                secondary.on_disk(context, token, result, store);
+                let outcome = takeover.on_progress(context, secondary, store, tracker);
+                self.on_takeover(context, outcome);
+            }
+            Play::Outside(direct) => direct.on_disk(context, token, result),
+            Play::Resuming { flushed, .. } => {
+                // Marks that were read but are not durable must not be trusted (I6): only now anything is served.
+                *flushed = result.is_ok();
+                if result.is_err() {
+                    context.note(Note::DiskFailed { disk_is_journal: true, volume: first_volume(config) });
+                }
+                self.on_tick(context);
+            }
+            Play::Fenced | Play::Stopped => {}
+        }
+    }
+}
+
+/// A failed journal disk concerns no volume; a note has to name one.
+fn first_volume(config: &SiteConfig) -> midspan_format::ids::VolumeId {
+    config.volumes.first().map_or(midspan_format::ids::VolumeId(0), |volume| volume.id)
+}

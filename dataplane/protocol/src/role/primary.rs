@@ -1,0 +1,411 @@
+//! The primary's machine: host → journal → answer → local disk (design §4). It routes; decisions stand in the stages.
+//!
+//! Upholds I1 (a write is answered only when its frame is journaled), I3 (ring space is used again only below a receipt and
+//! a `landed` that is durable in the lane), I5 (refused for a newer epoch: nothing is answered from that instant) and I11
+//! (reads need the lease, and never see what is not answerable).
+
+mod answer;
+mod seal;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::message::{Refused, RefusedReason, SessionKind};
+use midspan_format::time::{GroupClock, Time};
+
+use crate::lane::reader::Reader;
+use crate::lane::writer::{Writer, WriterEvent};
+use crate::role::direct::{answer, host_error};
+use crate::role::site::{AnswerMode, SiteConfig};
+use crate::stage::inflight::{Inflight, Steps};
+use crate::stage::landing::Landing;
+use crate::stage::manifests::Manifests;
+use crate::stage::receipts::{Receipts, Received};
+use crate::stage::sealer::{LaneIdentity, Sealer};
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{
+    Context, Disk, DiskOp, DiskResult, Effect, HostError, HostOp, HostRequest, LinkEvent, LinkId, Note,
+    RequestId, Token,
+};
+use crate::vocab::tags;
+use crate::vocab::tip::Tip;
+
+/// Latest wall time that is believed (2260): a clock beyond it would run into the latest time that a frame may carry.
+const LATEST_WALL: u64 = Time::MAX.0 - (1 << 56);
+
+/// What a start found out, from which a primary begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// The epoch taken in the lane.
+    pub epoch: Epoch,
+    /// The ring's identity, size and tip.
+    pub ring: (AreaId, u64, Tip),
+    /// The manifest area's identity, size and tip.
+    pub manifest: (AreaId, u64, Tip),
+    /// Last frame of the ring: the former process may have listed it, or the frames before it, in no manifest.
+    pub last: Option<FrameHeader>,
+    /// The disks hold everything before it, flushed, and it is time of the last record there.
+    pub landed: (Position, Time),
+    /// Newest `landed` that is durable in the lane.
+    pub landed_durable: Position,
+    /// Newest time seen anywhere.
+    pub clock: Time,
+}
+
+/// Figures for status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PrimaryStatus {
+    /// The ring is connected.
+    pub connected: bool,
+    /// Sealed before this position.
+    pub sealed: Position,
+    /// Journaled before this position.
+    pub journaled: Position,
+    /// On the own disks, flushed, before this position.
+    pub landed: Position,
+    /// What the secondary said.
+    pub received: Received,
+    /// Ring bytes, and bytes in use.
+    pub ring: (u64, u64),
+    /// Writes answered so far.
+    pub answered: u64,
+    /// Reads may be answered now.
+    pub lease: bool,
+    /// The ring is full: hosts wait.
+    pub ring_full: bool,
+    /// Manifests that no receipt covers.
+    pub manifests_kept: usize,
+    /// A local disk failed.
+    pub disk_failed: bool,
+}
+
+/// The primary.
+#[derive(Debug)]
+pub struct Primary<B> {
+    config: SiteConfig,
+    epoch: Epoch,
+    clock: GroupClock,
+    inflight: Inflight<B>,
+    steps: Steps,
+    sealer: Sealer<B>,
+    ring: Writer<B>,
+    manifest_writer: Writer<B>,
+    manifests: Manifests<B>,
+    receipts: Receipts,
+    landing: Landing<B>,
+    landed_durable: Position,
+    /// Reads that wait for the lease, and read data that waits for it.
+    waiting_reads: VecDeque<u32>,
+    held: VecDeque<(u32, B)>,
+    /// Flushes that wait for the lease.
+    waiting_flushes: VecDeque<RequestId>,
+    answerable: Vec<u32>,
+    flushes: usize,
+    answered: u64,
+    ring_full: bool,
+    /// The newer epoch that refused us.
+    fenced: Option<Epoch>,
+    /// This role ends: what is under way settles, nothing else happens.
+    closed: bool,
+}
+
+impl<B: Buffer> Primary<B> {
+    /// A primary that begins where its start ended.
+    pub fn new(config: SiteConfig, begin: Begin) -> Self {
+        let limits = config.limits;
+        let pace = config.pace;
+        let (ring_area, _, ring_tip) = begin.ring;
+        let (manifest_area, manifest_size, manifest_tip) = begin.manifest;
+        let writer = |link, kind, area, tip| {
+            let hello = config.hello(SessionKind::Append, kind, area, begin.epoch);
+            Writer::new(link, config.relay, hello, pace, Some(tip), limits.frames)
+        };
+        let ring = writer(config.link(0), AreaKind::Ring, ring_area, ring_tip);
+        let manifest_writer = writer(config.link(1), AreaKind::Manifest, manifest_area, manifest_tip);
+        let reader = Reader::new(
+            config.link(2),
+            config.relay,
+            config.hello(SessionKind::Fetch, AreaKind::Receipt, AreaId::NONE, begin.epoch),
+            pace,
+            4,
+        );
+        let identity =
+            |area| LaneIdentity { group: config.group, lane: config.lane, area, epoch: begin.epoch };
+        let volumes = config.volumes.iter().map(|v| v.id).collect();
+        // Manifests below the newest receipt are free; until it is read, nothing is.
+        let covered = Position(manifest_tip.position.0.saturating_sub(manifest_size / 2));
+        Self {
+            epoch: begin.epoch,
+            clock: GroupClock::new(begin.clock),
+            inflight: Inflight::new(limits.requests, tags::INFLIGHT),
+            steps: Steps::new(limits.requests),
+            sealer: Sealer::new(identity(ring_area), limits.requests, begin.clock),
+            ring,
+            manifest_writer,
+            manifests: Manifests::new(identity(manifest_area), covered, limits.frames * 4, begin.last),
+            receipts: Receipts::new(reader, config.lane, pace.poll_ms),
+            landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
+            landed_durable: begin.landed_durable,
+            waiting_reads: VecDeque::with_capacity(limits.requests),
+            held: VecDeque::with_capacity(limits.requests),
+            waiting_flushes: VecDeque::with_capacity(limits.requests),
+            answerable: Vec::with_capacity(limits.requests),
+            flushes: 0,
+            answered: 0,
+            ring_full: false,
+            fenced: None,
+            closed: false,
+            config,
+        }
+    }
+
+    /// The newer epoch that a lane refused us for, once one did.
+    pub fn fenced(&self) -> Option<Epoch> {
+        self.fenced
+    }
+
+    /// Whether another host request can be taken.
+    pub fn has_room(&self) -> bool {
+        self.inflight.has_room() && self.waiting_flushes.len() < self.config.limits.requests
+    }
+
+    /// Whether no disk operation runs.
+    pub fn is_idle(&self) -> bool {
+        self.inflight.is_empty() && self.flushes == 0 && self.landing.is_idle()
+    }
+
+    /// The newest time given or seen.
+    pub fn clock(&self) -> Time {
+        self.clock.last()
+    }
+
+    /// A host request.
+    pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
+        if self.closed {
+            return answer(context, request.id, Err(HostError::NotServing));
+        }
+        if self.landing.failed() && (self.ring_full || !self.landing.has_room()) {
+            // Nothing more can land, so no space is freed any more.
+            return answer(context, request.id, Err(HostError::Io));
+        }
+        match self.inflight.enter(context, request, &mut self.steps) {
+            Ok(_) => self.proceed(context),
+            // Everything answered is journaled: in this mode a flush has nothing left to do. But a primary that may have
+            // been replaced says nothing.
+            Err(HostRequest { id, op: HostOp::Flush, .. }) if self.config.answer == AnswerMode::Journaled => {
+                if self.has_lease(context.now.mono) {
+                    answer(context, id, Ok(None));
+                } else {
+                    self.waiting_flushes.push_back(id);
+                }
+            }
+            Err(HostRequest { id, volume, op: HostOp::Flush }) => {
+                self.flushes += 1;
+                let token = tags::token(tags::HOST_FLUSH, u64::from(volume.0) << 32 | u64::from(id.0));
+                context.disk(Disk::Volume(volume), token, DiskOp::Flush);
+            }
+            Err(refused) => answer(context, refused.id, Err(HostError::NotServing)),
+        }
+    }
+
+    /// A disk operation completed.
+    pub fn on_disk<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        token: Token,
+        result: DiskResult<B>,
+    ) {
+        match tags::of(token) {
+            tags::INFLIGHT => {
+                if let Some(done) = self.inflight.on_disk(token, result, &mut self.steps) {
+                    self.on_finished(context, done);
+                }
+            }
+            tags::HOST_FLUSH => {
+                self.flushes -= 1;
+                let request = RequestId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
+                if result.is_err() {
+                    // What the drive dropped is said once: a later flush would succeed over it.
+                    let volume = VolumeId(u32::try_from((token.0 >> 32) & 0xFF_FFFF).unwrap_or(0));
+                    self.landing.on_failed();
+                    context.note(Note::DiskFailed { disk_is_journal: false, volume });
+                }
+                self.answer_flushed(context, request, result.map(|_| None).map_err(host_error));
+            }
+            tags::LAND => {
+                self.landing.on_flushed(result.is_err());
+            }
+            _ => debug_assert!(false, "a token of somebody else"),
+        }
+        self.proceed(context);
+    }
+
+    /// Something happened on one of the group's links.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+    ) {
+        if link == self.ring.id() {
+            let outcome = self.ring.on_link(context, event);
+            self.on_writer(context, outcome, true);
+        } else if link == self.manifest_writer.id() {
+            let outcome = self.manifest_writer.on_link(context, event);
+            self.on_writer(context, outcome, false);
+        } else if link == self.receipts.id() && self.receipts.on_link(context, event) {
+            self.manifests.on_receipt(self.receipts.newest.manifest);
+        }
+        self.proceed(context);
+    }
+
+    /// The driver has delivered a batch of events: seal what has gathered.
+    pub fn on_drained<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.inflight.retry(context);
+        self.seal(context);
+        self.issue_manifest(context);
+        let used = self.used();
+        self.landing.flush(context, self.config.pace.flush_ns, used > self.ring.size() / 2);
+        self.proceed(context);
+    }
+
+    /// Timers.
+    pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let outcome = self.ring.on_tick(context);
+        self.on_writer(context, outcome, true);
+        let outcome = self.manifest_writer.on_tick(context);
+        self.on_writer(context, outcome, false);
+        self.receipts.on_tick(context);
+        self.on_drained(context);
+    }
+
+    /// When `on_tick` has something to do next; `soon` is when what found the pool empty is tried again.
+    pub fn deadline(&self, soon: u64) -> u64 {
+        let pace = &self.config.pace;
+        let writers = self.ring.deadline().min(self.manifest_writer.deadline());
+        let manifest =
+            if self.manifest_fits() { self.manifests.due_at(pace.manifest_ns).max(soon) } else { u64::MAX };
+        let waits = self.inflight.is_starved() || self.wants_to_seal();
+        let starved = if waits { soon } else { u64::MAX };
+        let stages = manifest.min(self.landing.deadline(pace.flush_ns)).min(starved);
+        writers.min(self.receipts.deadline()).min(stages)
+    }
+
+    /// Figures for status.
+    pub fn status(&self, now: u64) -> PrimaryStatus {
+        PrimaryStatus {
+            connected: self.ring.is_up(),
+            sealed: self.ring.tip().map_or(Position(0), |t| t.position),
+            journaled: self.ring.journaled(),
+            landed: self.landing.landed().0,
+            received: self.receipts.newest,
+            ring: (self.ring.size(), self.used()),
+            answered: self.answered,
+            lease: self.has_lease(now),
+            ring_full: self.ring_full,
+            manifests_kept: self.manifests.kept(),
+            disk_failed: self.landing.failed(),
+        }
+    }
+
+    /// Closes the links and fails what waits: this role ends.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.closed = true;
+        self.ring.close(context);
+        self.manifest_writer.close(context);
+        self.receipts.close(context);
+        while let Some((op, _)) = self.held.pop_front() {
+            self.end_op(context, op, Err(HostError::NotServing));
+        }
+        while let Some(request) = self.waiting_flushes.pop_front() {
+            answer(context, request, Err(HostError::NotServing));
+        }
+        let effects = &mut context.effects;
+        self.inflight.abandon(|request| {
+            effects.push(Effect::Answer { request, result: Err(HostError::NotServing) });
+        });
+        self.waiting_reads.clear();
+        self.steps.join.clear();
+        self.steps.disk.clear();
+    }
+
+    /// Whether reads may be answered now (I11).
+    pub fn has_lease(&self, now: u64) -> bool {
+        !self.closed && now < self.ring.confirmed_at() + self.config.pace.lease_ns
+    }
+
+    /// Does what has become possible, in order, until nothing is left.
+    fn proceed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        while self.closed
+            && let Some(op) = self.steps.join.pop().or_else(|| self.steps.disk.pop())
+        {
+            self.end_op(context, op, Err(HostError::NotServing));
+        }
+        loop {
+            // Times are given in the order in which writes joined.
+            for at in 0..self.steps.join.len() {
+                let Some(&op) = self.steps.join.get(at) else { break };
+                let time = self.clock.next(context.now.wall.min(LATEST_WALL));
+                if let Some(view) = self.inflight.view(op) {
+                    self.sealer.join(op, time, view);
+                }
+            }
+            self.steps.join.clear();
+            let Some(op) = self.steps.disk.pop() else { return };
+            if !self.inflight.is_read(op) {
+                let durable = self.config.answer == AnswerMode::JournaledLocal && self.inflight.is_fua(op);
+                self.inflight.start_disk(context, op, durable);
+            } else if self.landing.failed() {
+                // The disk that failed a write is older than what was answered: it serves nothing any more.
+                self.end_op(context, op, Err(HostError::Io));
+            } else if self.has_lease(context.now.mono) {
+                self.inflight.start_disk(context, op, false);
+            } else {
+                self.waiting_reads.push_back(op);
+            }
+        }
+    }
+
+    fn on_writer<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        outcome: WriterEvent,
+        is_ring: bool,
+    ) {
+        let node = self.config.relay;
+        match outcome {
+            WriterEvent::Nothing => {}
+            WriterEvent::Down if is_ring => context.note(Note::LaneDown { node }),
+            WriterEvent::Down => {}
+            WriterEvent::Up => {
+                if is_ring {
+                    context.note(Note::LaneUp { node, journaled: self.ring.journaled() });
+                    self.on_progress(context);
+                }
+            }
+            WriterEvent::Progress => {
+                if is_ring {
+                    self.on_progress(context);
+                }
+            }
+            WriterEvent::Restarted => self.manifests.list_again(),
+            WriterEvent::Refused(refused) => self.on_refused(context, &refused),
+            WriterEvent::Lost { had, found } => context.note(Note::LaneLost { node, had, found }),
+        }
+    }
+
+    fn on_refused<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, refused: &Refused) {
+        if refused.epoch > self.epoch {
+            self.fenced = Some(refused.epoch);
+            context.note(Note::Fenced { ours: self.epoch, found: refused.epoch });
+            return self.close(context);
+        }
+        if refused.reason != RefusedReason::Busy {
+            context.note(Note::LaneRefused { node: self.config.relay, reason: refused.reason });
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What goes into the lane: frames where the ring has room (I3), manifests of what is journaled.
+
+use alloc::rc::Rc;
+
+use midspan_format::geometry::Position;
+
+use super::Primary;
+use crate::stage::sealer::Known;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::Context;
+use crate::vocab::limits::RESERVE_BYTES;
+
+impl<B: Buffer> Primary<B> {
+    /// Oldest position whose bytes may still be needed by somebody (I3).
+    pub(super) fn needed_from(&self) -> Position {
+        self.receipts.newest.acquired.min(self.landed_durable)
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.ring.tip().map_or(0, |tip| tip.position.0.saturating_sub(self.needed_from().0))
+    }
+
+    /// Whether records wait that only memory or ring space can hold up.
+    pub(super) fn wants_to_seal(&self) -> bool {
+        !self.sealer.is_empty()
+            && self.ring.pending() < self.config.limits.unjournaled_frames
+            && self.landing.has_room()
+            && !self.closed
+    }
+
+    pub(super) fn seal<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.ring_full = false;
+        while self.wants_to_seal() {
+            if self.used() + self.sealer.next_length() + RESERVE_BYTES > self.ring.size() {
+                self.ring_full = true;
+                break;
+            }
+            if !self.seal_one(context) {
+                break;
+            }
+        }
+        // A full ring is freed by a newer `landed`, which must be durable in the lane first: an empty frame carries it.
+        let gain =
+            self.receipts.newest.acquired.min(self.landing.landed().0).0.saturating_sub(self.needed_from().0);
+        let room = self.used() + self.sealer.next_length().min(RESERVE_BYTES / 2) <= self.ring.size();
+        if self.ring_full
+            && gain > RESERVE_BYTES
+            && room
+            && self.ring.pending() == 0
+            && self.landing.has_room()
+        {
+            self.seal_empty(context);
+        }
+    }
+
+    pub(super) fn known(&self) -> Known {
+        let (landed, landed_time) = self.landing.landed();
+        Known { landed, landed_time, journaled: self.ring.journaled() }
+    }
+
+    pub(super) fn seal_one<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
+        let Some(tip) = self.ring.tip() else { return false };
+        let known = self.known();
+        let mut ops = self.landing.blank();
+        let Some(frame) = self.sealer.seal(context.buffers, tip, known, &mut ops) else { return false };
+        self.ring.append(context, Rc::clone(&frame));
+        self.landing.push(frame, ops);
+        true
+    }
+
+    pub(super) fn seal_empty<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(tip) = self.ring.tip() else { return };
+        let known = self.known();
+        let ops = self.landing.blank();
+        if let Some(frame) = self.sealer.seal_empty(context.buffers, tip, known) {
+            self.ring.append(context, Rc::clone(&frame));
+            self.landing.push(frame, ops);
+        }
+    }
+
+    pub(super) fn manifest_fits(&self) -> bool {
+        let tip = self.manifest_writer.tip();
+        tip.is_some_and(|tip| self.manifests.fits(tip, self.manifest_writer.size()))
+    }
+
+    pub(super) fn issue_manifest<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.manifests.catch_up(context.now.mono);
+        let due = context.now.mono >= self.manifests.due_at(self.config.pace.manifest_ns);
+        let Some(tip) = self.manifest_writer.tip().filter(|_| due && !self.closed) else { return };
+        if !self.manifest_fits() {
+            return;
+        }
+        let known = self.known();
+        if let Some(frame) = self.manifests.seal(context.buffers, tip, known) {
+            self.manifest_writer.append(context, frame);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Who may open a session, and what it is welcomed with.
+
+use midspan_format::area::AreaKind;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{Epoch, GroupId, NodeId};
+use midspan_format::message::{Hello, Message, RefusedReason, SessionKind, Welcome};
+use midspan_format::version::PROTOCOL_VERSION;
+
+use alloc::collections::VecDeque;
+
+use super::{READS_PER_SESSION, Relay, SESSIONS, Session, TAG_READ};
+use crate::stage::area::{Area, Health};
+use crate::stage::ring_read::RingRead;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, Effect, LinkId, Token};
+
+impl<B: Buffer> Relay<B> {
+    pub(super) fn admit<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        hello: &Hello,
+    ) -> Result<(), (RefusedReason, Epoch)> {
+        if hello.protocol != PROTOCOL_VERSION {
+            return Err((RefusedReason::Version, Epoch::NONE));
+        }
+        if self.sessions.len() >= SESSIONS {
+            return Err((RefusedReason::Busy, Epoch::NONE));
+        }
+        let Some(guard) = self.permits.guard(hello.group) else {
+            return Err((RefusedReason::UnknownGroup, Epoch::NONE));
+        };
+        let permit = &guard.permit;
+        let found = permit.epoch;
+        if permit.deleted {
+            return Err((RefusedReason::Deleted, found));
+        }
+        if !guard.is_site(hello.node) {
+            return Err((RefusedReason::NotPermitted, found));
+        }
+        let (kind, writer) = match hello.area_kind {
+            AreaKind::Receipt => (hello.area_kind, permit.secondary),
+            AreaKind::Ring | AreaKind::Manifest => (hello.area_kind, permit.primary),
+            AreaKind::State | AreaKind::DirtyMap => return Err((RefusedReason::UnknownArea, found)),
+        };
+        let fencing = guard.pending.is_some();
+        if hello.kind == SessionKind::Control {
+            self.open_session(link, hello, None);
+            let welcome = self.welcome(hello.group, None);
+            context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
+            return Ok(());
+        }
+        let place = self
+            .areas
+            .iter()
+            .position(|a| a.group == hello.group && a.entry.kind == kind && a.entry.lane == hello.lane);
+        let Some((index, area)) = place.and_then(|i| self.areas.get_mut(i).map(|a| (i, a))) else {
+            return Err((RefusedReason::UnknownArea, found));
+        };
+        if hello.area != midspan_format::ids::AreaId::NONE && hello.area != area.entry.area {
+            return Err((RefusedReason::ForeignArea, found));
+        }
+        match area.health {
+            Health::Open => {}
+            Health::Scanning => return Err((RefusedReason::Busy, found)),
+            // What is intact can still be read; nothing is appended.
+            Health::Damaged | Health::Failed if hello.kind == SessionKind::Fetch => {}
+            Health::Damaged | Health::Failed => return Err((RefusedReason::Damaged, found)),
+        }
+        if hello.kind == SessionKind::Fetch {
+            self.open_session(link, hello, Some(index));
+            let welcome = self.welcome(hello.group, Some(index));
+            context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
+            return Ok(());
+        }
+        if kind != AreaKind::Receipt && hello.epoch < found {
+            return Err((RefusedReason::OlderEpoch, found));
+        }
+        if hello.node != writer || (kind != AreaKind::Receipt && hello.epoch != found) {
+            return Err((RefusedReason::NotPermitted, found));
+        }
+        if fencing {
+            return Err((RefusedReason::Busy, found));
+        }
+        let former = area.session;
+        area.end_session();
+        area.session = Some(link);
+        if let Some(former) = former.and_then(|f| self.sessions.iter().position(|s| s.link == f)) {
+            self.close_session(context, former);
+        }
+        self.open_session(link, hello, Some(index));
+        self.welcome_settled(context, index);
+        Ok(())
+    }
+
+    pub(super) fn open_session(&mut self, link: LinkId, hello: &Hello, area: Option<usize>) {
+        self.sessions.push(Session {
+            link,
+            node: hello.node,
+            group: hello.group,
+            kind: hello.kind,
+            area,
+            waiting: VecDeque::with_capacity(if hello.kind == SessionKind::Fetch {
+                READS_PER_SESSION
+            } else {
+                0
+            }),
+            disk_read: RingRead::new(Token(TAG_READ | u64::from(link.0))),
+            sending: 0,
+        });
+    }
+
+    pub(super) fn welcome(&self, group: GroupId, area: Option<usize>) -> Welcome {
+        let permit = self.permits.guard(group).map(|g| &g.permit);
+        let area = area.and_then(|i| self.areas.get(i));
+        Welcome {
+            node: self.node,
+            area: area.map_or(midspan_format::ids::AreaId::NONE, |a| a.entry.area),
+            epoch: permit.map_or(Epoch::NONE, |p| p.epoch),
+            primary: permit.map_or(NodeId::NONE, |p| p.primary),
+            secondary: permit.map_or(NodeId::NONE, |p| p.secondary),
+            size: area.map_or(0, |a| a.entry.size),
+            journaled: area.map_or(Position(0), Area::journaled),
+            last: area.and_then(|a| a.last().copied()),
+        }
+    }
+
+    /// Welcomes the writer of an area as soon as the older session's appends have settled.
+    pub(super) fn welcome_settled<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+    ) {
+        let Some(area) = self.areas.get_mut(index) else { return };
+        let Some(link) = area.session.filter(|_| !area.session_open && area.is_settled()) else { return };
+        area.begin_session();
+        area.answered_at = context.now.mono;
+        let group = area.group;
+        let welcome = self.welcome(group, Some(index));
+        context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
+    }
+}

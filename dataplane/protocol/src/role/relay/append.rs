@@ -1,0 +1,150 @@
+//! What is written: frames of the permitted session, their completions, and the prefix found after a start (I2, I8).
+
+use midspan_format::area::AreaKind;
+use midspan_format::ids::{Epoch, GroupId, LaneId};
+use midspan_format::message::{Message, Pong, Progress, RefusedReason, SessionKind};
+
+use super::Relay;
+use crate::stage::area::{Area, Health};
+use crate::stage::area_scan::Verdict;
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, DiskResult, Effect, Note, Token};
+
+impl<B: Buffer> Relay<B> {
+    pub(super) fn on_unit<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+        unit: Slice<B>,
+    ) {
+        let Some(session) = self.sessions.get(index) else { return };
+        let (link, node, group) = (session.link, session.node, session.group);
+        let Some(at) = session.area.filter(|_| session.kind == SessionKind::Append) else {
+            return self.refuse(context, index, RefusedReason::BadFrame);
+        };
+        let epoch = self.permits.guard(group).map_or(Epoch::NONE, |g| g.permit.epoch);
+        let Some(area) = self.areas.get_mut(at).filter(|a| a.session == Some(link) && a.session_open) else {
+            return self.refuse(context, index, RefusedReason::NotPermitted);
+        };
+        if let Ok(Message::Ping(ping)) = Message::decode_block(unit.bytes()) {
+            area.answered_at = context.now.mono;
+            context.ask(Effect::Send { link, message: Message::Pong(Pong { stamp: ping.stamp }) });
+            return;
+        }
+        let position = area.received();
+        if let Err(reason) = area.on_frame(context, unit, epoch) {
+            if reason == RefusedReason::BadFrame {
+                context.note(Note::Damaged { node, position });
+            }
+            self.refuse(context, index, reason);
+        }
+    }
+
+    pub(super) fn on_appended<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+        token: Token,
+        failed: bool,
+    ) {
+        let Some(area) = self.areas.get_mut(index) else { return };
+        let moved = area.on_appended(context, token, failed);
+        if failed {
+            context
+                .note(Note::DiskFailed { disk_is_journal: true, volume: midspan_format::ids::VolumeId(0) });
+            if let Some(link) = area.session {
+                area.end_session();
+                self.forget(context, link, RefusedReason::Damaged);
+            }
+        }
+        let Some(area) = self.areas.get_mut(index) else { return };
+        if moved {
+            let far = area.journaled().0.saturating_sub(area.hinted.0) > area.entry.size / 8;
+            if far {
+                area.hinted = area.journaled();
+                self.permits.refresh_hints(context.now.mono, &self.areas);
+                self.permits.settle(context, &self.areas);
+            }
+        }
+        let Some(area) = self.areas.get_mut(index) else { return };
+        if moved {
+            if let Some(link) = area.session.filter(|_| area.session_open) {
+                area.answered_at = context.now.mono;
+                let (journaled, sequence) = (area.journaled(), area.last().map_or(0, |l| l.sequence));
+                let progress = Progress { journaled, sequence };
+                context.ask(Effect::Send { link, message: Message::Progress(progress) });
+            }
+            for at in 0..self.sessions.len() {
+                if self.sessions.get(at).is_some_and(|s| s.area == Some(index) && !s.waiting.is_empty()) {
+                    self.serve(context, at);
+                }
+            }
+        }
+        if self.areas.get(index).is_some_and(|a| a.is_settled() && !a.session_open) {
+            self.settle(context);
+        }
+    }
+
+    pub(super) fn on_scanned<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+        result: DiskResult<B>,
+    ) {
+        let (Some(slot), Some(area)) = (self.scans.get_mut(index), self.areas.get_mut(index)) else { return };
+        let Some(scan) = slot else { return };
+        let verdict = scan.on_disk(context, result);
+        let (prefix, last) = (scan.prefix(), scan.last);
+        let is_index = area.entry.kind != AreaKind::Ring;
+        let health = match verdict {
+            Verdict::Running => return,
+            Verdict::Prefix | Verdict::Damaged { .. } => {
+                area.open_at(prefix, last);
+                if verdict == Verdict::Prefix { Health::Open } else { Health::Damaged }
+            }
+            Verdict::Failed => Health::Failed,
+        };
+        area.health = health;
+        *slot = None;
+        let (group, lane) = (area.group, area.entry.lane);
+        if health == Health::Damaged {
+            context.note(Note::Damaged { node: self.node, position: prefix });
+        }
+        if let (Verdict::Damaged { claimed }, true) = (verdict, is_index) {
+            // Manifests are an index and receipts a copy: they begin anew behind whatever was there, and nothing is lost.
+            area.open_at(claimed.max(prefix), None);
+        }
+        self.judge_lane(context, group, lane);
+    }
+
+    /// A journal opens when the other areas of its lane are known too: what they say was journaled must be there (I8).
+    pub(super) fn judge_lane<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        group: GroupId,
+        lane: LaneId,
+    ) {
+        let of_lane = |area: &Area<B>| area.group == group && area.entry.lane == lane;
+        let Some(ring) = self.areas.iter().position(|a| of_lane(a) && a.entry.kind == AreaKind::Ring) else {
+            return;
+        };
+        let scanning = self.areas.iter().zip(&self.scans).any(|(area, scan)| of_lane(area) && scan.is_some());
+        let claims =
+            self.areas.iter().filter(|a| of_lane(a)).filter_map(|a| a.last()).map(|last| last.journaled);
+        let claimed = claims.max().unwrap_or_default();
+        let Some(area) =
+            self.areas.get_mut(ring).filter(|_| self.scans.get(ring).is_some_and(Option::is_none))
+        else {
+            return;
+        };
+        match area.health {
+            Health::Open if scanning => area.health = Health::Scanning,
+            Health::Open | Health::Scanning if claimed > area.journaled() => {
+                area.health = Health::Damaged;
+                context.note(Note::Damaged { node: self.node, position: area.journaled() });
+            }
+            Health::Scanning if !scanning => area.health = Health::Open,
+            Health::Open | Health::Scanning | Health::Damaged | Health::Failed => {}
+        }
+    }
+}

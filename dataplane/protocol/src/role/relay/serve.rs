@@ -1,0 +1,100 @@
+//! What is read: ranges up to the journaled prefix, in the order in which they were asked for.
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::message::{Message, Read, ReadReply, Refused, RefusedReason};
+
+use super::{READ_BYTES, Relay, SENDS_PER_SESSION};
+use crate::stage::area::Area;
+use crate::stage::ring_read::ReadStep;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, DiskResult, Effect, LinkId, MAX_PARTS, Parts};
+
+impl<B: Buffer> Relay<B> {
+    /// Answers the reads of a session in their order, as far as possible.
+    pub(super) fn serve<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, index: usize) {
+        loop {
+            let Some(session) = self.sessions.get_mut(index) else { return };
+            if session.disk_read.is_busy() || session.sending >= SENDS_PER_SESSION {
+                return;
+            }
+            let (Some(waiting), Some(at)) = (session.waiting.front(), session.area) else { return };
+            let (read, until, link) = (waiting.read, waiting.until, session.link);
+            let Some(area) = self.areas.get(at) else { return };
+            let journaled = area.journaled();
+            if read.position >= journaled && context.now.mono < until && read.position.0 <= area.received().0
+            {
+                return;
+            }
+            let refusal = if read.position > journaled {
+                Some(RefusedReason::Beyond)
+            } else if !area.holds(read.position) {
+                Some(RefusedReason::TooOld)
+            } else {
+                None
+            };
+            if let Some(reason) = refusal {
+                let epoch = Epoch::NONE;
+                let refused = Refused { request: read.request, reason, epoch, journaled };
+                session.waiting.pop_front();
+                context.ask(Effect::SendBlock { link, message: Message::Refused(refused) });
+                continue;
+            }
+            let there = u32::try_from(journaled.0 - read.position.0).unwrap_or(u32::MAX);
+            let length = read.length.min(there).min(READ_BYTES);
+            if length > 0 {
+                let Some(parts) = area.cached(read.position, length) else {
+                    let ring = area.ring();
+                    // An empty pool is tried again at the next tick.
+                    session.disk_read.start(context, ring, read.position, length as usize);
+                    return;
+                };
+                session.waiting.pop_front();
+                session.sending += 1;
+                send_range(context, link, &read, length, journaled, parts);
+            } else {
+                session.waiting.pop_front();
+                session.sending += 1;
+                send_range(context, link, &read, 0, journaled, [const { None }; MAX_PARTS]);
+            }
+        }
+    }
+
+    pub(super) fn on_read<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        result: DiskResult<B>,
+    ) {
+        let Some(index) = self.sessions.iter().position(|s| s.link == link) else { return };
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        let journaled = session.area.and_then(|a| self.areas.get(a)).map_or(Position(0), Area::journaled);
+        match session.disk_read.on_disk(context, result) {
+            ReadStep::Running => return,
+            ReadStep::Failed(_) => return self.refuse(context, index, RefusedReason::Damaged),
+            ReadStep::Done(_, data) => {
+                let Some(waiting) = session.waiting.pop_front() else { return };
+                session.sending += 1;
+                let length = u32::try_from(data.len()).unwrap_or(0);
+                let mut parts: Parts<B> = [const { None }; MAX_PARTS];
+                if let Some(first) = parts.first_mut() {
+                    *first = Some(data);
+                }
+                send_range(context, link, &waiting.read, length, journaled, parts);
+            }
+        }
+        self.serve(context, index);
+    }
+}
+
+fn send_range<S: Buffers>(
+    context: &mut Context<'_, S>,
+    link: LinkId,
+    read: &Read,
+    length: u32,
+    journaled: Position,
+    parts: Parts<S::Buf>,
+) {
+    let reply = ReadReply { request: read.request, position: read.position, length, journaled };
+    context.ask(Effect::SendData { link, message: Message::ReadReply(reply), parts });
+}

@@ -1,0 +1,505 @@
+//! The secondary's machine: fetch → verify → own ring → volumes in time order → cut → receipt. It routes.
+//!
+//! Upholds the one rule (nothing reaches a volume before it is durable in the own ring), I3 (own ring space is used again
+//! only below the persisted cut), I4 and I9.
+
+use midspan_format::area::AreaKind;
+use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::message::SessionKind;
+use midspan_format::receipt::{LaneReceipt, Receipt};
+use midspan_format::seal::{receipt_head_length, seal_receipt};
+use midspan_format::time::Time;
+
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::lane::reader::Reader;
+use crate::lane::writer::{Writer, WriterEvent};
+use crate::recovery::walk::{Found, Walk};
+use crate::role::site::SiteConfig;
+use crate::stage::acquirer::Acquirer;
+use crate::stage::applier::{Applier, ApplyError};
+use crate::stage::cut::{Cut, Point};
+use crate::stage::fetcher::Fetcher;
+use crate::stage::frame_pool::FramePool;
+use crate::stage::ring_read::{ReadStep, RingRead};
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, LinkEvent, LinkId, Note, Token};
+use crate::vocab::tags;
+use crate::vocab::tip::Tip;
+
+/// Nanoseconds after which a receipt without news is told again.
+const RECEIPT_REPEAT_NS: u64 = 2_000_000_000;
+
+/// Finding again what the own ring holds beyond the recorded cut.
+#[derive(Debug)]
+enum Recovery {
+    /// What a drive still had in its cache is made durable before it counts (I2).
+    Flushing,
+    Reading {
+        read: RingRead,
+        walk: Walk,
+        /// Bytes of a read; fewer when a block in reach cannot be read.
+        chunk: usize,
+    },
+    Done,
+}
+
+/// Figures for status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SecondaryStatus {
+    /// The relay is connected.
+    pub connected: bool,
+    /// The relay's prefix as last heard.
+    pub journaled: Position,
+    /// In the own ring before this position.
+    pub acquired: Position,
+    /// On the volumes before this position.
+    pub applied: Position,
+    /// Time of the last record on the volumes.
+    pub applied_time: Time,
+    /// Time of the newest record known to be in the lane.
+    pub newest: Time,
+    /// The epoch in force at the lane, as far as known.
+    pub epoch: Epoch,
+    /// The persisted cut.
+    pub cut: Time,
+    /// Its position.
+    pub persisted: Position,
+    /// Bytes of the own ring.
+    pub ring_size: u64,
+    /// Where a frame did not verify.
+    pub damaged: Option<Position>,
+    /// A local disk failed.
+    pub disk_failed: bool,
+    /// Still reading its own ring after a start.
+    pub recovering: bool,
+}
+
+/// The secondary.
+#[derive(Debug)]
+pub struct Secondary<B> {
+    config: SiteConfig,
+    recovery: Recovery,
+    fetcher: Fetcher,
+    acquirer: Acquirer<B>,
+    applier: Applier<B>,
+    cut: Cut,
+    receipts: Writer<B>,
+    receipt: Receipt,
+    frames: FramePool<B>,
+    receipt_at: u64,
+    /// The change that recorded the ring's identity: nothing is acquired before it is durable.
+    identity: Option<u64>,
+    area: AreaId,
+    /// A frame that names a volume we do not have: nothing goes on.
+    foreign: Option<VolumeId>,
+    disk_failed: bool,
+}
+
+impl<B: Buffer> Secondary<B> {
+    /// A secondary that goes on where the recorded state ends.
+    pub fn new(config: SiteConfig, store: &StateStore) -> Self {
+        let state = store.get();
+        let lane = state.lanes().first().copied().unwrap_or_default();
+        let tip = Tip::from_point(&lane.point);
+        let limits = config.limits;
+        let pace = config.pace;
+        let manifests = Reader::new(
+            config.link(0),
+            config.relay,
+            config.hello(SessionKind::Fetch, AreaKind::Manifest, AreaId::NONE, state.epoch),
+            pace,
+            4,
+        );
+        let ring_hello = config.hello(SessionKind::Fetch, AreaKind::Ring, lane.ring, state.epoch);
+        let ring = Reader::new(config.link(1), config.relay, ring_hello, pace, limits.fetches);
+        let receipt_hello = config.hello(SessionKind::Append, AreaKind::Receipt, AreaId::NONE, state.epoch);
+        let receipts = Writer::new(config.link(2), config.relay, receipt_hello, pace, None, 4);
+        let volumes: Vec<_> = config.volumes.iter().map(|v| (v.id, v.size)).collect();
+        let ids = volumes.iter().map(|(id, _)| *id).collect();
+        let point = Point { tip, time: state.cut, manifest: state.manifest };
+        let applier =
+            Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
+        Self {
+            recovery: if lane.ring == AreaId::NONE { Recovery::Done } else { Recovery::Flushing },
+            fetcher: Fetcher::new(manifests, ring, tip, state.manifest, limits, pace),
+            acquirer: Acquirer::new(config.own_ring_place(), tip, limits.apply_frames),
+            applier,
+            cut: Cut::new(ids, point),
+            receipts,
+            receipt: Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() },
+            frames: FramePool::new(4, 1),
+            receipt_at: 0,
+            identity: (lane.ring != AreaId::NONE).then_some(0),
+            area: lane.ring,
+            foreign: None,
+            disk_failed: false,
+            config,
+        }
+    }
+
+    /// Begins.
+    pub fn start<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Recovery::Flushing = self.recovery {
+            context.disk(Disk::Journal, tags::token(tags::OWN_RING, 0), DiskOp::Flush);
+        }
+    }
+
+    /// A takeover has fenced the lane: bring exactly its prefix to the volumes.
+    pub fn set_target<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
+        self.fetcher.set_target(context, prefix);
+    }
+
+    /// A takeover goes on with what is acquired: the journal's rest cannot be read.
+    pub fn stop_fetching<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.fetcher.close(context);
+    }
+
+    /// Whether recovery from the own ring has ended.
+    pub fn is_recovered(&self) -> bool {
+        matches!(self.recovery, Recovery::Done)
+    }
+
+    /// The persisted cut.
+    pub fn persisted(&self) -> Point {
+        self.cut.persisted()
+    }
+
+    /// Behind the last acquired frame.
+    pub fn acquired(&self) -> Tip {
+        self.acquirer.acquired()
+    }
+
+    /// Largest prefix of the lane that its node has told.
+    pub fn heard(&self) -> Position {
+        self.fetcher.journaled
+    }
+
+    /// Whether no disk operation runs.
+    pub fn is_idle(&self) -> bool {
+        self.applier.is_idle() && self.acquirer.is_idle() && self.cut.is_idle()
+    }
+
+    /// Whether no disk operation runs, though work may wait.
+    pub fn is_settled(&self) -> bool {
+        self.applier.is_settled() && self.acquirer.is_settled() && self.cut.is_idle()
+    }
+
+    /// Whether a link is one of this role's.
+    pub fn owns(&self, link: LinkId) -> bool {
+        link == self.receipts.id() || self.fetcher.owns(link)
+    }
+
+    /// What stands in the way of ever reaching the journal's end, if anything does.
+    pub fn obstacle(&self) -> Option<Note> {
+        let node = self.config.relay;
+        if let Some(volume) = self.foreign.or(self.applier.failed()).or(self.cut.failed()) {
+            return Some(Note::DiskFailed { disk_is_journal: false, volume });
+        }
+        if self.disk_failed {
+            return Some(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
+        }
+        self.fetcher.damaged().map(|position| Note::Damaged { node, position })
+    }
+
+    /// An event of one of the links.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+        store: &mut StateStore,
+    ) {
+        if link == self.receipts.id() {
+            match self.receipts.on_link(context, event) {
+                WriterEvent::Lost { had, found } => {
+                    context.note(Note::LaneLost { node: self.config.relay, had, found });
+                }
+                // What was told is lost there: it is told again.
+                WriterEvent::Restarted => {
+                    self.receipt = Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() };
+                }
+                WriterEvent::Nothing
+                | WriterEvent::Up
+                | WriterEvent::Progress
+                | WriterEvent::Refused(_)
+                | WriterEvent::Down => {}
+            }
+        } else if self.fetcher.owns(link) {
+            self.fetcher.on_link(context, link, event, &mut self.acquirer);
+            self.record_identity(context, store);
+        }
+        self.advance(context, store);
+    }
+
+    /// A disk operation completed.
+    pub fn on_disk<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        token: Token,
+        result: DiskResult<B>,
+        store: &mut StateStore,
+    ) {
+        let failed = result.is_err();
+        match tags::of(token) {
+            tags::APPLIER => {
+                self.applier.on_disk(context, token, result.err());
+                if let Some(volume) = self.applier.failed().filter(|_| failed) {
+                    context.note(Note::DiskFailed { disk_is_journal: false, volume });
+                }
+            }
+            tags::ACQUIRE => {
+                self.acquirer.on_disk(token, failed);
+                self.disk_failed |= failed;
+                if failed {
+                    context.note(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
+                }
+            }
+            tags::LAND => {
+                let volume = VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
+                self.cut.on_flushed(context, volume, failed, store);
+            }
+            tags::OWN_RING => self.on_recovery(context, result),
+            _ => debug_assert!(false, "a token of somebody else"),
+        }
+        self.advance(context, store);
+    }
+
+    /// The state was written.
+    pub fn on_saved<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
+        self.cut.on_saved(store);
+        self.advance(context, store);
+    }
+
+    /// Timers.
+    pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
+        if self.is_recovered() {
+            self.fetcher.on_tick(context);
+            self.receipts.on_tick(context);
+        }
+        self.advance(context, store);
+    }
+
+    /// When `on_tick` has something to do next; `soon` is when what found the pool empty is tried again.
+    pub fn deadline(&self, soon: u64) -> u64 {
+        let pace = &self.config.pace;
+        let cut = self.cut.deadline(self.applier.applied().position, pace.flush_ns);
+        let receipt = self.receipt_due();
+        let links = if self.is_recovered() {
+            self.fetcher.deadline().min(self.receipts.deadline())
+        } else {
+            u64::MAX
+        };
+        let starved = match &self.recovery {
+            Recovery::Reading { read, .. } if !read.is_busy() && self.acquirer.held() == 0 => soon,
+            Recovery::Flushing | Recovery::Reading { .. } | Recovery::Done => u64::MAX,
+        };
+        cut.min(receipt.max(soon)).min(links).min(starved)
+    }
+
+    /// Figures for status.
+    pub fn status(&self) -> SecondaryStatus {
+        SecondaryStatus {
+            connected: self.fetcher.is_up(),
+            journaled: self.fetcher.journaled,
+            acquired: self.acquirer.acquired().position,
+            applied: self.applier.applied().position,
+            applied_time: self.applier.applied_time(),
+            newest: self.fetcher.newest,
+            epoch: self.receipts.epoch(),
+            cut: self.cut.persisted().time,
+            persisted: self.cut.persisted().tip.position,
+            ring_size: self.config.own_ring.size,
+            damaged: self.fetcher.damaged(),
+            disk_failed: self.disk_failed
+                || self.foreign.or(self.applier.failed()).or(self.cut.failed()).is_some(),
+            recovering: !self.is_recovered(),
+        }
+    }
+
+    /// Ends the sessions.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.fetcher.close(context);
+        self.receipts.close(context);
+    }
+
+    /// Moves everything that can move.
+    fn advance<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
+        self.apply(context);
+        if let Recovery::Reading { read, walk, chunk } = &mut self.recovery
+            && !read.is_busy()
+            && self.acquirer.held() == 0
+        {
+            read.start(context, self.config.own_ring_place(), walk.tip().position, *chunk);
+        }
+        if self.is_recovered() {
+            let room = self.acquirer.has_room() && self.obstacle_is_transient();
+            self.fetcher.poke(context, room);
+            if self.identity.is_some_and(|change| store.is_saved(change)) {
+                self.acquirer.poke(context, self.cut.persisted().tip.position);
+            }
+            self.issue_receipt(context);
+        }
+        let manifest = self.fetcher.manifest_done(self.applier.applied().position);
+        let manifest = if manifest.0 == u64::MAX { self.cut.persisted().manifest } else { manifest };
+        let to = Point { tip: self.applier.applied(), time: self.applier.applied_time(), manifest };
+        self.cut.poke(context, to, self.config.pace.flush_ns);
+    }
+
+    fn obstacle_is_transient(&self) -> bool {
+        self.foreign.is_none() && !self.disk_failed && self.applier.failed().is_none()
+    }
+
+    fn apply<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        while let Some(next) = self.acquirer.front() {
+            if self.foreign.is_some() || !self.applier.has_room(next.header.records) {
+                return;
+            }
+            let Some(held) = self.acquirer.pop() else { return };
+            match self.applier.push(context, &held.header, &held.frame) {
+                Ok(()) => {}
+                Err(ApplyError::Foreign { volume }) => {
+                    self.foreign = Some(volume);
+                    context.note(Note::DiskFailed { disk_is_journal: false, volume });
+                }
+                Err(ApplyError::Damaged) => {
+                    self.disk_failed = true;
+                    let (node, position) = (self.config.node, held.header.position);
+                    context.note(Note::Damaged { node, position });
+                }
+            }
+        }
+    }
+
+    fn record_identity<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
+        let Some(area) = self.fetcher.area().filter(|_| self.identity.is_none()) else { return };
+        self.area = area;
+        let change = store.change(context, |state| {
+            if let Some(lane) = state.lanes_mut().first_mut() {
+                lane.ring = area;
+            }
+        });
+        self.identity = Some(change);
+    }
+
+    fn on_recovery<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, result: DiskResult<B>) {
+        match &mut self.recovery {
+            Recovery::Flushing => {
+                if result.is_err() {
+                    self.disk_failed = true;
+                    return;
+                }
+                let walk = Walk::behind(self.area, FrameKind::Journal, self.cut.persisted().tip);
+                let read = RingRead::new(tags::token(tags::OWN_RING, 0));
+                let ring = usize::try_from(self.config.own_ring.size).unwrap_or(usize::MAX);
+                let chunk = (self.config.limits.fetch_bytes as usize).min(ring);
+                self.recovery = Recovery::Reading { read, walk, chunk };
+            }
+            Recovery::Reading { read, walk, chunk } => match read.on_disk(context, result) {
+                ReadStep::Running => {}
+                // What lies before the block that cannot be read is taken; the rest comes from the lane again.
+                ReadStep::Failed(_) if *chunk > BLOCK => *chunk = (*chunk / 2).next_multiple_of(BLOCK),
+                ReadStep::Failed(_) => {
+                    self.fetcher.begin_at(walk.tip());
+                    self.recovery = Recovery::Done;
+                }
+                ReadStep::Done(_, data) => {
+                    let before = walk.tip().position;
+                    let ended = take_acquired(walk, &data, &mut self.acquirer);
+                    if ended || walk.tip().position == before {
+                        self.fetcher.begin_at(walk.tip());
+                        self.recovery = Recovery::Done;
+                    }
+                }
+            },
+            Recovery::Done => debug_assert!(false, "recovery has ended"),
+        }
+    }
+
+    /// When the next receipt is to be told: soon when there is news, after a while when there is none. What the
+    /// relay keeps may rot after it was answered, and then only a later one tells the primary what it may free.
+    fn receipt_due(&self) -> u64 {
+        let Some(told) = self.receipt.lanes.first() else { return u64::MAX };
+        if !self.receipts.is_up() || self.receipts.pending() > 0 {
+            return u64::MAX;
+        }
+        let persisted = self.cut.persisted();
+        let acquired = self.acquirer.acquired().position.0;
+        let is_new = told.position != acquired
+            || told.applied != persisted.tip.position.0
+            || self.receipt.manifest != persisted.manifest.0;
+        match (is_new, acquired) {
+            (true, _) => self.receipt_at.saturating_add(self.config.pace.receipt_ns),
+            (false, 0) => u64::MAX,
+            (false, _) => self.receipt_at.saturating_add(RECEIPT_REPEAT_NS),
+        }
+    }
+
+    fn issue_receipt<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        if now < self.receipt_due() {
+            return;
+        }
+        let Some(tip) = self.receipts.tip() else { return };
+        // First the memory: what is noted as told must be told.
+        let length = receipt_head_length(self.receipt.lanes.len());
+        let Some(mut head) = context.buffers.take(length) else { return };
+        let acquired = self.acquirer.acquired();
+        let persisted = self.cut.persisted();
+        self.receipt.cut = persisted.time.0;
+        self.receipt.manifest = persisted.manifest.0;
+        if let Some(lane) = self.receipt.lanes.first_mut() {
+            lane.lane = self.config.lane.0;
+            lane.epoch_number = acquired.epoch.number;
+            lane.epoch_node = acquired.epoch.node.0;
+            lane.position = acquired.position.0;
+            lane.sequence = acquired.sequence.saturating_sub(1);
+            lane.header_checksum = acquired.chain;
+            lane.applied = persisted.tip.position.0;
+        }
+        let mut header = FrameHeader {
+            kind: FrameKind::Receipt,
+            group: self.config.group,
+            lane: self.config.lane,
+            origin_lane: self.config.lane,
+            area: self.receipts.area(),
+            epoch: self.receipts.epoch(),
+            sequence: tip.sequence,
+            position: tip.position,
+            chain: tip.chain,
+            journaled: self.fetcher.journaled,
+            ..FrameHeader::default()
+        };
+        let Some(out) = head.bytes_mut().and_then(|b| b.get_mut(..length)) else { return };
+        let Ok(written) = seal_receipt(&mut header, &self.receipt, out) else { return };
+        head.set_filled(written);
+        self.receipt_at = now;
+        let mut frame = self.frames.take();
+        if let Some(body) = Rc::get_mut(&mut frame) {
+            body.header = header;
+            body.parts.push(Slice::new(head, 0..written));
+        }
+        self.frames.give(Rc::clone(&frame));
+        self.receipts.append(context, frame);
+    }
+}
+
+/// Hands the frames found in the own ring to the acquirer; `true` when the chain ended inside `data`.
+fn take_acquired<B: Buffer>(walk: &mut Walk, data: &Slice<B>, acquirer: &mut Acquirer<B>) -> bool {
+    let mut done = 0;
+    loop {
+        match walk.next(data.bytes().get(done..).unwrap_or_default()) {
+            Found::Frame(header, range) => {
+                acquirer.push_acquired(header, data.part(done..done + range.end));
+                done += range.end;
+            }
+            Found::More(_) => return false,
+            Found::End => return true,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a site's machines are told about their group at boot.
+
+use alloc::vec::Vec;
+
+use midspan_format::area::AreaKind;
+use midspan_format::dirty_map::DirtyMap;
+use midspan_format::geometry::Ring;
+use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
+use midspan_format::message::{FenceIntent, Hello, SessionKind};
+use midspan_format::superblock::{AreaEntry, GroupState, PairState, Role, StateLane, StateVolume};
+use midspan_format::version::PROTOCOL_VERSION;
+
+use crate::lane::fencer::{Fencer, Plan};
+use crate::lane::reader::Reader;
+use crate::lane::tail::{Span, Tail};
+use crate::vocab::effect::LinkId;
+use crate::vocab::limits::{Limits, Pace};
+
+/// Of a group's links, the one of the session that fences; those before it belong to the role that is played.
+pub const FENCER_LINK: u32 = 3;
+/// The link over which a start reads the ring's tail.
+pub const TAIL_LINK: u32 = 4;
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerMode {
+    /// When its frame is journaled in k lanes.
+    Journaled,
+    /// When it is journaled and written to the local disk; FLUSH flushes that disk too.
+    JournaledLocal,
+}
+
+/// A volume of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its number, the same at both sites.
+    pub id: VolumeId,
+    /// Bytes, a multiple of 4096.
+    pub size: u64,
+    /// What the device says of itself, so that a swapped disk is noticed.
+    pub identity: [u8; 24],
+}
+
+/// A group as configured at this site.
+#[derive(Clone, Debug)]
+pub struct SiteConfig {
+    /// This node.
+    pub node: NodeId,
+    /// The group.
+    pub group: GroupId,
+    /// Both sites.
+    pub sites: [NodeId; 2],
+    /// The role when nothing is recorded yet.
+    pub initial_role: Role,
+    /// The lane and the relay that holds it.
+    pub lane: LaneId,
+    /// The relay.
+    pub relay: NodeId,
+    /// The volumes.
+    pub volumes: Vec<Volume>,
+    /// When writes are answered.
+    pub answer: AnswerMode,
+    /// The site's own ring area.
+    pub own_ring: AreaEntry,
+    /// Device offset of the two state slots.
+    pub state_offset: u64,
+    /// Device offset of the dirty map's first block.
+    pub dirty_offset: u64,
+    /// First of the eight link names that this group uses.
+    pub first_link: u32,
+    /// Bounds.
+    pub limits: Limits,
+    /// Waits.
+    pub pace: Pace,
+}
+
+impl SiteConfig {
+    /// The other site.
+    pub fn other_site(&self) -> NodeId {
+        let [a, b] = self.sites;
+        if a == self.node { b } else { a }
+    }
+
+    /// Place of the own ring.
+    pub fn own_ring_place(&self) -> Ring {
+        Ring { start: self.own_ring.start, size: self.own_ring.size }
+    }
+
+    /// What a session on an area of the lane is greeted with.
+    pub fn hello(&self, kind: SessionKind, area_kind: AreaKind, area: AreaId, epoch: Epoch) -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            node: self.node,
+            group: self.group,
+            kind,
+            area_kind,
+            lane: self.lane,
+            area,
+            epoch,
+            lease_ms: u32::try_from(self.pace.lease_ns / 1_000_000).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// What is to be fenced in the lane, and why.
+    pub fn fence_plan(&self, intent: FenceIntent, known: Epoch) -> Plan {
+        Plan { group: self.group, node: self.node, other: self.other_site(), intent, known }
+    }
+
+    /// A fencer of the lane.
+    pub fn fencer(&self, intent: FenceIntent, known: Epoch) -> Fencer {
+        let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
+        Fencer::new(self.link(FENCER_LINK), self.relay, hello, self.pace, self.fence_plan(intent, known))
+    }
+
+    /// A reader of a span of the lane's ring.
+    pub fn tail(&self, span: Span, epoch: Epoch) -> Tail {
+        let hello = self.hello(SessionKind::Fetch, AreaKind::Ring, span.area, epoch);
+        let reader = Reader::new(self.link(TAIL_LINK), self.relay, hello, self.pace, 1);
+        Tail::new(reader, span, self.limits.fetch_bytes)
+    }
+
+    /// What is recorded at the very first start.
+    pub fn first_state(&self) -> GroupState {
+        let lane = StateLane { lane: self.lane, node: self.relay, ..StateLane::default() };
+        let volume = |v: &Volume| StateVolume { volume: v.id, size: v.size, identity: v.identity };
+        GroupState {
+            group: self.group,
+            role: self.initial_role,
+            pair: PairState::Paired,
+            fence_n: 1,
+            fence_k: 1,
+            lanes: core::iter::once(lane).collect(),
+            volumes: self.volumes.iter().map(volume).collect(),
+            ..GroupState::default()
+        }
+    }
+
+    /// Whether a range lies in a volume of the group.
+    pub fn holds(&self, volume: VolumeId, offset: u64, length: u64) -> bool {
+        let end = offset.checked_add(length);
+        self.volumes.iter().any(|v| v.id == volume && end.is_some_and(|end| end <= v.size))
+    }
+
+    /// One of the group's links.
+    pub fn link(&self, index: u32) -> LinkId {
+        LinkId(self.first_link + index)
+    }
+}
+
+/// What was found on the site's journal disk.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The recorded state; `None` at the very first start.
+    pub state: Option<GroupState>,
+    /// The dirty map as read; all clear at the very first start.
+    pub dirty: DirtyMap,
+}

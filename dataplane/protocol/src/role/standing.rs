@@ -1,0 +1,167 @@
+//! How a group stands, told truthfully: watermarks, lag and what a takeover now would lose (I1).
+
+use midspan_format::control::{GroupStatus, LaneStatus, LossReason};
+use midspan_format::geometry::Position;
+use midspan_format::superblock::{PairState, Role};
+
+use crate::role::group::{Group, Play};
+use crate::role::primary::Primary;
+use crate::role::secondary::Secondary;
+use crate::role::start::Start;
+use crate::vocab::buffer::Buffer;
+use crate::vocab::effect::Now;
+
+/// The status of a group.
+pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
+    let state = group.store.get();
+    let status = GroupStatus {
+        group: group.config.group,
+        role: state.role,
+        pair: state.pair,
+        epoch: state.epoch,
+        serving: group.is_serving(),
+        fenced_by: group.fenced_by,
+        cut: state.cut,
+        last_time: state.clock,
+        zero_loss: true,
+        dirty_regions: group.tracker.as_ref().map(|tracker| tracker.map().count()),
+        disk_failed: group.store.failed(),
+        ..GroupStatus::default()
+    };
+    let lane = LaneStatus { lane: group.config.lane, node: group.config.relay, ..LaneStatus::default() };
+    match &group.play {
+        Play::Starting(start) => of_start(status, lane, start),
+        Play::Opening(primary, _) => {
+            let status = of_primary(status, lane, primary, now);
+            GroupStatus { starting: true, ..status }
+        }
+        Play::Primary(primary) | Play::Leaving(primary) => of_primary(status, lane, primary, now),
+        Play::Secondary(secondary) => of_secondary(status, lane, secondary),
+        Play::TakingOver(secondary, _) => {
+            let status = of_secondary(status, lane, secondary);
+            GroupStatus { starting: true, ..status }
+        }
+        Play::Resuming { fencer, .. } => {
+            let lane = LaneStatus { connected: fencer.is_up(), ..lane };
+            outside(GroupStatus { starting: true, lanes: one(lane), ..status })
+        }
+        Play::Outside(direct) => {
+            let dirty_regions = direct.tracker().map(|tracker| tracker.map().count());
+            let answered = direct.answered();
+            outside(GroupStatus { role: Role::Primary, dirty_regions, answered, lanes: one(lane), ..status })
+        }
+        Play::Fenced => GroupStatus { pair: PairState::Fenced, lanes: one(lane), ..status },
+        Play::Stopped => GroupStatus { lanes: one(lane), ..status },
+    }
+}
+
+fn one(lane: LaneStatus) -> alloc::vec::Vec<LaneStatus> {
+    alloc::vec![lane]
+}
+
+/// Hosts are answered outside the lanes: no takeover by the other site could have everything.
+fn outside(status: GroupStatus) -> GroupStatus {
+    GroupStatus {
+        pair: PairState::TakenOver,
+        zero_loss: false,
+        why: Some(LossReason::LeftTheLanes),
+        ..status
+    }
+}
+
+fn of_start<B: Buffer>(status: GroupStatus, lane: LaneStatus, start: &Start<B>) -> GroupStatus {
+    let facts = start.facts();
+    let known = facts.epoch == status.epoch;
+    let lane = LaneStatus {
+        connected: start.is_connected(),
+        journaled: known.then_some(facts.ring.journaled),
+        landed: known.then_some(facts.landed.0),
+        damaged: start.damaged(),
+        ring_size: facts.ring.size,
+        ..lane
+    };
+    let why = start.damaged().map(|position| LossReason::JournalDamaged { position });
+    GroupStatus {
+        role: Role::Primary,
+        starting: true,
+        zero_loss: why.is_none(),
+        why,
+        disk_failed: status.disk_failed || start.failed(),
+        lanes: one(lane),
+        ..status
+    }
+}
+
+fn of_primary<B: Buffer>(
+    status: GroupStatus,
+    lane: LaneStatus,
+    primary: &Primary<B>,
+    now: Now,
+) -> GroupStatus {
+    let found = primary.status(now.mono);
+    let (ring_size, ring_used) = found.ring;
+    let received = found.received;
+    let last_time = primary.clock();
+    // Before the first receipt nothing is known of the secondary.
+    let applied =
+        (received.applied > Position(0) || received.acquired > Position(0)).then_some(received.applied);
+    let lane = LaneStatus {
+        connected: found.connected,
+        sealed: Some(found.sealed),
+        journaled: Some(found.journaled),
+        acquired: applied.map(|_| received.acquired),
+        applied,
+        landed: Some(found.landed),
+        ring_size,
+        ring_used,
+        ..lane
+    };
+    let lag_bytes = applied.map(|applied| found.sealed.0.saturating_sub(applied.0));
+    let behind = last_time.0.saturating_sub(received.cut.0);
+    GroupStatus {
+        role: Role::Primary,
+        lease: found.lease,
+        lag_bytes,
+        lag_ns: lag_bytes.map(|bytes| if bytes == 0 { 0 } else { behind }),
+        last_time,
+        cut: received.cut,
+        answered: found.answered,
+        ring_full: found.ring_full,
+        disk_failed: status.disk_failed || found.disk_failed,
+        lanes: one(lane),
+        ..status
+    }
+}
+
+fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Secondary<B>) -> GroupStatus {
+    let found = secondary.status();
+    let lane = LaneStatus {
+        connected: found.connected,
+        journaled: found.connected.then_some(found.journaled),
+        acquired: Some(found.acquired),
+        applied: Some(found.persisted),
+        damaged: found.damaged,
+        ring_size: found.ring_size,
+        ring_used: found.acquired.0.saturating_sub(found.persisted.0),
+        ..lane
+    };
+    let newest = found.newest.max(found.applied_time);
+    let lag_bytes = found.connected.then(|| found.journaled.0.saturating_sub(found.persisted.0));
+    let why = match found.damaged {
+        Some(position) => Some(LossReason::JournalDamaged { position }),
+        None => found.disk_failed.then_some(LossReason::DiskFailed),
+    };
+    GroupStatus {
+        starting: found.recovering,
+        lag_bytes,
+        lag_ns: lag_bytes.map(|bytes| if bytes == 0 { 0 } else { newest.0.saturating_sub(found.cut.0) }),
+        last_time: newest,
+        epoch: status.epoch.max(found.epoch),
+        cut: found.cut,
+        disk_failed: status.disk_failed || found.disk_failed,
+        zero_loss: why.is_none(),
+        why,
+        lanes: one(lane),
+        ..status
+    }
+}

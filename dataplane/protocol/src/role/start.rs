@@ -1,0 +1,423 @@
+//! A primary's restart: a takeover of one's own group (design §7, "one start"), step by step.
+//!
+//! ```text
+//!  probe ─▶ fence ─▶ record ─▶ verify the tail ─▶ redo it ─▶ flush ─▶ ready
+//! ```
+//! Upholds I5 (a restart replaces only epochs of its own node), I8 (the chain is the truth) and the one rule: the whole tail
+//! behind the newest `landed` is verified before the first block of it is written, so a redo is never half done.
+
+mod redo;
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
+use midspan_format::superblock::{PairState, Role};
+
+use self::redo::Redo;
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::lane::tail::{Tail, TailEvent};
+use crate::role::facts::LaneFacts;
+use crate::role::primary::Begin;
+use crate::role::site::SiteConfig;
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, DiskResult, LinkEvent, LinkId, Note, StartNote, StartReport, Token};
+
+/// Pause before a lane that cannot be used is asked again.
+const RETRY_NS: u64 = 1_000_000_000;
+
+/// How a start stands.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and a start ends once")]
+pub enum Outcome {
+    /// Under way.
+    Running,
+    /// Another node holds a newer epoch.
+    Fenced(Epoch),
+    /// The disks hold everything; a primary can begin.
+    Ready(Begin, StartReport),
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each group")]
+enum Step<B> {
+    Fencing,
+    /// The lane cannot be used as it is; it is asked again.
+    Waiting {
+        until: u64,
+    },
+    Recording {
+        change: u64,
+    },
+    Verifying(Tail),
+    Redoing(Redo<B>),
+    Flushing {
+        left: usize,
+    },
+    Done,
+    /// A disk failed: nothing goes on until a restart.
+    Failed,
+}
+
+/// The restart.
+#[derive(Debug)]
+pub struct Start<B> {
+    config: SiteConfig,
+    fencer: Fencer,
+    step: Step<B>,
+    facts: LaneFacts,
+    began: Option<u64>,
+    report: StartReport,
+    /// What stands in the way, told once.
+    obstacle: Option<Note>,
+    damaged: Option<Position>,
+}
+
+impl<B: Buffer> Start<B> {
+    /// A restart of a primary whose newest epoch is recorded in `store`.
+    pub fn new(config: SiteConfig, store: &StateStore) -> Self {
+        let fencer = config.fencer(FenceIntent::Restart, store.get().epoch);
+        Self {
+            config,
+            fencer,
+            step: Step::Fencing,
+            facts: LaneFacts::default(),
+            began: None,
+            report: StartReport::default(),
+            obstacle: None,
+            damaged: None,
+        }
+    }
+
+    /// Where the journal does not verify, as long as it does not.
+    pub fn damaged(&self) -> Option<Position> {
+        self.damaged
+    }
+
+    /// Whether a disk failed.
+    pub fn failed(&self) -> bool {
+        matches!(self.step, Step::Failed)
+    }
+
+    /// Whether the lane's node answers.
+    pub fn is_connected(&self) -> bool {
+        self.fencer.is_up() || self.facts.epoch != Epoch::NONE
+    }
+
+    /// The lane as it was found.
+    pub fn facts(&self) -> &LaneFacts {
+        &self.facts
+    }
+
+    /// Whether no disk operation runs.
+    pub fn is_idle(&self) -> bool {
+        match &self.step {
+            Step::Redoing(redo) => redo.applier.is_idle(),
+            Step::Flushing { left } => *left == 0,
+            Step::Fencing
+            | Step::Waiting { .. }
+            | Step::Recording { .. }
+            | Step::Verifying(_)
+            | Step::Done
+            | Step::Failed => true,
+        }
+    }
+
+    /// An event of one of the start's links.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        if link == self.fencer.id() {
+            return match self.fencer.on_link(context, event) {
+                FencerEvent::Nothing => Outcome::Running,
+                FencerEvent::Probed(fenced) => self.on_probed(context, &fenced, store),
+                FencerEvent::Done(fenced) => self.on_fenced(context, &fenced, store),
+                FencerEvent::Foreign(epoch) => Outcome::Fenced(epoch),
+                FencerEvent::Forgotten(_) => {
+                    let (had, found) =
+                        (store.get().lanes().first().map_or(Position(0), |l| l.point.position), Position(0));
+                    self.wait(context, Note::LaneLost { node: self.config.relay, had, found });
+                    Outcome::Running
+                }
+                FencerEvent::Refused(_) => Outcome::Running,
+            };
+        }
+        let Some(tail) = self.tail() else { return Outcome::Running };
+        match tail.on_link(context, event) {
+            TailEvent::Nothing => {}
+            TailEvent::Damaged(position) => self.on_damaged(context, position),
+            TailEvent::Frames(frames) => {
+                self.damaged = None;
+                if let Step::Redoing(redo) = &mut self.step {
+                    redo.waiting.extend(frames);
+                }
+            }
+        }
+        self.advance(context, store)
+    }
+
+    /// A disk operation completed.
+    pub fn on_disk<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        token: Token,
+        result: DiskResult<B>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        let failed = result.is_err();
+        match &mut self.step {
+            Step::Redoing(redo) => {
+                redo.applier.on_disk(context, token, result.err());
+                if let Some(volume) = redo.applier.failed() {
+                    self.on_disk_failed(context, volume);
+                }
+            }
+            Step::Flushing { left } => {
+                *left = left.saturating_sub(1);
+                if failed {
+                    self.on_disk_failed(context, VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0)));
+                }
+            }
+            Step::Fencing
+            | Step::Waiting { .. }
+            | Step::Recording { .. }
+            | Step::Verifying(_)
+            | Step::Done
+            | Step::Failed => {}
+        }
+        self.advance(context, store)
+    }
+
+    /// The state was written.
+    pub fn on_saved<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        self.advance(context, store)
+    }
+
+    /// Timers, and what found the pool empty.
+    pub fn on_tick<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        self.began.get_or_insert(context.now.mono);
+        match &mut self.step {
+            Step::Fencing => self.fencer.on_tick(context),
+            Step::Waiting { until } if context.now.mono >= *until => {
+                self.fencer = self.config.fencer(FenceIntent::Restart, store.get().epoch);
+                self.step = Step::Fencing;
+                self.fencer.on_tick(context);
+            }
+            Step::Verifying(tail) => tail.on_tick(context),
+            Step::Redoing(redo) => redo.tail.on_tick(context),
+            Step::Waiting { .. }
+            | Step::Recording { .. }
+            | Step::Flushing { .. }
+            | Step::Done
+            | Step::Failed => {}
+        }
+        self.advance(context, store)
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        match &self.step {
+            Step::Fencing => self.fencer.deadline(),
+            Step::Waiting { until } => *until,
+            Step::Verifying(tail) => tail.deadline(),
+            Step::Redoing(redo) => redo.tail.deadline(),
+            Step::Recording { .. } | Step::Flushing { .. } | Step::Done | Step::Failed => u64::MAX,
+        }
+    }
+
+    /// Ends the sessions.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.fencer.close(context);
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+    }
+
+    fn tail(&mut self) -> Option<&mut Tail> {
+        match &mut self.step {
+            Step::Verifying(tail) => Some(tail),
+            Step::Redoing(redo) => Some(&mut redo.tail),
+            Step::Fencing
+            | Step::Waiting { .. }
+            | Step::Recording { .. }
+            | Step::Flushing { .. }
+            | Step::Done
+            | Step::Failed => None,
+        }
+    }
+
+    fn on_probed<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        fenced: &Fenced,
+        store: &StateStore,
+    ) -> Outcome {
+        match self.usable(fenced, store) {
+            Ok(_) => {
+                context.note(Note::Start(StartNote::Fencing));
+                self.fencer.fence(context);
+            }
+            Err(why) => self.wait(context, why),
+        }
+        Outcome::Running
+    }
+
+    fn on_fenced<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        fenced: &Fenced,
+        store: &mut StateStore,
+    ) -> Outcome {
+        let facts = match self.usable(fenced, store) {
+            Ok(facts) => facts,
+            Err(why) => {
+                self.wait(context, why);
+                return Outcome::Running;
+            }
+        };
+        self.facts = facts;
+        self.obstacle = None;
+        let change = store.change(context, |state| {
+            state.role = Role::Primary;
+            state.pair = PairState::Paired;
+            state.epoch = facts.epoch;
+            state.clock = state.clock.max(facts.clock);
+            if let Some(lane) = state.lanes_mut().first_mut() {
+                lane.ring = facts.ring.area;
+                lane.manifest = facts.manifest.area;
+                lane.receipt = facts.receipt;
+            }
+        });
+        self.step = Step::Recording { change };
+        self.advance(context, store)
+    }
+
+    /// Whether the lane is the recorded one, whole, and knows nothing that this site should know and does not.
+    fn usable(&self, fenced: &Fenced, store: &StateStore) -> Result<LaneFacts, Note> {
+        let node = self.config.relay;
+        let Some(facts) = LaneFacts::new(fenced, self.config.lane) else {
+            return Err(Note::LaneRefused { node, reason: RefusedReason::UnknownArea });
+        };
+        let lane = store.get().lanes().first().copied().unwrap_or_default();
+        let (had, found) = (lane.point.position, facts.ring.journaled);
+        let foreign = lane.ring != AreaId::NONE && lane.ring != facts.ring.area;
+        let unknown = lane.ring == AreaId::NONE && found > Position(0);
+        if foreign || unknown {
+            return Err(Note::LaneLost { node, had, found });
+        }
+        // Manifests are an index, receipts a copy: the ring is what counts.
+        if !facts.ring.open {
+            return Err(Note::Damaged { node, position: found });
+        }
+        Ok(facts)
+    }
+
+    fn wait<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, why: Note) {
+        self.fencer.close(context);
+        self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
+        if let Note::Damaged { position, .. } | Note::LaneLost { found: position, .. } = &why {
+            self.damaged = Some(*position);
+        }
+        if self.obstacle.as_ref() != Some(&why) {
+            self.obstacle = Some(why.clone());
+            context.note(why);
+        }
+    }
+
+    fn on_damaged<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, position: Position) {
+        // The bytes may have been damaged on their way: everything is read again, a little later.
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+        if let Step::Redoing(redo) = &mut self.step
+            && !redo.applier.is_idle()
+        {
+            redo.damaged = Some(position);
+            return;
+        }
+        self.wait(context, Note::Damaged { node: self.config.relay, position });
+    }
+
+    fn on_disk_failed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, volume: VolumeId) {
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+        self.step = Step::Failed;
+        context.note(Note::DiskFailed { disk_is_journal: false, volume });
+    }
+
+    /// Goes on to the next step when the present one is complete.
+    fn advance<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        loop {
+            match &mut self.step {
+                Step::Recording { change } if store.is_saved(*change) => match self.facts.tail() {
+                    Some(span) => {
+                        context.note(Note::Start(StartNote::Reading { from: span.from, to: span.to }));
+                        self.step = Step::Verifying(self.config.tail(span, self.facts.epoch));
+                        return self.on_tick(context, store);
+                    }
+                    None => self.flush(context),
+                },
+                Step::Verifying(tail) => {
+                    if !tail.is_done() {
+                        tail.poke(context);
+                        return Outcome::Running;
+                    }
+                    self.redo(context);
+                }
+                Step::Redoing(_) => {
+                    if !self.apply(context) {
+                        return Outcome::Running;
+                    }
+                    self.flush(context);
+                }
+                Step::Flushing { left: 0 } => return self.done(context.now.mono, store),
+                Step::Fencing
+                | Step::Waiting { .. }
+                | Step::Recording { .. }
+                | Step::Flushing { .. }
+                | Step::Done
+                | Step::Failed => return Outcome::Running,
+            }
+        }
+    }
+
+    fn done(&mut self, now: u64, store: &StateStore) -> Outcome {
+        self.step = Step::Done;
+        let facts = &self.facts;
+        let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
+        let begin = Begin {
+            epoch: facts.epoch,
+            ring: (facts.ring.area, facts.ring.size, LaneFacts::tip(&facts.ring)),
+            manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),
+            last: facts.ring.last,
+            landed: (facts.ring.journaled, last_time),
+            landed_durable: facts.landed.0,
+            clock: store.get().clock.max(facts.clock),
+        };
+        let report = StartReport {
+            epoch: facts.epoch,
+            last_time: last_time.0,
+            lost_nothing: true,
+            took_ns: now.saturating_sub(self.began.unwrap_or(now)),
+            ..self.report
+        };
+        Outcome::Ready(begin, report)
+    }
+}

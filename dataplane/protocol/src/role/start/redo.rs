@@ -1,0 +1,91 @@
+//! Brings the verified tail to the volumes, then flushes them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::Position;
+
+use super::{Start, Step};
+use crate::lane::tail::Tail;
+use crate::stage::applier::{Applier, ApplyError};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, Disk, DiskOp, Note, StartNote};
+use crate::vocab::tags;
+use crate::vocab::tip::Tip;
+
+#[derive(Debug)]
+pub(super) struct Redo<B> {
+    pub(super) tail: Tail,
+    pub(super) applier: Applier<B>,
+    pub(super) waiting: VecDeque<(FrameHeader, Slice<B>)>,
+    /// It did not verify this time: everything is read again once no disk operation runs.
+    pub(super) damaged: Option<Position>,
+}
+
+impl<B: Buffer> Start<B> {
+    pub(super) fn redo<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Step::Verifying(mut tail) = core::mem::replace(&mut self.step, Step::Done) else { return };
+        context.note(Note::Start(StartNote::Redoing));
+        tail.rewind();
+        let volumes: Vec<_> = self.config.volumes.iter().map(|v| (v.id, v.size)).collect();
+        let limits = self.config.limits;
+        let at = Tip { position: self.facts.landed.0, ..Tip::default() };
+        let applier = Applier::new(
+            volumes,
+            limits.apply_frames,
+            limits.apply_records,
+            tags::APPLIER,
+            at,
+            self.facts.landed.1,
+        );
+        self.step = Step::Redoing(Redo { tail, applier, waiting: VecDeque::new(), damaged: None });
+    }
+
+    /// Gives the applier what it has room for. `true` when everything is written.
+    pub(super) fn apply<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
+        let Step::Redoing(Redo { tail, applier, waiting, damaged }) = &mut self.step else { return false };
+        if let Some(position) = *damaged {
+            if applier.is_idle() {
+                self.wait(context, Note::Damaged { node: self.config.relay, position });
+            }
+            return false;
+        }
+        while let Some((header, frame)) = waiting.front() {
+            if !applier.has_room(header.records) {
+                return false;
+            }
+            match applier.push(context, header, frame) {
+                Ok(()) => {}
+                Err(ApplyError::Foreign { volume }) => {
+                    self.on_disk_failed(context, volume);
+                    return false;
+                }
+                Err(ApplyError::Damaged) => {
+                    let position = header.position;
+                    self.on_damaged(context, position);
+                    return false;
+                }
+            }
+            self.report.frames += 1;
+            self.report.bytes += u64::from(header.length);
+            waiting.pop_front();
+        }
+        if tail.is_done() {
+            return applier.is_idle();
+        }
+        tail.poke(context);
+        false
+    }
+
+    pub(super) fn flush<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+        self.step = Step::Flushing { left: self.config.volumes.len() };
+        for volume in &self.config.volumes {
+            let token = tags::token(tags::LAND, u64::from(volume.id.0));
+            context.disk(Disk::Volume(volume.id), token, DiskOp::Flush);
+        }
+    }
+}

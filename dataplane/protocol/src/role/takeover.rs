@@ -1,0 +1,476 @@
+//! The secondary becomes primary (claims 5 and 15): the same start as a restart, on the other side.
+//!
+//! ```text
+//!  probe ─▶ fence ─▶ the secondary applies exactly the prefix ─▶ its cut is persisted ─▶ mark the tail ─▶ record ─▶ serve
+//! ```
+//! Upholds I5 (the lane is fenced before anything is served), I4 (what is served is the cut at the fenced prefix), I6 (what
+//! the former primary may lack or have torn, everything behind its newest `landed`, is durably marked first) and I8 (where
+//! the journal does not verify up to its prefix, nobody says that nothing is lost).
+
+use midspan_format::control::LossReason;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::message::{FenceIntent, Fenced};
+use midspan_format::record::{Record, RecordKind};
+use midspan_format::superblock::{PairState, Role};
+
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::lane::tail::{Tail, TailEvent};
+use crate::role::facts::LaneFacts;
+use crate::role::secondary::Secondary;
+use crate::role::site::SiteConfig;
+use crate::stage::state_store::StateStore;
+use crate::stage::tracker::Tracker;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal, StartReport};
+
+/// How long the lane's node may be silent before the takeover is refused.
+const UNREACHABLE_NS: u64 = 30_000_000_000;
+/// How long a place of the journal may fail to verify before it counts as damaged: what was damaged on its way only is
+/// intact when it is read again.
+const DAMAGE_NS: u64 = 5_000_000_000;
+
+/// How long the tail may take to be read for marking; then everything is marked.
+const MARKING_NS: u64 = 30_000_000_000;
+
+/// How a takeover stands.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Under way.
+    Running,
+    /// This site stays secondary.
+    Refused(StartRefusal),
+    /// The answer to a dry run; this site stays secondary.
+    Probed(StartReport),
+    /// This site is primary, durably: it may serve once the secondary's operations have settled.
+    Taken(StartReport),
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each group")]
+enum Step {
+    Fencing,
+    /// The secondary brings the volumes to the prefix.
+    Applying,
+    /// What is marked is read along the chain.
+    Marking {
+        tail: Tail,
+        since: u64,
+    },
+    /// The marks are on their way to the disk.
+    SavingMarks,
+    Recording {
+        change: u64,
+    },
+}
+
+/// What an operator asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Go on where it is not certain that nothing is lost.
+    pub accept_loss: bool,
+    /// Only say what would be found.
+    pub dry_run: bool,
+}
+
+/// The takeover.
+#[derive(Debug)]
+pub struct Takeover {
+    config: SiteConfig,
+    asked: Asked,
+    fencer: Fencer,
+    step: Step,
+    facts: LaneFacts,
+    began: u64,
+    /// Last time at which the lane's node answered.
+    heard: u64,
+    damaged_since: Option<u64>,
+    /// Where the volumes stood when it began.
+    from: Position,
+    /// Where the own ring ended when it began: the lane has that much, or has lost it.
+    acquired_before: Position,
+    frames_before: u64,
+    /// Why it cannot be said that nothing is lost.
+    why: Option<LossReason>,
+    marked_before: u64,
+}
+
+impl Takeover {
+    /// A takeover by the site whose recorded state is in `store`.
+    pub fn new<B: Buffer>(
+        config: SiteConfig,
+        now: u64,
+        asked: Asked,
+        store: &StateStore,
+        secondary: &Secondary<B>,
+        tracker: &Tracker,
+    ) -> Self {
+        let fencer = config.fencer(FenceIntent::Takeover, store.get().epoch);
+        let persisted = secondary.persisted().tip;
+        Self {
+            config,
+            asked,
+            fencer,
+            step: Step::Fencing,
+            facts: LaneFacts::default(),
+            began: now,
+            heard: now,
+            damaged_since: None,
+            from: persisted.position,
+            acquired_before: secondary.acquired().position,
+            frames_before: persisted.sequence,
+            why: None,
+            marked_before: tracker.map().count(),
+        }
+    }
+
+    /// The lane as it was found.
+    pub fn facts(&self) -> &LaneFacts {
+        &self.facts
+    }
+
+    /// An event of one of the takeover's own links.
+    pub fn on_link<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<S::Buf>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &mut StateStore,
+        tracker: &mut Tracker,
+    ) -> Outcome {
+        if link != self.fencer.id() {
+            if let Step::Marking { tail, .. } = &mut self.step {
+                let event = tail.on_link(context, event);
+                self.on_tail(context, event, tracker);
+            }
+            return self.advance(context, secondary, store, tracker);
+        }
+        match self.fencer.on_link(context, event) {
+            FencerEvent::Probed(fenced) => self.on_probed(context, &fenced, secondary, store, tracker),
+            FencerEvent::Done(fenced) => self.on_fenced(context, &fenced, secondary, store),
+            FencerEvent::Refused(reason) => {
+                Outcome::Refused(StartRefusal::LaneRefused { node: self.config.relay, reason })
+            }
+            FencerEvent::Forgotten(_) if self.asked.accept_loss => Outcome::Running,
+            FencerEvent::Forgotten(_) => Outcome::Refused(StartRefusal::MayLose(LossReason::LaneUnreachable)),
+            FencerEvent::Nothing | FencerEvent::Foreign(_) => Outcome::Running,
+        }
+    }
+
+    /// Anything else happened that may let it go on: a tick, a completion, something of the secondary.
+    pub fn on_progress<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &mut StateStore,
+        tracker: &mut Tracker,
+    ) -> Outcome {
+        let now = context.now.mono;
+        match &mut self.step {
+            Step::Fencing => {
+                self.fencer.on_tick(context);
+                if self.fencer.is_up() {
+                    self.heard = now;
+                }
+                if now >= self.heard + UNREACHABLE_NS {
+                    return Outcome::Refused(StartRefusal::LaneUnreachable { node: self.config.relay });
+                }
+            }
+            Step::Marking { tail, since } => {
+                tail.on_tick(context);
+                if now >= *since + MARKING_NS {
+                    self.mark_everything(context, tracker);
+                }
+            }
+            Step::Applying | Step::SavingMarks | Step::Recording { .. } => {}
+        }
+        self.advance(context, secondary, store, tracker)
+    }
+
+    /// When [`Takeover::on_progress`] has something to do next.
+    pub fn deadline(&self) -> u64 {
+        match &self.step {
+            Step::Fencing => self.fencer.deadline().min(self.heard + UNREACHABLE_NS),
+            Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + DAMAGE_NS),
+            Step::Marking { tail, since } => tail.deadline().min(since + MARKING_NS),
+            Step::SavingMarks | Step::Recording { .. } => u64::MAX,
+        }
+    }
+
+    /// Ends the sessions.
+    pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.fencer.close(context);
+        if let Step::Marking { tail, .. } = &mut self.step {
+            tail.close(context);
+        }
+    }
+
+    /// Whether the secondary's sessions were closed: it cannot go on as one.
+    pub fn has_closed_secondary(&self) -> bool {
+        match &self.step {
+            Step::Fencing | Step::Applying => false,
+            Step::Marking { .. } | Step::SavingMarks | Step::Recording { .. } => true,
+        }
+    }
+
+    fn on_probed<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        fenced: &Fenced,
+        secondary: &Secondary<S::Buf>,
+        store: &StateStore,
+        tracker: &Tracker,
+    ) -> Outcome {
+        self.look(fenced, store);
+        // What would end the takeover behind the fence must end it before: a living primary goes on then.
+        let disk_failed = store.failed() || tracker.failed();
+        match secondary.obstacle() {
+            Some(Note::Damaged { position, .. }) => {
+                self.why = self.why.or(Some(LossReason::JournalDamaged { position }));
+            }
+            Some(_) => self.why = Some(LossReason::DiskFailed),
+            None if disk_failed => self.why = Some(LossReason::DiskFailed),
+            None => {}
+        }
+        if self.asked.dry_run {
+            self.fencer.close(context);
+            return Outcome::Probed(self.report(context.now.mono, 0));
+        }
+        if let Some(why) = self.why.filter(|why| !self.asked.accept_loss || *why == LossReason::DiskFailed) {
+            return Outcome::Refused(StartRefusal::MayLose(why));
+        }
+        context.note(Note::Start(StartNote::Fencing));
+        self.fencer.fence(context);
+        Outcome::Running
+    }
+
+    fn on_fenced<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        fenced: &Fenced,
+        secondary: &mut Secondary<S::Buf>,
+        store: &StateStore,
+    ) -> Outcome {
+        self.look(fenced, store);
+        // A lane that holds less than was fetched from it has lost what it once acknowledged. Only now its prefix is final.
+        let position = self.facts.ring.journaled;
+        if self.why.is_none() && position < secondary.acquired().position.max(secondary.heard()) {
+            self.why = Some(LossReason::JournalDamaged { position });
+        }
+        if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
+            return Outcome::Refused(StartRefusal::MayLose(why));
+        }
+        let (from, to) = (secondary.acquired().position, self.facts.ring.journaled);
+        context.note(Note::Start(StartNote::Reading { from, to }));
+        self.step = Step::Applying;
+        secondary.set_target(context, to);
+        Outcome::Running
+    }
+
+    /// What the lane's facts permit to say.
+    fn look(&mut self, fenced: &Fenced, store: &StateStore) {
+        let recorded = store.get().lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
+        self.why = match LaneFacts::new(fenced, self.config.lane) {
+            None => Some(LossReason::LaneUnreachable),
+            Some(facts) => {
+                self.facts = facts;
+                let ring = facts.ring;
+                let foreign = recorded != AreaId::NONE && recorded != ring.area;
+                // Of a lane that no primary ever held, or that lost what this site has, nobody knows what was in it.
+                let unheld = fenced.found == Epoch::NONE;
+                let damaged = !ring.open || ring.journaled < self.acquired_before;
+                if foreign || unheld {
+                    Some(LossReason::LaneUnreachable)
+                } else if damaged {
+                    Some(LossReason::JournalDamaged { position: ring.journaled })
+                } else {
+                    None
+                }
+            }
+        };
+    }
+
+    /// Goes on to the next step when the present one is complete.
+    fn advance<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &mut StateStore,
+        tracker: &mut Tracker,
+    ) -> Outcome {
+        loop {
+            match &mut self.step {
+                Step::Fencing => return Outcome::Running,
+                Step::Applying => {
+                    if let Some(refusal) = self.judge(context, secondary) {
+                        return Outcome::Refused(refusal);
+                    }
+                    if !self.is_applied(secondary) {
+                        return Outcome::Running;
+                    }
+                    secondary.close(context);
+                    self.mark(context, tracker);
+                }
+                Step::Marking { tail, .. } => {
+                    if !tail.is_done() {
+                        tail.poke(context);
+                        return Outcome::Running;
+                    }
+                    tail.close(context);
+                    self.step = Step::SavingMarks;
+                }
+                Step::SavingMarks => {
+                    tracker.poke(context);
+                    if tracker.failed() {
+                        return Outcome::Refused(StartRefusal::MayLose(LossReason::DiskFailed));
+                    }
+                    if !tracker.is_durable() {
+                        return Outcome::Running;
+                    }
+                    let change = self.record(context, store);
+                    self.step = Step::Recording { change };
+                }
+                Step::Recording { change } => {
+                    if store.failed() {
+                        return Outcome::Refused(StartRefusal::MayLose(LossReason::DiskFailed));
+                    }
+                    if !store.is_saved(*change) {
+                        return Outcome::Running;
+                    }
+                    let marked = tracker.map().count().saturating_sub(self.marked_before);
+                    return Outcome::Taken(self.report(context.now.mono, marked));
+                }
+            }
+        }
+    }
+
+    /// What stands in the secondary's way: damage must last, a failed disk is final.
+    fn judge<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+    ) -> Option<StartRefusal> {
+        let now = context.now.mono;
+        match secondary.obstacle() {
+            None => self.damaged_since = None,
+            Some(Note::Damaged { position, .. }) => {
+                if now < *self.damaged_since.get_or_insert(now) + DAMAGE_NS {
+                    return None;
+                }
+                let why = LossReason::JournalDamaged { position };
+                self.why = Some(why);
+                if !self.asked.accept_loss {
+                    return Some(StartRefusal::MayLose(why));
+                }
+                secondary.stop_fetching(context);
+            }
+            Some(_) => return Some(StartRefusal::MayLose(LossReason::DiskFailed)),
+        }
+        None
+    }
+
+    /// Whether the secondary's volumes hold the cut that is to be served, and its state says so.
+    fn is_applied<B: Buffer>(&self, secondary: &Secondary<B>) -> bool {
+        let persisted = secondary.persisted().tip.position;
+        let reached = match self.why {
+            None => persisted == self.facts.ring.journaled,
+            // With loss accepted: whatever could be acquired.
+            Some(_) => {
+                let at_end = persisted >= self.facts.ring.journaled || self.damaged_since.is_some();
+                at_end && persisted == secondary.acquired().position
+            }
+        };
+        secondary.is_recovered() && secondary.is_idle() && reached
+    }
+
+    /// Begins to mark what the former primary may lack or have torn.
+    fn mark<S: Buffers>(&mut self, context: &mut Context<'_, S>, tracker: &mut Tracker) {
+        context.note(Note::Start(StartNote::Redoing));
+        match (self.why, self.facts.tail()) {
+            (None, None) => self.step = Step::SavingMarks,
+            (None, Some(span)) => {
+                let mut tail = self.config.tail(span, self.facts.epoch);
+                tail.on_tick(context);
+                self.step = Step::Marking { tail, since: context.now.mono };
+            }
+            (Some(_), _) => {
+                tracker.mark_all();
+                self.step = Step::SavingMarks;
+            }
+        }
+    }
+
+    fn on_tail<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: TailEvent<S::Buf>,
+        tracker: &mut Tracker,
+    ) {
+        match event {
+            TailEvent::Nothing => {}
+            TailEvent::Frames(frames) => {
+                for (_, frame) in &frames {
+                    self.mark_frame(frame.bytes(), tracker);
+                }
+            }
+            TailEvent::Damaged(position) => {
+                context.note(Note::Damaged { node: self.config.relay, position });
+                self.mark_everything(context, tracker);
+            }
+        }
+    }
+
+    /// It cannot be said what the former primary lacks: everything may differ.
+    fn mark_everything<S: Buffers>(&mut self, context: &mut Context<'_, S>, tracker: &mut Tracker) {
+        tracker.mark_all();
+        if let Step::Marking { tail, .. } = &mut self.step {
+            tail.close(context);
+        }
+        self.step = Step::SavingMarks;
+    }
+
+    fn mark_frame(&self, frame: &[u8], tracker: &mut Tracker) {
+        let Ok(checked) = midspan_format::checked::CheckedFrame::parse_head(frame) else {
+            return tracker.mark_all();
+        };
+        for record in checked.records() {
+            let Record { volume, offset, length, .. } = record;
+            if record.kind().is_none_or(RecordKind::changes_disk) {
+                if self.config.holds(VolumeId(volume), offset, length) {
+                    tracker.mark_silently(VolumeId(volume), offset, length);
+                } else {
+                    tracker.mark_all();
+                }
+            }
+        }
+    }
+
+    fn record<S: Buffers>(&self, context: &mut Context<'_, S>, store: &mut StateStore) -> u64 {
+        let facts = self.facts;
+        store.change(context, |state| {
+            state.role = Role::Primary;
+            state.pair = PairState::TakenOver;
+            state.epoch = facts.epoch;
+            state.clock = state.clock.max(facts.clock);
+            // From now on hosts are answered outside the lanes.
+            state.left = true;
+            state.left_cut = state.cut;
+        })
+    }
+
+    fn report(&self, now: u64, marked_regions: u64) -> StartReport {
+        let ring = &self.facts.ring;
+        let sequence = ring.last.map_or(0, |last| last.sequence + 1);
+        StartReport {
+            epoch: self.facts.epoch,
+            frames: sequence.saturating_sub(self.frames_before.max(1)),
+            bytes: ring.journaled.0.saturating_sub(self.from.0),
+            last_time: ring.last.map_or(0, |last| last.last_time.0),
+            marked_regions,
+            lost_nothing: self.why.is_none(),
+            why: self.why,
+            took_ns: now.saturating_sub(self.began),
+        }
+    }
+}

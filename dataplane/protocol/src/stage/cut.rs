@@ -1,0 +1,126 @@
+//! Moves the persisted cut: flush the volumes, then record what they hold (I4, I7).
+
+use alloc::vec::Vec;
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::VolumeId;
+use midspan_format::time::Time;
+
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::Buffers;
+use crate::vocab::effect::{Context, Disk, DiskOp};
+use crate::vocab::tags;
+use crate::vocab::tip::Tip;
+
+/// A point that the volumes hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Point {
+    /// Behind the last frame.
+    pub tip: Tip,
+    /// Time of its last record.
+    pub time: Time,
+    /// Manifests consumed.
+    pub manifest: Position,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Idle,
+    Flushing { to: Point, left: usize },
+    Saving { to: Point, change: u64 },
+}
+
+/// The keeper of the cut.
+#[derive(Debug)]
+pub struct Cut {
+    volumes: Vec<VolumeId>,
+    persisted: Point,
+    step: Step,
+    last: u64,
+    failed: Option<VolumeId>,
+}
+
+impl Cut {
+    /// Starts at the recorded cut.
+    pub fn new(volumes: Vec<VolumeId>, persisted: Point) -> Self {
+        Self { volumes, persisted, step: Step::Idle, last: 0, failed: None }
+    }
+
+    /// The recorded cut.
+    pub fn persisted(&self) -> Point {
+        self.persisted
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.step, Step::Idle)
+    }
+
+    /// The volume that could not be flushed: the cut does not move any more.
+    pub fn failed(&self) -> Option<VolumeId> {
+        self.failed
+    }
+
+    /// Begins to move the cut to what is applied, when it is time.
+    pub fn poke<S: Buffers>(&mut self, context: &mut Context<'_, S>, to: Point, pace_ns: u64) {
+        let now = context.now.mono;
+        let moved = to.tip.position > self.persisted.tip.position || to.manifest > self.persisted.manifest;
+        if !self.is_idle() || !moved || now < self.last.saturating_add(pace_ns) || self.failed.is_some() {
+            return;
+        }
+        self.last = now;
+        self.step = Step::Flushing { to, left: self.volumes.len() };
+        for volume in &self.volumes {
+            context.disk(Disk::Volume(*volume), tags::token(tags::LAND, u64::from(volume.0)), DiskOp::Flush);
+        }
+    }
+
+    /// A volume was flushed.
+    pub fn on_flushed<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        volume: VolumeId,
+        failed: bool,
+        store: &mut StateStore,
+    ) {
+        if failed {
+            self.failed = Some(volume);
+        }
+        let Step::Flushing { to, left } = &mut self.step else { return };
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return;
+        }
+        let to = *to;
+        if self.failed.is_some() {
+            self.step = Step::Idle;
+            return;
+        }
+        let change = store.change(context, |state| {
+            state.cut = to.time;
+            state.clock = state.clock.max(to.time);
+            state.manifest = to.manifest;
+            if let Some(lane) = state.lanes_mut().first_mut() {
+                lane.point = to.tip.to_point();
+            }
+        });
+        self.step = Step::Saving { to, change };
+    }
+
+    /// The state was written. `true` when the cut moved.
+    pub fn on_saved(&mut self, store: &StateStore) -> bool {
+        let Step::Saving { to, change } = self.step else { return false };
+        if !store.is_saved(change) {
+            return false;
+        }
+        self.persisted = to;
+        self.step = Step::Idle;
+        true
+    }
+
+    /// When the next move is due, if something waits for it.
+    pub fn deadline(&self, applied: Position, pace_ns: u64) -> u64 {
+        let waits = self.is_idle() && applied > self.persisted.tip.position && self.failed.is_none();
+        if waits { self.last.saturating_add(pace_ns) } else { u64::MAX }
+    }
+}

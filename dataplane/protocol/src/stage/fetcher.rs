@@ -1,0 +1,452 @@
+//! The secondary's reading side: manifests say where the journal lies, range reads fetch it, every frame is verified.
+//!
+//! Several reads are in flight, so a long path still fills. Where manifests have a gap, or an answer is not what was
+//! asked, it falls back to the scan along the chain, one read at a time: the manifests are an index, the chain is the
+//! truth (I8, I9).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use midspan_format::checked::CheckedFrame;
+use midspan_format::frame::FrameKind;
+use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::ids::AreaId;
+use midspan_format::message::{Refused, RefusedReason, Welcome};
+use midspan_format::time::Time;
+
+use crate::lane::reader::{Reader, ReaderEvent};
+use crate::recovery::walk::{Found, Walk};
+use crate::stage::acquirer::{Acquirer, Held};
+use crate::vocab::buffer::{Buffers, Slice};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note};
+use crate::vocab::limits::{Limits, Pace};
+use crate::vocab::tip::Tip;
+
+const MANIFEST_BYTES: u32 = 256 * 1024;
+/// Ranges planned ahead at most; beyond it no manifest is read.
+const PLAN: usize = 1024;
+/// Pause before a range that did not verify is read again.
+const RETRY_NS: u64 = 500_000_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    start: Position,
+    end: Position,
+    /// Frame boundaries inside are not known: read one piece at a time.
+    scan: bool,
+}
+
+/// The fetcher of one lane.
+#[derive(Debug)]
+pub struct Fetcher {
+    manifests: Reader,
+    ring: Reader,
+    /// Where to begin reading manifests, until the area has welcomed us.
+    manifest_from: Position,
+    manifest_walk: Option<Walk>,
+    /// Ends of manifests that were read, and how far in the ring each lists.
+    consumed: VecDeque<(Position, Position)>,
+    plan: VecDeque<Range>,
+    planned_to: Position,
+    /// Manifests were damaged: the ring must say itself how far it goes.
+    unlisted: bool,
+    /// Reads in flight, oldest first.
+    asked: VecDeque<Range>,
+    tip: Tip,
+    walk: Option<Walk>,
+    /// A takeover reads exactly to here, whatever manifests say.
+    target: Option<Position>,
+    /// Nothing is asked before this time; 0 when nothing holds it up.
+    retry_at: u64,
+    damaged: Option<Position>,
+    /// The last refusal that was told: the same one is not told again and again.
+    told: Option<RefusedReason>,
+    /// Time of the newest record that a manifest lists.
+    pub newest: Time,
+    /// The relay's journaled prefix as last heard.
+    pub journaled: Position,
+    limits: Limits,
+    pace: Pace,
+    found: Vec<Found>,
+}
+
+impl Fetcher {
+    /// A fetcher that goes on behind `tip`, with manifests from `manifest_from`.
+    pub fn new(
+        manifests: Reader,
+        ring: Reader,
+        tip: Tip,
+        manifest_from: Position,
+        limits: Limits,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            manifests,
+            ring,
+            manifest_from,
+            manifest_walk: None,
+            consumed: VecDeque::with_capacity(PLAN),
+            plan: VecDeque::with_capacity(PLAN * 2),
+            planned_to: tip.position,
+            unlisted: false,
+            asked: VecDeque::with_capacity(limits.fetches),
+            tip,
+            walk: None,
+            target: None,
+            retry_at: 0,
+            damaged: None,
+            told: None,
+            newest: Time::ZERO,
+            journaled: Position(0),
+            limits,
+            pace,
+            found: Vec::with_capacity(1024),
+        }
+    }
+
+    /// Behind the last verified frame.
+    pub fn tip(&self) -> Tip {
+        self.walk.as_ref().map_or(self.tip, Walk::tip)
+    }
+
+    /// The ring's identity, once it has welcomed us.
+    pub fn area(&self) -> Option<AreaId> {
+        self.walk.as_ref().map(Walk::area)
+    }
+
+    /// Recovery found the own ring to reach to here: go on behind it.
+    pub fn begin_at(&mut self, tip: Tip) {
+        self.tip = tip;
+        self.planned_to = tip.position;
+    }
+
+    /// Whether a connection to the ring is up.
+    pub fn is_up(&self) -> bool {
+        self.ring.is_up()
+    }
+
+    /// Where a frame did not verify, until it does.
+    pub fn damaged(&self) -> Option<Position> {
+        self.damaged
+    }
+
+    /// From now on read exactly to `prefix`, along the chain.
+    pub fn set_target<S: Buffers>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
+        self.target = Some(prefix);
+        self.manifests.close(context);
+        self.rescan(context);
+    }
+
+    /// Whether the link is one of this fetcher's.
+    pub fn owns(&self, link: LinkId) -> bool {
+        link == self.ring.id() || link == self.manifests.id()
+    }
+
+    /// How far manifests are consumed when everything before `acquired` is acquired.
+    pub fn manifest_done(&mut self, acquired: Position) -> Position {
+        while let Some((end, covers)) = self.consumed.front().copied() {
+            if covers > acquired {
+                break;
+            }
+            self.manifest_from = end;
+            self.consumed.pop_front();
+        }
+        self.manifest_from
+    }
+
+    /// An event of one of the links.
+    pub fn on_link<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<S::Buf>,
+        acquirer: &mut Acquirer<S::Buf>,
+    ) {
+        if link == self.manifests.id() {
+            let outcome = self.manifests.on_link(context, event);
+            self.on_manifest_event(context, outcome);
+            return;
+        }
+        match self.ring.on_link(context, event) {
+            ReaderEvent::Nothing => {}
+            ReaderEvent::Up(welcome) => self.on_ring_up(context, &welcome),
+            ReaderEvent::Down => self.forget_reads(),
+            ReaderEvent::Refused(refused) => self.on_ring_refused(context, &refused),
+            ReaderEvent::Data { position, data, journaled, .. } => {
+                self.journaled = self.journaled.max(journaled);
+                self.on_data(context, position, data, acquirer);
+            }
+        }
+    }
+
+    /// Timers of the links.
+    pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        if self.target.is_none() {
+            self.manifests.on_tick(context);
+        }
+        if let ReaderEvent::Down = self.ring.on_tick(context) {
+            self.forget_reads();
+        }
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        let waits = self.retry_at > 0 && self.ring.is_up() && self.walk.is_some();
+        let retry = if waits { self.retry_at } else { u64::MAX };
+        self.ring.deadline().min(self.manifests.deadline()).min(retry)
+    }
+
+    /// Asks for as much as fits: `room` frames can still be held.
+    pub fn poke<S: Buffers>(&mut self, context: &mut Context<'_, S>, has_room: bool) {
+        if !self.ring.is_up() || self.walk.is_none() || context.now.mono < self.retry_at {
+            return;
+        }
+        self.retry_at = 0;
+        if !has_room {
+            return;
+        }
+        while self.asked.len() < self.limits.fetches {
+            let Some(range) = self.plan.front_mut() else { break };
+            if range.scan && !self.asked.is_empty() {
+                break;
+            }
+            let length = (range.end.0 - range.start.0).min(u64::from(self.limits.fetch_bytes));
+            let end = Position(range.start.0 + length);
+            let piece = Range { start: range.start, end, scan: range.scan };
+            let whole = end == range.end;
+            if whole || !range.scan {
+                self.plan.pop_front();
+            }
+            self.asked.push_back(piece);
+            let length = u32::try_from(length).unwrap_or(0);
+            self.ring.read(context, piece.start, length, 0);
+            if piece.scan {
+                break;
+            }
+        }
+        self.ask_manifests(context);
+    }
+
+    /// Ends the sessions for good.
+    pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.ring.close(context);
+        self.manifests.close(context);
+        self.asked.clear();
+    }
+
+    fn on_ring_up<S: Buffers>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
+        let tip = self.tip();
+        self.journaled = self.journaled.max(welcome.journaled);
+        if welcome.journaled < tip.position {
+            let (node, had, found) = (self.ring.node(), tip.position, welcome.journaled);
+            if self.damaged.replace(had) != Some(had) {
+                context.note(Note::LaneLost { node, had, found });
+            }
+            self.retry_at = context.now.mono + RETRY_NS;
+            self.ring.restart(context);
+            return;
+        }
+        context.note(Note::LaneUp { node: self.ring.node(), journaled: welcome.journaled });
+        if core::mem::take(&mut self.unlisted) {
+            self.planned_to = self.planned_to.max(welcome.journaled);
+        }
+        self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
+        self.rescan_plan();
+    }
+
+    fn on_ring_refused<S: Buffers>(&mut self, context: &mut Context<'_, S>, refused: &Refused) {
+        let reason = refused.reason;
+        if self.told.replace(reason) != Some(reason) && reason != RefusedReason::Busy {
+            context.note(Note::LaneRefused { node: self.ring.node(), reason });
+        }
+        // What is needed cannot be read there: as bad as bytes that do not verify.
+        if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
+            self.damaged = Some(self.tip().position);
+        }
+        self.retry_at = context.now.mono + RETRY_NS;
+        self.ring.restart(context);
+        self.forget_reads();
+    }
+
+    fn on_manifest_event<S: Buffers>(&mut self, context: &mut Context<'_, S>, outcome: ReaderEvent<S::Buf>) {
+        match outcome {
+            ReaderEvent::Up(welcome) => {
+                let oldest = welcome.journaled.0.saturating_sub(welcome.size);
+                let newest = welcome.last.map_or(welcome.journaled, |l| l.position);
+                let from = match self.manifest_walk.as_ref() {
+                    Some(walk) => walk.tip().position,
+                    None => self.manifest_from,
+                };
+                // Manifests that are overwritten, or of a journal we do not know: the chain tells what they listed.
+                let from = if from.0 < oldest || from > welcome.journaled { newest } else { from };
+                self.manifest_walk = Some(Walk::at(welcome.area, FrameKind::Manifest, from));
+                self.ask_manifests(context);
+            }
+            ReaderEvent::Data { data, .. } => {
+                if let Some(data) = data {
+                    self.read_manifests(context, &data);
+                }
+                self.ask_manifests(context);
+            }
+            ReaderEvent::Refused(refused) => {
+                if refused.reason != RefusedReason::Busy {
+                    self.manifests.restart(context);
+                }
+            }
+            ReaderEvent::Nothing | ReaderEvent::Down => {}
+        }
+    }
+
+    fn ask_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        let room = self.plan.len() < PLAN / 2 && self.consumed.len() < PLAN / 2 && self.target.is_none();
+        let Some(walk) = self.manifest_walk.as_ref() else { return };
+        if room && self.manifests.is_up() && self.manifests.in_flight() == 0 {
+            self.manifests.read(context, walk.tip().position, MANIFEST_BYTES, self.pace.poll_ms);
+        }
+    }
+
+    fn read_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>, data: &Slice<S::Buf>) {
+        let mut rest = data.bytes();
+        loop {
+            let Some(walk) = self.manifest_walk.as_mut() else { return };
+            match walk.next(rest) {
+                Found::Frame(header, range) => {
+                    if let Some(frame) = rest.get(range.clone()) {
+                        self.take_manifest(frame, header.end());
+                    }
+                    rest = rest.get(range.end..).unwrap_or_default();
+                }
+                Found::More(_) => return,
+                Found::End => {
+                    // Damage in the index: what it listed is found along the chain.
+                    let (node, position) = (self.manifests.node(), walk.tip().position);
+                    walk.skip_block();
+                    rest = rest.get(BLOCK..).unwrap_or_default();
+                    if !core::mem::replace(&mut self.unlisted, true) {
+                        context.note(Note::Damaged { node, position });
+                        self.ring.restart(context);
+                        self.forget_reads();
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_manifest(&mut self, frame: &[u8], end: Position) {
+        let Ok(checked) = CheckedFrame::parse(frame) else { return };
+        let Some(manifest) = checked.manifest() else { return };
+        let mut covers = Position(0);
+        for entry in manifest.entries.iter() {
+            let start = Position(entry.position);
+            let stop = Position(start.0 + u64::from(entry.length));
+            covers = covers.max(stop);
+            self.newest = self.newest.max(Time(entry.last_time));
+            self.plan_frame(start, stop);
+        }
+        self.consumed.push_back((end, covers));
+    }
+
+    fn plan_frame(&mut self, start: Position, end: Position) {
+        if end <= self.planned_to || self.target.is_some() {
+            return;
+        }
+        if start != self.planned_to {
+            self.plan.push_back(Range { start: self.planned_to, end, scan: true });
+            self.planned_to = end;
+            return;
+        }
+        self.planned_to = end;
+        if let Some(last) = self.plan.back_mut()
+            && !last.scan
+            && end.0 - last.start.0 <= u64::from(self.limits.fetch_bytes)
+        {
+            last.end = end;
+            return;
+        }
+        self.plan.push_back(Range { start, end, scan: false });
+    }
+
+    fn forget_reads(&mut self) {
+        self.asked.clear();
+        self.rescan_plan();
+    }
+
+    /// Plans everything behind the last verified frame anew, as a scan.
+    fn rescan_plan(&mut self) {
+        let start = self.tip().position;
+        let end = self.target.unwrap_or(self.planned_to);
+        self.plan.clear();
+        if end > start {
+            self.plan.push_back(Range { start, end, scan: true });
+        }
+        self.planned_to = end.max(start);
+    }
+
+    fn rescan<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        if !self.asked.is_empty() {
+            self.ring.restart(context);
+        }
+        self.forget_reads();
+    }
+
+    fn on_data<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        position: Position,
+        data: Option<Slice<S::Buf>>,
+        acquirer: &mut Acquirer<S::Buf>,
+    ) {
+        let Some(asked) = self.asked.pop_front() else { return };
+        let Some(walk) = self.walk.as_mut() else { return };
+        if position != walk.tip().position {
+            return self.rescan(context);
+        }
+        let Some(data) = data else {
+            // Nothing there yet, although it was listed: the relay's prefix is behind. Ask again a little later.
+            self.retry_at = context.now.mono + RETRY_NS / 10;
+            return self.rescan(context);
+        };
+        self.found.clear();
+        let mut done = 0;
+        let stop = loop {
+            let found = walk.next(data.bytes().get(done..).unwrap_or_default());
+            match &found {
+                Found::Frame(_, range) => {
+                    done += range.end;
+                    self.found.push(found);
+                }
+                Found::More(_) | Found::End => break found,
+            }
+        };
+        if done > 0 {
+            self.damaged = None;
+            self.told = None;
+            let frames = self.found.drain(..).scan(0, |at, found| match found {
+                Found::Frame(header, range) => {
+                    let start = *at;
+                    *at += range.end;
+                    Some(Held { header, frame: data.part(start..start + range.end) })
+                }
+                Found::More(_) | Found::End => None,
+            });
+            acquirer.push_run(data.part(0..done), frames);
+        }
+        let end = walk.tip().position;
+        if end == asked.end {
+            // The piece is complete; of a scan the rest of its range stands at the front of the plan.
+            if asked.scan
+                && let Some(rest) = self.plan.front_mut()
+                && rest.scan
+            {
+                rest.start = end;
+            }
+        } else if done > 0 || matches!(stop, Found::More(_)) && asked.end.0 - position.0 > data.len() as u64 {
+            self.rescan(context);
+        } else {
+            self.damaged = Some(end);
+            self.retry_at = context.now.mono + RETRY_NS;
+            context.note(Note::Damaged { node: self.ring.node(), position: end });
+            self.rescan(context);
+        }
+    }
+}

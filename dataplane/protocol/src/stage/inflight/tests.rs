@@ -1,0 +1,122 @@
+//! The order of requests in the table, on plain memory.
+
+use super::*;
+use crate::vocab::buffer::fixture::{Heap, Plain};
+use crate::vocab::effect::{Effect, Effects, Now};
+
+/// A table and what it asked for.
+struct Rig {
+    table: Inflight<Plain>,
+    steps: Steps,
+    effects: Effects<Plain>,
+    requests: u32,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self {
+            table: Inflight::new(16, 1),
+            steps: Steps::new(16),
+            effects: Effects::with_capacity(16),
+            requests: 0,
+        }
+    }
+
+    fn enter(&mut self, op: HostOp<Plain>) -> u32 {
+        self.requests += 1;
+        let request = HostRequest { id: RequestId(self.requests), volume: VolumeId(1), op };
+        let mut context = Context { now: Now::default(), buffers: &mut Heap, effects: &mut self.effects };
+        self.table.enter(&mut context, request, &mut self.steps).unwrap()
+    }
+
+    fn write(&mut self, offset: u64, length: usize) -> u32 {
+        let data = Heap.take(length + 4096).unwrap();
+        self.enter(HostOp::Write { offset, length, data, fua: false })
+    }
+
+    fn read(&mut self, offset: u64, length: usize) -> u32 {
+        let into = Heap.take(length).unwrap();
+        self.enter(HostOp::Read { offset, length, into })
+    }
+
+    /// The frame of a write is answerable, and its disk write ends at once, if it may start.
+    fn land(&mut self, id: u32) {
+        self.table.allow_disk(id, &mut self.steps);
+        if !self.steps.disk.contains(&id) {
+            return;
+        }
+        self.leave(id);
+    }
+
+    fn leave(&mut self, id: u32) {
+        self.steps.disk.retain(|other| *other != id);
+        let mut context = Context { now: Now::default(), buffers: &mut Heap, effects: &mut self.effects };
+        self.table.leave(&mut context, id, &mut self.steps);
+    }
+
+    fn disk_reads(&mut self) -> usize {
+        self.effects.drain().filter(|e| matches!(e, Effect::Disk { op: DiskOp::Read { .. }, .. })).count()
+    }
+}
+
+#[test]
+fn an_overlapping_write_takes_its_time_at_once_and_waits_for_the_disk_only() {
+    let mut rig = Rig::new();
+    let (first, second) = (rig.write(0, 8192), rig.write(4096, 4096));
+    assert_eq!(rig.steps.join, [first, second]);
+    rig.land(second);
+    assert!(rig.steps.disk.is_empty(), "the later write must not reach the disk first");
+    rig.land(first);
+    assert_eq!(rig.steps.disk, [second]);
+}
+
+#[test]
+fn a_read_waits_for_the_write_that_it_overlaps() {
+    let mut rig = Rig::new();
+    let write = rig.write(0, 4096);
+    let read = rig.read(0, 4096);
+    assert!(rig.steps.disk.is_empty());
+    rig.land(write);
+    assert_eq!(rig.steps.disk, [read]);
+}
+
+#[test]
+fn a_partial_write_reads_its_block_when_it_stands_alone() {
+    let mut rig = Rig::new();
+    let whole = rig.write(0, 4096);
+    let part = rig.write(100, 50);
+    assert_eq!(rig.steps.join, [whole]);
+    assert_eq!(rig.disk_reads(), 0);
+    rig.land(whole);
+    assert_eq!(rig.disk_reads(), 1);
+    assert!(!rig.steps.join.contains(&part), "it has no data yet");
+}
+
+/// Decision 0007: else the last write could be journaled before the partial one, and the ring could never be freed.
+#[test]
+fn a_write_behind_a_read_behind_an_untimed_write_takes_no_time_before_it() {
+    let mut rig = Rig::new();
+    let whole = rig.write(0, 4096);
+    rig.write(100, 50);
+    let read = rig.read(0, 40_960);
+    let last = rig.write(32_768, 4096);
+    assert_eq!(
+        rig.steps.join,
+        [whole],
+        "the last write overlaps the read only, which waits for the partial write"
+    );
+    let free = rig.write(65_536, 4096);
+    assert_eq!(rig.steps.join, [whole, free]);
+    let _ = (read, last);
+}
+
+#[test]
+fn a_request_is_answered_once() {
+    let mut rig = Rig::new();
+    let write = rig.write(0, 4096);
+    assert!(rig.table.take_request(write).is_some());
+    assert_eq!(rig.table.take_request(write), None);
+    let mut reported = 0;
+    rig.table.abandon(|_| reported += 1);
+    assert_eq!((reported, rig.table.len()), (0, 0));
+}

@@ -1,0 +1,18 @@
+//! The stages a record passes, each blind to the others; roles route between them.
+
+pub mod inflight;
+pub mod ring_read;
+pub mod area;
+pub mod area_scan;
+pub mod guard;
+pub mod tracker;
+pub mod state_store;
+pub mod applier;
+pub mod frame_pool;
+pub mod sealer;
+pub mod manifests;
+pub mod receipts;
+pub mod landing;
+pub mod acquirer;
+pub mod fetcher;
+pub mod cut;

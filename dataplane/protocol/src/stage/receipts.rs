@@ -1,0 +1,167 @@
+//! Follows the receipt area: the newest receipt is all that counts (claims 1, 3, 13).
+
+use midspan_format::checked::CheckedFrame;
+use midspan_format::frame::FrameKind;
+use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::ids::LaneId;
+use midspan_format::time::Time;
+
+use crate::lane::reader::{Reader, ReaderEvent};
+use crate::recovery::walk::{Found, Walk};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, LinkEvent, LinkId};
+
+const READ_BYTES: u32 = 64 * 1024;
+
+/// What the secondary has said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Durable in the secondary's own ring before this position of the lane.
+    pub acquired: Position,
+    /// Checksum of the last header before it.
+    pub header_checksum: u64,
+    /// Applied, flushed and recorded as the cut before this position.
+    pub applied: Position,
+    /// The cut.
+    pub cut: Time,
+    /// Manifests consumed before this place of their area.
+    pub manifest: Position,
+}
+
+/// The follower.
+#[derive(Debug)]
+pub struct Receipts {
+    reader: Reader,
+    lane: LaneId,
+    walk: Option<Walk>,
+    /// The newest receipt.
+    pub newest: Received,
+    /// Where bytes did not verify: if they come again, they are so on the disk.
+    bad: Option<Position>,
+    poll_ms: u32,
+}
+
+/// What a range of the area has brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    newer: bool,
+    /// It ends in bytes that do not verify, the first time at this place.
+    again: bool,
+}
+
+impl Receipts {
+    /// A follower over a reader of the receipt area.
+    pub fn new(reader: Reader, lane: LaneId, poll_ms: u32) -> Self {
+        Self { reader, lane, walk: None, newest: Received::default(), bad: None, poll_ms }
+    }
+
+    /// The link's name.
+    pub fn id(&self) -> LinkId {
+        self.reader.id()
+    }
+
+    /// An event of the link. `true` when a newer receipt was read.
+    pub fn on_link<S: Buffers>(&mut self, context: &mut Context<'_, S>, event: LinkEvent<S::Buf>) -> bool {
+        match self.reader.on_link(context, event) {
+            ReaderEvent::Up(welcome) => {
+                let start = welcome.last.map_or(welcome.journaled, |last| last.position);
+                self.walk = Some(Walk::at(welcome.area, FrameKind::Receipt, start));
+                self.ask(context);
+                false
+            }
+            ReaderEvent::Data { data, .. } => {
+                let taken = data.map_or_else(Taken::default, |data| self.take(&data));
+                if taken.again {
+                    // The last receipt may be the last for long: it is asked for anew, not waited for.
+                    self.reader.restart(context);
+                } else {
+                    self.ask(context);
+                }
+                taken.newer
+            }
+            ReaderEvent::Refused(_) => {
+                // The area may have wrapped past us while we were away, or cannot be read now: start again at its newest
+                // receipt. A refused session tries again by itself.
+                self.reader.restart(context);
+                false
+            }
+            ReaderEvent::Nothing | ReaderEvent::Down => false,
+        }
+    }
+
+    /// Timers of the link.
+    pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.reader.on_tick(context);
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        self.reader.deadline()
+    }
+
+    /// Ends the session for good.
+    pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.reader.close(context);
+    }
+
+    fn ask<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        let Some(walk) = self.walk.as_ref().filter(|_| self.reader.is_up()) else { return };
+        self.reader.read(context, walk.tip().position, READ_BYTES, self.poll_ms);
+    }
+
+    fn take<B: Buffer>(&mut self, data: &Slice<B>) -> Taken {
+        let mut taken = Taken::default();
+        let Some(walk) = self.walk.as_mut() else { return taken };
+        let mut rest = data.bytes();
+        loop {
+            match walk.next(rest) {
+                Found::Frame(_, range) => {
+                    if let Some(found) =
+                        rest.get(range.clone()).and_then(|frame| read_receipt(frame, self.lane))
+                    {
+                        self.newest = merge(self.newest, found);
+                        taken.newer = true;
+                    }
+                    rest = rest.get(range.end..).unwrap_or_default();
+                }
+                Found::More(_) => break,
+                // Damaged on the way, or on the disk, where it says nothing and a later one says everything.
+                Found::End => {
+                    let position = walk.tip().position;
+                    if self.bad.replace(position) != Some(position) {
+                        taken.again = true;
+                        break;
+                    }
+                    walk.skip_block();
+                    rest = rest.get(BLOCK..).unwrap_or_default();
+                }
+            }
+        }
+        taken
+    }
+}
+
+/// Takes the maximum of each part: receipts are monotone, whatever order they come in.
+fn merge(old: Received, new: Received) -> Received {
+    let acquired = if new.acquired >= old.acquired { new } else { old };
+    Received {
+        acquired: acquired.acquired,
+        header_checksum: acquired.header_checksum,
+        applied: old.applied.max(new.applied),
+        cut: old.cut.max(new.cut),
+        manifest: old.manifest.max(new.manifest),
+    }
+}
+
+fn read_receipt(frame: &[u8], lane: LaneId) -> Option<Received> {
+    let checked = CheckedFrame::parse(frame).ok()?;
+    let receipt = checked.receipt()?;
+    let entry = receipt.lanes.iter().find(|l| l.lane == lane.0)?;
+    Some(Received {
+        acquired: Position(entry.position),
+        header_checksum: entry.header_checksum,
+        applied: Position(entry.applied),
+        cut: Time(receipt.cut),
+        manifest: Position(receipt.manifest),
+    })
+}

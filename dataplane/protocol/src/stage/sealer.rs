@@ -1,0 +1,212 @@
+//! Gathers records into frames and seals them at the lane's tip: batching comes from load, not from a timer (design §4).
+
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use midspan_format::checksum::checksum;
+use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::geometry::{BLOCK_U64, Position};
+use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId};
+use midspan_format::record::{MAX_RECORDS, MAY_UNMAP, Record, RecordKind};
+use midspan_format::seal::{RecordTable, records_head_length, seal_records};
+use midspan_format::time::Time;
+
+use crate::stage::frame_pool::FramePool;
+use crate::stage::inflight::{OpKind, WriteView};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::Frame;
+use crate::vocab::tip::Tip;
+
+/// Most data bytes of one frame; with the head it stays below the format's largest frame.
+pub const FRAME_DATA: u64 = 512 * 1024;
+
+#[derive(Debug)]
+struct Waiting<B> {
+    op: u32,
+    record: Record,
+    data: Option<Slice<B>>,
+}
+
+/// The lane's identity as it stands in every header.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneIdentity {
+    /// The group.
+    pub group: GroupId,
+    /// The lane.
+    pub lane: LaneId,
+    /// The area.
+    pub area: AreaId,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
+/// Watermarks that travel in the header, as known when the frame is sealed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// The primary's disks hold everything before it, flushed.
+    pub landed: Position,
+    /// Time of the last record up to there.
+    pub landed_time: Time,
+    /// Durable in the lane before it.
+    pub journaled: Position,
+}
+
+/// The open frame of one lane, and memory for sealed ones that is used again and again.
+#[derive(Debug)]
+pub struct Sealer<B> {
+    identity: LaneIdentity,
+    waiting: VecDeque<Waiting<B>>,
+    table: RecordTable,
+    last_time: Time,
+    frames: FramePool<B>,
+}
+
+impl<B: Buffer> Sealer<B> {
+    /// A sealer with room for `capacity` waiting records, all later than `last_time`.
+    pub fn new(identity: LaneIdentity, capacity: usize, last_time: Time) -> Self {
+        Self {
+            identity,
+            waiting: VecDeque::with_capacity(capacity),
+            table: RecordTable { records: Vec::with_capacity(MAX_RECORDS) },
+            last_time,
+            frames: FramePool::new(capacity, MAX_RECORDS + 1),
+        }
+    }
+
+    /// Whether records wait to be sealed.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes a write with its time. `op` comes back when its frame is sealed.
+    pub fn join(&mut self, op: u32, time: Time, write: WriteView<B>) {
+        let (kind, flags) = match write.kind {
+            OpKind::Zero { unmap } => (RecordKind::Zero, if unmap { MAY_UNMAP } else { 0 }),
+            OpKind::Write | OpKind::Read => (RecordKind::Write, 0),
+        };
+        let record = Record {
+            time: time.0,
+            offset: write.offset,
+            length: write.length,
+            checksum: write.data.as_ref().map_or(0, |d| checksum(d.bytes())),
+            volume: write.volume.0,
+            data_block: 0,
+            kind: kind as u8,
+            flags,
+            reserved: [0; 6],
+        };
+        self.waiting.push_back(Waiting { op, record, data: write.data });
+    }
+
+    /// Bytes that the next frame would take at the tip: what fits of the waiting records, or an empty frame.
+    pub fn next_length(&self) -> u64 {
+        let (count, data) = self.fitting();
+        records_head_length(count) as u64 + data
+    }
+
+    /// Seals the next frame at `tip`, of what waits. The sealed entries are appended to `ops`.
+    /// `None` when the pool has no buffer for the head.
+    pub fn seal<S: Buffers<Buf = B>>(
+        &mut self,
+        buffers: &mut S,
+        tip: Tip,
+        known: Known,
+        ops: &mut Vec<u32>,
+    ) -> Option<Rc<Frame<B>>> {
+        let (count, data_length) = self.fitting();
+        self.seal_first(buffers, tip, known, count, data_length, ops)
+    }
+
+    /// Seals a frame without records: it carries watermarks. Records that wait keep waiting, so it closes no time that
+    /// one of them has.
+    pub fn seal_empty<S: Buffers<Buf = B>>(
+        &mut self,
+        buffers: &mut S,
+        tip: Tip,
+        known: Known,
+    ) -> Option<Rc<Frame<B>>> {
+        self.seal_first(buffers, tip, known, 0, 0, &mut Vec::new())
+    }
+
+    fn seal_first<S: Buffers<Buf = B>>(
+        &mut self,
+        buffers: &mut S,
+        tip: Tip,
+        known: Known,
+        count: usize,
+        data_length: u64,
+        ops: &mut Vec<u32>,
+    ) -> Option<Rc<Frame<B>>> {
+        let head_length = records_head_length(count);
+        let mut head = buffers.take(head_length)?;
+        let mut frame = self.frames.take();
+        let body = Rc::get_mut(&mut frame)?;
+        self.table.records.clear();
+        let mut block = 0;
+        for _ in 0..count {
+            let Some(mut waiting) = self.waiting.pop_front() else { break };
+            if let Some(slice) = waiting.data {
+                waiting.record.data_block = block;
+                block += u32::try_from(slice.len() as u64 / BLOCK_U64).unwrap_or(0);
+                body.parts.push(slice);
+            }
+            self.table.records.push(waiting.record);
+            ops.push(waiting.op);
+        }
+        let first = self.table.records.first().map_or(self.last_time, |r| Time(r.time));
+        let last = self.table.records.last().map_or(self.last_time, |r| Time(r.time));
+        self.last_time = self.last_time.max(last);
+        let mut header = self.header(tip, first, last, known);
+        let out = head.bytes_mut()?.get_mut(..head_length)?;
+        let data_length = u32::try_from(data_length).unwrap_or(0);
+        let sealed = seal_records(&mut header, &self.table, data_length, out);
+        assert!(sealed.is_ok(), "a frame that no reader would take: {sealed:?}");
+        head.set_filled(head_length);
+        body.header = header;
+        body.parts.insert(0, Slice::new(head, 0..head_length));
+        Some(frame)
+    }
+
+    /// Gives a sealed frame back whose bytes nobody needs any more.
+    pub fn recycle(&mut self, frame: Rc<Frame<B>>) {
+        self.frames.give(frame);
+    }
+
+    fn header(&self, tip: Tip, first: Time, last: Time, known: Known) -> FrameHeader {
+        FrameHeader {
+            kind: FrameKind::Journal,
+            flags: 0,
+            group: self.identity.group,
+            lane: self.identity.lane,
+            origin_lane: self.identity.lane,
+            area: self.identity.area,
+            epoch: self.identity.epoch,
+            sequence: tip.sequence,
+            position: tip.position,
+            chain: tip.chain,
+            first_time: first,
+            last_time: last,
+            closed_time: last,
+            landed: known.landed,
+            landed_time: known.landed_time,
+            journaled: known.journaled,
+            ..FrameHeader::default()
+        }
+    }
+
+    /// How many of the waiting records fit one frame, and their data bytes.
+    fn fitting(&self) -> (usize, u64) {
+        let mut data = 0;
+        let mut count = 0;
+        for waiting in self.waiting.iter().take(MAX_RECORDS) {
+            let more = waiting.data.as_ref().map_or(0, |d| d.len() as u64);
+            if data + more > FRAME_DATA {
+                break;
+            }
+            data += more;
+            count += 1;
+        }
+        (count, data)
+    }
+}

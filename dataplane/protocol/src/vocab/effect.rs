@@ -1,0 +1,295 @@
+//! All verbs on one screen: what a machine can ask of its driver, and what a driver can tell a machine.
+
+#![expect(missing_docs, reason = "a variant's sentence says what its fields are")]
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use midspan_format::control::LossReason;
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{Epoch, NodeId, VolumeId};
+use midspan_format::message::{Hello, Message};
+
+use super::buffer::{Buffers, Slice};
+
+/// The two clocks as read by the driver for one event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Monotonic time that also counts suspension (CLOCK_BOOTTIME), nanoseconds: leases, timeouts.
+    pub mono: u64,
+    /// Wall time, nanoseconds since 1970: only the group clock uses it, and never trusts it to be monotonic.
+    pub wall: u64,
+}
+
+/// A connection, named by the machine that asked for it (outbound) or by the driver (inbound, at a relay).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u32);
+
+/// One host request (a piece of at most 128 KiB), named by the front end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub u32);
+
+/// Names a disk operation towards its machine; comes back with the completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(pub u64);
+
+/// A disk of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// The disk that holds superblocks and areas.
+    Journal,
+    /// A volume of the group.
+    Volume(VolumeId),
+}
+
+/// A sealed frame as it lies in memory: gathered on the way out without a copy.
+#[derive(Debug)]
+pub struct Frame<B> {
+    /// The decoded header.
+    pub header: FrameHeader,
+    /// The head block (header and table), then the data of the records, in order.
+    pub parts: Vec<Slice<B>>,
+}
+
+/// How many separate memory ranges one bulk reply can gather.
+pub const MAX_PARTS: usize = 16;
+
+/// Memory ranges that travel behind a block message, in order.
+pub type Parts<B> = [Option<Slice<B>>; MAX_PARTS];
+
+/// A disk operation. Offsets and lengths are multiples of 4096 bytes.
+#[derive(Debug)]
+pub enum DiskOp<B> {
+    /// Writes the slice; `durable` means that the completion says it is on stable media.
+    Write { offset: u64, data: Slice<B>, durable: bool },
+    /// Reads `length` bytes to `at` of a uniquely owned buffer, which comes back filled up to `at + length`.
+    Read { offset: u64, length: usize, at: usize, into: B },
+    /// Makes all completed writes durable.
+    Flush,
+    /// Makes the range read as zeroes; `unmap` permits (does not ask) that the space is given back.
+    Zero { offset: u64, length: u64, unmap: bool, durable: bool },
+}
+
+/// Why a disk operation failed, as far as machines care; the driver logs the error itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskError {
+    /// The device refused or lost it (EIO and the like). The disk is not trusted any more.
+    Failed,
+    /// No space is left behind a thin device.
+    NoSpace,
+}
+
+/// Outcome of a disk operation; a read gives its buffer back.
+pub type DiskResult<B> = Result<Option<B>, DiskError>;
+
+/// What happens on a link, in order. After `Down` nothing more comes until the machine connects again.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a message in a box would be an allocation on the data path")]
+pub enum LinkEvent<B> {
+    /// A message of the small direction (also Welcome and Refused).
+    Message(Message),
+    /// One unit of the bulk direction: a whole frame, or a block message with its data; contiguous.
+    Unit(Slice<B>),
+    /// A `SendData` of this link has left; its memory is free again.
+    Sent,
+    /// The connection failed or ended.
+    Down,
+}
+
+/// What a host asks. Offsets and lengths are bytes; the front end splits larger requests and rounds reads to blocks.
+#[derive(Debug)]
+pub enum HostOp<B> {
+    /// Reads whole blocks into the start of a uniquely owned buffer.
+    Read { offset: u64, length: usize, into: B },
+    /// Writes `length` bytes at any offset. `data` starts at the block that holds `offset`: the payload lies at
+    /// `offset % 4096` in it, and its capacity covers the block-rounded range.
+    Write { offset: u64, length: usize, data: B, fua: bool },
+    /// Makes whole blocks read as zeroes.
+    Zero { offset: u64, length: u64, unmap: bool, fua: bool },
+    /// Everything answered before is durable when this is answered.
+    Flush,
+}
+
+/// A host request on one volume.
+#[derive(Debug)]
+pub struct HostRequest<B> {
+    /// Names the request in its answer.
+    pub id: RequestId,
+    /// The volume; must be one of the group.
+    pub volume: VolumeId,
+    /// What is asked.
+    pub op: HostOp<B>,
+}
+
+/// Why a host request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostError {
+    /// The local disk failed.
+    Io,
+    /// The local disk has no space.
+    NoSpace,
+    /// This node does not serve the volume (any more): the front end drops the connection.
+    NotServing,
+}
+
+/// One thing a machine asks of its driver.
+#[derive(Debug)]
+pub enum Effect<B> {
+    /// Open a connection to a node and send this greeting. Its outcome comes as link events.
+    Connect { link: LinkId, node: NodeId, hello: Hello },
+    /// Close a connection; no event of it is delivered afterwards.
+    Close { link: LinkId },
+    /// Send a message in the small direction.
+    Send { link: LinkId, message: Message },
+    /// Send a 4096-byte block message in the bulk direction.
+    SendBlock { link: LinkId, message: Message },
+    /// Send a sealed frame in the bulk direction.
+    SendFrame { link: LinkId, frame: Rc<Frame<B>> },
+    /// Send a block message and data behind it in the bulk direction.
+    SendData { link: LinkId, message: Message, parts: Parts<B> },
+    /// Start a disk operation; its completion comes back with the token.
+    Disk { disk: Disk, token: Token, op: DiskOp<B> },
+    /// Answer a host request; a read's data is the filled part of its buffer.
+    Answer { request: RequestId, result: Result<Option<B>, HostError> },
+    /// Tell the control plane and the log.
+    Note(Note),
+}
+
+/// What machines report to people. Drivers turn notes into log lines and events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// This node serves the group's volumes to hosts in the given epoch.
+    Serving { epoch: Epoch },
+    /// A newer epoch than ours exists: nothing is served any more (I5).
+    Fenced { ours: Epoch, found: Epoch },
+    /// A lane is connected and reports this prefix.
+    LaneUp { node: NodeId, journaled: Position },
+    /// A lane's connection is gone; it is tried again.
+    LaneDown { node: NodeId },
+    /// A lane lost what it had acknowledged, or is another area than the recorded one.
+    LaneLost { node: NodeId, had: Position, found: Position },
+    /// A peer refused us.
+    LaneRefused { node: NodeId, reason: midspan_format::message::RefusedReason },
+    /// A frame did not verify; it is not used.
+    Damaged { node: NodeId, position: Position },
+    /// A disk operation failed.
+    DiskFailed { disk_is_journal: bool, volume: VolumeId },
+    /// A relay refused a request of a node without permission.
+    Refused { node: NodeId, reason: midspan_format::message::RefusedReason },
+    /// A fence was carried out.
+    FenceDone { former: Epoch, epoch: Epoch, waited_ns: u64 },
+    /// A takeover or start made progress or ended.
+    Start(StartNote),
+}
+
+/// Progress and outcome of a start (restart or takeover).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartNote {
+    /// Fencing the lanes.
+    Fencing,
+    /// Reading and verifying the tail: from, to.
+    Reading { from: Position, to: Position },
+    /// Writing what the disks lack.
+    Redoing,
+    /// Done: hosts are served; what was found, and whether anything answered may be missing.
+    Done(StartReport),
+    /// The answer to a dry run: what a takeover would find. The epoch is the one in force.
+    Probed(StartReport),
+    /// The takeover ended, and this site did not become primary.
+    Refused(StartRefusal),
+}
+
+/// Why a takeover did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartRefusal {
+    /// This site is not the group's secondary.
+    NotSecondary,
+    /// One is running already.
+    Running,
+    /// The node ends.
+    Stopping,
+    /// The lane's node did not answer in time.
+    LaneUnreachable { node: NodeId },
+    /// The lane's node refuses this site.
+    LaneRefused { node: NodeId, reason: midspan_format::message::RefusedReason },
+    /// Something answered may be missing: only with loss accepted.
+    MayLose(LossReason),
+}
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartReport {
+    /// The epoch that serves now.
+    pub epoch: Epoch,
+    /// Frames read from the lanes and brought to the disks.
+    pub frames: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+    /// Time of the last record found, ns.
+    pub last_time: u64,
+    /// Regions marked because the former primary may lack or have torn them.
+    pub marked_regions: u64,
+    /// Whether it is certain that no answered write is missing.
+    pub lost_nothing: bool,
+    /// Why it is not.
+    pub why: Option<LossReason>,
+    /// Duration, nanoseconds.
+    pub took_ns: u64,
+}
+
+/// Effects of one event, in the order in which they must be carried out. Allocated once, drained by the driver.
+#[derive(Debug)]
+pub struct Effects<B> {
+    list: Vec<Effect<B>>,
+}
+
+impl<B> Effects<B> {
+    /// Room for `capacity` effects before the list would have to grow.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { list: Vec::with_capacity(capacity) }
+    }
+
+    /// Appends an effect.
+    pub fn push(&mut self, effect: Effect<B>) {
+        self.list.push(effect);
+    }
+
+    /// Takes all effects, oldest first; the memory stays.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect<B>> + '_ {
+        self.list.drain(..)
+    }
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// What every handler gets: the time, a source of buffers, and where effects go.
+#[derive(Debug)]
+pub struct Context<'a, S: Buffers> {
+    /// The time of this event.
+    pub now: Now,
+    /// The pool.
+    pub buffers: &'a mut S,
+    /// Where effects go.
+    pub effects: &'a mut Effects<S::Buf>,
+}
+
+impl<S: Buffers> Context<'_, S> {
+    /// Appends an effect.
+    pub fn ask(&mut self, effect: Effect<S::Buf>) {
+        self.effects.push(effect);
+    }
+
+    /// Starts a disk operation.
+    pub fn disk(&mut self, disk: Disk, token: Token, op: DiskOp<S::Buf>) {
+        self.effects.push(Effect::Disk { disk, token, op });
+    }
+
+    /// Reports to people.
+    pub fn note(&mut self, note: Note) {
+        self.effects.push(Effect::Note(note));
+    }
+}

@@ -1,0 +1,385 @@
+//! A simulated disk: what is durable, what only its cache holds, what is on its way; and what a crash leaves of it.
+//!
+//! Fault atlas: at a loss of power each write that was not flushed, and each on its way, is kept, lost, or torn between sectors,
+//! independently of all others. When only its process dies, writes on their way are done or not, block by block, and the
+//! cache stays. A completed durable write stays; a flush makes durable what had completed when it was asked for. Reads see a
+//! write on its way or not, sector by sector. By plan, operations fail, and a failed write may have been done in part.
+
+use std::collections::BTreeMap;
+
+use midspan_protocol::vocab::buffer::{Buffer, Slice};
+use midspan_protocol::vocab::effect::{DiskError, DiskOp, DiskResult, Token};
+
+use crate::memory::SimBuf;
+use crate::random::Random;
+
+/// What a disk writes whole, bytes.
+const SECTOR: usize = 512;
+/// What stays whole when only the process dies, bytes.
+const BLOCK: usize = 4096;
+
+/// Which machine asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The relay of the node.
+    Relay,
+    /// The group of the node.
+    Group,
+}
+
+/// What a write puts there.
+#[derive(Debug)]
+enum Source {
+    Data(Slice<SimBuf>),
+    Zero,
+}
+
+#[derive(Debug)]
+enum Work {
+    Write {
+        offset: usize,
+        length: usize,
+        source: Source,
+        durable: bool,
+    },
+    Read {
+        offset: usize,
+        length: usize,
+        at: usize,
+        into: SimBuf,
+    },
+    /// Covers what had completed before this count.
+    Flush {
+        until: u64,
+    },
+}
+
+/// An operation on its way.
+#[derive(Debug)]
+pub struct Flying {
+    owner: Owner,
+    token: Token,
+    work: Work,
+    fails: bool,
+}
+
+/// A completed write that is not durable.
+#[derive(Debug)]
+struct Cached {
+    number: u64,
+    offset: usize,
+    data: Vec<u8>,
+    /// Sectors that something newer has taken are not its business any more.
+    alive: Vec<bool>,
+}
+
+/// A completed operation.
+#[derive(Debug)]
+pub struct Completed {
+    /// Who asked.
+    pub owner: Owner,
+    /// By which name.
+    pub token: Token,
+    /// What came of it.
+    pub result: DiskResult<SimBuf>,
+    /// Bytes that changed on stable media, as a range of the disk.
+    pub durable: Option<(usize, usize)>,
+}
+
+/// The disk.
+#[derive(Debug)]
+pub struct FakeDisk {
+    /// What reads see.
+    seen: Vec<u8>,
+    /// What a loss of power leaves for sure.
+    durable: Vec<u8>,
+    cached: Vec<Cached>,
+    flying: BTreeMap<u64, Flying>,
+    operations: u64,
+    completed: u64,
+    random: Random,
+    /// Planted lies.
+    pub lies: DiskLies,
+    /// What was there a while ago, for one of them.
+    past: Vec<u8>,
+}
+
+/// Planted lies of a disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskLies {
+    /// Durable writes are done when only the cache has them.
+    pub durable_too_early: bool,
+    /// A flush does nothing.
+    pub flush_does_nothing: bool,
+    /// Now and then a read gives what was there a while ago.
+    pub old_reads: bool,
+    /// Writes to these bytes are said to be done, and are not.
+    pub drops: Option<(usize, usize)>,
+}
+
+impl FakeDisk {
+    /// A disk of zeroes.
+    pub fn new(size: usize, random: Random) -> Self {
+        Self {
+            seen: vec![0; size],
+            durable: vec![0; size],
+            cached: Vec::new(),
+            flying: BTreeMap::new(),
+            operations: 0,
+            completed: 0,
+            random,
+            lies: DiskLies::default(),
+            past: Vec::new(),
+        }
+    }
+
+    /// Puts bytes there for good: formatting.
+    pub fn format(&mut self, offset: usize, bytes: &[u8]) {
+        self.seen[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.durable[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// What reads see.
+    pub fn seen(&self) -> &[u8] {
+        &self.seen
+    }
+
+    /// What is on stable media.
+    pub fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
+    /// Operations on their way.
+    pub fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// Takes an operation; gives its number. `fails`: it will.
+    pub fn submit(&mut self, owner: Owner, token: Token, op: DiskOp<SimBuf>, fails: bool) -> u64 {
+        let place = |offset: u64, length: u64| {
+            let (offset, length) = (
+                usize::try_from(offset).unwrap_or(usize::MAX),
+                usize::try_from(length).unwrap_or(usize::MAX),
+            );
+            let fits = offset.checked_add(length).is_some_and(|end| end <= self.seen.len());
+            assert!(fits, "{op:?} is beyond the disk's end, {}", self.seen.len());
+            assert!(
+                offset.is_multiple_of(BLOCK) && length.is_multiple_of(BLOCK),
+                "{op:?} is not in whole blocks"
+            );
+            (offset, length)
+        };
+        let work = match &op {
+            DiskOp::Write { offset, data, durable } => {
+                let (offset, length) = place(*offset, data.len() as u64);
+                assert!(
+                    data.bytes().len() == length && length > 0,
+                    "a write of bytes that were never filled"
+                );
+                Work::Write { offset, length, source: Source::Data(data.clone()), durable: *durable }
+            }
+            DiskOp::Zero { offset, length, durable, .. } => {
+                let (offset, length) = place(*offset, *length);
+                Work::Write { offset, length, source: Source::Zero, durable: *durable }
+            }
+            DiskOp::Read { offset, length, at, into } => {
+                let (offset, length) = place(*offset, *length as u64);
+                Work::Read { offset, length, at: *at, into: into.clone() }
+            }
+            DiskOp::Flush => Work::Flush { until: self.completed },
+        };
+        drop(op);
+        self.operations += 1;
+        self.flying.insert(self.operations, Flying { owner, token, work, fails });
+        self.operations
+    }
+
+    /// An operation ends, unless a crash has ended it before.
+    pub fn complete(&mut self, number: u64) -> Option<Completed> {
+        let Flying { owner, token, work, fails } = self.flying.remove(&number)?;
+        let mut durable_range = None;
+        let result = match work {
+            Work::Write { offset, length, source, durable } => {
+                let data = bytes_of(&source, length);
+                if fails {
+                    let torn = self.tear(length, SECTOR, 500_000);
+                    self.write_seen(offset, &data, Some(&torn));
+                    Err(DiskError::Failed)
+                } else if self.lies.drops.is_some_and(|(from, to)| (from..to).contains(&offset)) {
+                    Ok(None)
+                } else {
+                    self.write_seen(offset, &data, None);
+                    if durable && !self.lies.durable_too_early {
+                        self.write_durable(offset, &data);
+                        durable_range = Some((offset, length));
+                    } else {
+                        self.completed += 1;
+                        let alive = vec![true; length / SECTOR];
+                        self.cached.push(Cached { number: self.completed, offset, data, alive });
+                    }
+                    Ok(None)
+                }
+            }
+            Work::Read { offset, length, at, mut into } => {
+                if fails {
+                    Err(DiskError::Failed)
+                } else {
+                    self.settle_seen(offset, length);
+                    let bytes = into.bytes_mut().expect("a read goes into a buffer that nobody else holds");
+                    let source = if self.lies.old_reads { self.past(offset, length) } else { &self.seen };
+                    bytes[at..at + length].copy_from_slice(&source[offset..offset + length]);
+                    into.set_filled(at + length);
+                    Ok(Some(into))
+                }
+            }
+            Work::Flush { .. } if fails => Err(DiskError::Failed),
+            Work::Flush { .. } if self.lies.flush_does_nothing => Ok(None),
+            Work::Flush { until } => {
+                durable_range = Some((0, self.seen.len()));
+                self.flush(until);
+                Ok(None)
+            }
+        };
+        Some(Completed { owner, token, result, durable: durable_range })
+    }
+
+    /// The process that asked is gone: what was on its way is done or not.
+    pub fn on_killed(&mut self) {
+        for (_, flying) in std::mem::take(&mut self.flying) {
+            if let Work::Write { offset, length, source, .. } = flying.work {
+                self.leave_behind(offset, &bytes_of(&source, length), BLOCK);
+            }
+        }
+    }
+
+    /// Power is lost.
+    pub fn on_power_lost(&mut self) {
+        let mut survivors = Vec::new();
+        for cached in std::mem::take(&mut self.cached) {
+            let kept = self.tear(cached.data.len(), SECTOR, 500_000);
+            let kept: Vec<bool> =
+                kept.iter().zip(&cached.alive).map(|(kept, alive)| *kept && *alive).collect();
+            survivors.push((cached.offset, cached.data, kept));
+        }
+        for (_, flying) in std::mem::take(&mut self.flying) {
+            if let Work::Write { offset, length, source, .. } = flying.work {
+                let kept = self.tear(length, SECTOR, 500_000);
+                survivors.push((offset, bytes_of(&source, length), kept));
+            }
+        }
+        for (offset, data, kept) in survivors {
+            for (index, sector) in data.chunks_exact(SECTOR).enumerate().filter(|(index, _)| kept[*index]) {
+                let at = offset + index * SECTOR;
+                self.durable[at..at + SECTOR].copy_from_slice(sector);
+            }
+        }
+        self.seen.copy_from_slice(&self.durable);
+    }
+
+    /// Changes a bit on stable media: rot.
+    pub fn rot(&mut self, offset: usize) {
+        self.seen[offset] ^= 4;
+        self.durable[offset] ^= 4;
+    }
+
+    /// For a lying disk: mostly the truth.
+    fn past(&mut self, offset: usize, length: usize) -> &[u8] {
+        if self.past.is_empty() || self.random.percent(1) {
+            self.past = self.seen.clone();
+        }
+        if !self.random.percent(5) {
+            self.past[offset..offset + length].copy_from_slice(&self.seen[offset..offset + length]);
+        }
+        &self.past
+    }
+
+    fn write_seen(&mut self, offset: usize, data: &[u8], only: Option<&[bool]>) {
+        for (index, sector) in data.chunks_exact(SECTOR).enumerate() {
+            if only.is_none_or(|only| only[index]) {
+                let at = offset + index * SECTOR;
+                self.seen[at..at + SECTOR].copy_from_slice(sector);
+            }
+        }
+    }
+
+    fn write_durable(&mut self, offset: usize, data: &[u8]) {
+        self.durable[offset..offset + data.len()].copy_from_slice(data);
+        let end = offset + data.len();
+        for cached in &mut self.cached {
+            for (index, alive) in cached.alive.iter_mut().enumerate() {
+                let at = cached.offset + index * SECTOR;
+                *alive &= at < offset || at >= end;
+            }
+        }
+        self.cached.retain(|cached| cached.alive.contains(&true));
+    }
+
+    /// A write of a dead process: partly done, and not durable.
+    fn leave_behind(&mut self, offset: usize, data: &[u8], grain: usize) {
+        let kept = self.tear(data.len(), grain, 500_000);
+        self.write_seen(offset, data, Some(&kept));
+        self.completed += 1;
+        let number = self.completed;
+        self.cached.push(Cached { number, offset, data: data.to_vec(), alive: kept });
+    }
+
+    fn flush(&mut self, until: u64) {
+        for cached in std::mem::take(&mut self.cached) {
+            if cached.number > until {
+                self.cached.push(cached);
+                continue;
+            }
+            for (index, sector) in
+                cached.data.chunks_exact(SECTOR).enumerate().filter(|(i, _)| cached.alive[*i])
+            {
+                let at = cached.offset + index * SECTOR;
+                self.durable[at..at + SECTOR].copy_from_slice(sector);
+            }
+        }
+    }
+
+    /// What of a write is done: all, nothing, or chance decides for each `grain` bytes; as flags of sectors.
+    fn tear(&mut self, length: usize, grain: usize, per_million: u32) -> Vec<bool> {
+        let sectors = length / SECTOR;
+        match self.random.below(3) {
+            0 => vec![true; sectors],
+            1 => vec![false; sectors],
+            _ => {
+                let mut kept = Vec::with_capacity(sectors);
+                while kept.len() < sectors {
+                    let done = self.random.chance(per_million);
+                    kept.extend(std::iter::repeat_n(done, (grain / SECTOR).min(sectors - kept.len())));
+                }
+                kept
+            }
+        }
+    }
+
+    /// Lets chance decide which sectors of writes on their way a read finds done.
+    fn settle_seen(&mut self, offset: usize, length: usize) {
+        let mut done = Vec::new();
+        for flying in self.flying.values() {
+            let Work::Write { offset: start, length: span, source, .. } = &flying.work else { continue };
+            let (from, to) = (offset.max(*start), (offset + length).min(start + span));
+            for at in (from..to).step_by(SECTOR) {
+                if self.random.percent(50) {
+                    let sector = match source {
+                        Source::Data(data) => data.bytes()[at - start..at - start + SECTOR].to_vec(),
+                        Source::Zero => vec![0; SECTOR],
+                    };
+                    done.push((at, sector));
+                }
+            }
+        }
+        for (at, sector) in done {
+            self.seen[at..at + SECTOR].copy_from_slice(&sector);
+        }
+    }
+}
+
+fn bytes_of(source: &Source, length: usize) -> Vec<u8> {
+    match source {
+        Source::Data(data) => data.bytes().to_vec(),
+        Source::Zero => vec![0; length],
+    }
+}

@@ -1,0 +1,419 @@
+//! What machines ask is carried out, under the eyes of the oracle: no effect may break an invariant.
+
+use midspan_format::area::AreaKind;
+use midspan_format::checksum::checksum;
+use midspan_format::control::LossReason;
+use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::geometry::BLOCK;
+use midspan_format::ids::Epoch;
+use midspan_format::message::{FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress};
+use midspan_protocol::vocab::buffer::{Buffer, Slice};
+use midspan_protocol::vocab::effect::{
+    Disk, DiskOp, Effect, Frame, HostError, LinkId, Note, Parts, RequestId, StartNote, StartRefusal, Token,
+};
+
+use crate::client::Reply;
+use crate::content;
+use crate::disk::Owner;
+use crate::event::{ConnId, DiskIndex, Event, NodeIndex, Side};
+use crate::history::Kind;
+use crate::layout::node_id;
+use crate::lies::Lie;
+use crate::memory::SimBuf;
+use crate::swarm::US;
+use crate::trace;
+use crate::wire::{Keep, Payload};
+use crate::words::{describe_effect, name};
+use crate::world::World;
+
+impl World {
+    /// Carries one effect out.
+    pub(crate) fn execute(&mut self, node: NodeIndex, owner: Owner, effect: Effect<SimBuf>) {
+        trace::line(node, || describe_effect(&effect));
+        match effect {
+            Effect::Connect { link, node: to, hello } => self.connect(node, link, to, &hello),
+            Effect::Close { link } => {
+                let process = self.nodes[node.0].process.as_mut();
+                if let Some((conn, side)) = process.and_then(|process| process.links.remove(&link)) {
+                    self.wire.close(&mut self.schedule, conn, side);
+                }
+            }
+            Effect::Send { link, message } => {
+                self.on_said(node, link, &message);
+                if self.lie == Lie::FenceDropped && self.lie_about_fence(node, link, &message) {
+                    return;
+                }
+                let payload = Payload::Small(encode(&message));
+                self.send(node, link, payload, Keep::Nothing);
+            }
+            Effect::SendBlock { link, message } => {
+                self.on_said(node, link, &message);
+                self.send(node, link, Payload::Bulk(encode_block(&message)), Keep::Nothing);
+            }
+            Effect::SendFrame { link, frame } => {
+                self.on_frame_sent(node, &frame);
+                let bytes: Vec<u8> =
+                    frame.parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
+                self.send(node, link, Payload::Bulk(bytes), Keep::Frame(frame));
+            }
+            Effect::SendData { link, message, parts } => {
+                self.on_said(node, link, &message);
+                let bytes = with_parts(&message, &parts);
+                self.send(node, link, Payload::Bulk(bytes), Keep::Parts(Box::new(parts)));
+            }
+            Effect::Disk { disk, token, op } => self.start_disk(node, owner, disk, token, op),
+            Effect::Answer { request, result } => self.answer(node, request, result),
+            Effect::Note(note) => self.on_note(node, note),
+        }
+    }
+
+    fn connect(&mut self, node: NodeIndex, link: LinkId, to: midspan_format::ids::NodeId, hello: &Hello) {
+        let Some(target) = NodeIndex::ALL.into_iter().find(|n| node_id(*n) == to) else {
+            return self.fail("contract", format!("{node} connects to node {to}, which does not exist"));
+        };
+        let Some(process) = self.nodes[node.0].process.as_mut() else { return };
+        if process.links.contains_key(&link) {
+            return self.fail("contract", format!("{node} connects {} again", name(link)));
+        }
+        let greeting = encode(&Message::Hello(*hello));
+        let conn = self.wire.connect(&mut self.schedule, (node, process.life, link), target, hello, greeting);
+        process.links.insert(link, (conn, 0));
+    }
+
+    fn send(&mut self, node: NodeIndex, link: LinkId, payload: Payload, keep: Keep) {
+        let conn = self.nodes[node.0].process.as_ref().and_then(|process| process.links.get(&link).copied());
+        // Gone already: its machine has been told, or will be.
+        let Some((conn, side)) = conn else { return };
+        self.wire.send(&mut self.schedule, conn, side, payload, keep);
+    }
+
+    /// What a relay says of its areas must be true (I2), what it says after a fence is remembered (I5).
+    fn on_said(&mut self, node: NodeIndex, link: LinkId, message: &Message) {
+        if node != NodeIndex::RELAY {
+            return;
+        }
+        match message {
+            Message::Progress(progress) => self.on_claim(self.kind_of(link), progress.journaled),
+            Message::Welcome(welcome) => {
+                let kind =
+                    self.layout.relay.iter().find(|entry| entry.area == welcome.area).map(|entry| entry.kind);
+                if let Some(kind) = kind {
+                    self.on_claim(kind, welcome.journaled);
+                }
+            }
+            Message::ReadReply(reply) => {
+                if reply.position.0 + u64::from(reply.length) > reply.journaled.0 && reply.length > 0 {
+                    self.fail("I2", format!("a range beyond the journaled prefix is read: {reply:?}"));
+                }
+            }
+            Message::Fenced(fenced) => {
+                for lane in fenced.lanes().iter().filter(|lane| lane.open) {
+                    self.on_claim(lane.kind, lane.journaled);
+                }
+                if fenced.epoch > fenced.found && fenced.epoch.node == node_id(NodeIndex::B) {
+                    self.takeover.fenced = Some(fenced.epoch);
+                }
+            }
+            Message::Hello(_)
+            | Message::Refused(_)
+            | Message::Ping(_)
+            | Message::Pong(_)
+            | Message::Read(_)
+            | Message::Fence(_)
+            | Message::Release(_)
+            | Message::Released(_)
+            | Message::AreaCreate(_)
+            | Message::AreaDelete(_)
+            | Message::AreaList(_)
+            | Message::Areas(_) => {}
+        }
+    }
+
+    /// The area of a session of the relay: by the welcome that opened it.
+    fn kind_of(&self, link: LinkId) -> AreaKind {
+        let sessions = self.nodes[NodeIndex::RELAY.0].process.as_ref().and_then(|p| p.relay.as_ref());
+        let area = sessions.and_then(|relay| relay.areas().iter().find(|area| area.session == Some(link)));
+        area.map_or(AreaKind::Ring, |area| area.entry.kind)
+    }
+
+    /// Ring space is used again only when nobody needs it any more (I3).
+    fn on_frame_sent(&mut self, node: NodeIndex, frame: &Frame<SimBuf>) {
+        let header = &frame.header;
+        if header.kind != FrameKind::Journal {
+            return;
+        }
+        let Some(over) = header.end().0.checked_sub(self.swarm.ring) else { return };
+        let acquired = self.watches.own.end();
+        let landed = self.watches.ring.landed.max(self.watches.manifest.landed);
+        if acquired.0 < over {
+            self.fail("I3", format!("{node} overwrites up to {over}, but B has acquired {acquired} only"));
+        }
+        // Where the index rots, the oracle's eye on it ends; the machines may have read on.
+        if landed.0 < over && self.swarm.rates.index_rot == 0 {
+            self.fail("I3", format!("{node} overwrites up to {over}, but the durable landed is {landed}"));
+        }
+    }
+
+    fn start_disk(&mut self, node: NodeIndex, owner: Owner, disk: Disk, token: Token, op: DiskOp<SimBuf>) {
+        let index = match disk {
+            Disk::Journal => DiskIndex(0),
+            Disk::Volume(volume) => DiskIndex(volume.0 as usize + 1),
+        };
+        if index.0 >= self.nodes[node.0].disks.len() {
+            return self.fail("contract", format!("{node} has no {disk:?}"));
+        }
+        match disk {
+            Disk::Journal => self.on_journal_write(node, &op),
+            Disk::Volume(volume) => self.on_volume_write(node, volume.0, &op),
+        }
+        let pace = self.swarm.disks[node.0];
+        let (bytes, durable) = match &op {
+            DiskOp::Write { data, durable, .. } => (data.len() as u64, *durable),
+            DiskOp::Read { length, .. } => (*length as u64, false),
+            DiskOp::Flush => (0, true),
+            DiskOp::Zero { length, durable, .. } => (*length / 16, *durable),
+        };
+        let typical = pace.latency + if durable { pace.durable } else { 0 };
+        let slowness = self.nodes[node.0].slowness;
+        let delay = self.disk_random.latency(typical) * slowness + bytes * 1000 / pace.bytes_per_us;
+        let number = self.nodes[node.0].disks[index.0].submit(owner, token, op, false);
+        self.schedule.after(delay, Event::Disk { node, disk: index, number });
+        let in_flight = self.nodes[node.0].disks[index.0].in_flight();
+        if in_flight > 20_000 {
+            self.fail("I10", format!("{in_flight} operations on {disk:?} of {node}"));
+        }
+    }
+
+    /// After a fence no frame of an older epoch goes to the relay's ring (I5); own ring space is used again only below the
+    /// persisted cut (I3).
+    fn on_journal_write(&mut self, node: NodeIndex, op: &DiskOp<SimBuf>) {
+        let DiskOp::Write { offset, data, .. } = op else { return };
+        let Ok(header) = FrameHeader::decode(data.bytes()) else { return };
+        if header.kind != FrameKind::Journal {
+            return;
+        }
+        match node {
+            NodeIndex::RELAY if self.watches.ring.holds(*offset) => {
+                if let Some(fenced) = self.takeover.fenced.filter(|fenced| header.epoch < *fenced) {
+                    self.fail(
+                        "I5",
+                        format!("a frame of epoch {} is written after the fence by {fenced}", header.epoch),
+                    );
+                }
+            }
+            NodeIndex::B if self.watches.own.holds(*offset) => {
+                let end = header.position.0 + data.len() as u64;
+                let state = self.layout.state(self.nodes[node.0].disks[0].durable());
+                let kept =
+                    state.and_then(|s| s.lanes().first().map(|lane| lane.point.position)).unwrap_or_default();
+                if end > kept.0 + self.swarm.own_ring {
+                    self.fail("I3", format!("B overwrites its ring up to {end}, but its cut is at {kept}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The one rule: a volume never gets what no journal holds; outside the lanes, only what is durably marked (I6).
+    fn on_volume_write(&mut self, node: NodeIndex, volume: u32, op: &DiskOp<SimBuf>) {
+        let (offset, length, sum) = match op {
+            DiskOp::Write { offset, data, .. } => (*offset, data.len() as u64, checksum(data.bytes())),
+            DiskOp::Zero { offset, length, .. } => (*offset, *length, 0),
+            DiskOp::Read { .. } | DiskOp::Flush => return,
+        };
+        let serves = self.nodes[node.0].process.as_ref().is_some_and(|process| process.is_serving());
+        if node == NodeIndex::B && serves {
+            let map = self.layout.map(self.nodes[node.0].disks[0].durable());
+            let regions = offset / 65536..(offset + length).div_ceil(65536);
+            let marked = |region: u64| map.is_marked(midspan_format::ids::VolumeId(volume), region * 65536);
+            if let Some(region) = regions.clone().find(|region| !marked(*region)) {
+                self.fail("I6", format!("B writes {offset}+{length} of volume {volume}, but region {region} is not durably marked"));
+            }
+            return;
+        }
+        let at = if node == NodeIndex::A { NodeIndex::RELAY } else { NodeIndex::B };
+        let disk = self.nodes[at.0].disks[0].durable();
+        let watch = if node == NodeIndex::A { &mut self.watches.ring } else { &mut self.watches.own };
+        watch.advance(disk);
+        if !watch.has_key(&(volume, offset, length, sum)) {
+            self.fail(
+                "one rule",
+                format!("{node} writes {offset}+{length} of volume {volume}, which no journal holds durably"),
+            );
+        }
+    }
+
+    /// An answer leaves: it must be safe (I1), and not be given by one who serves no more (I5, I11).
+    fn answer(&mut self, node: NodeIndex, request: RequestId, result: Result<Option<SimBuf>, HostError>) {
+        let op = self.nodes[node.0].process.as_mut().and_then(|process| process.requests.remove(&request.0));
+        let Some((op, sent)) = op.and_then(|op| self.sent.get(&op).map(|sent| (op, *sent))) else {
+            return self.fail("contract", format!("{node} answers {request:?}, which it does not have"));
+        };
+        if let (Ok(_), NodeIndex::A, Some(since)) = (&result, node, self.takeover.serving_since)
+            && sent.at > since
+        {
+            let rule = if sent.kind == Kind::Read { "I11" } else { "I5" };
+            self.fail(rule, format!("A answers op {op}, which was asked after B began to serve"));
+        }
+        if result.is_ok() && node == NodeIndex::A {
+            self.on_answered(op);
+        }
+        let reply = match result {
+            Err(error) => Reply::Failed(error),
+            Ok(Some(data)) if sent.kind == Kind::Read => {
+                let first = sent.offset / content::CELL as u64;
+                let length = usize::try_from(sent.length).unwrap_or(usize::MAX);
+                if data.bytes().len() < length {
+                    return self
+                        .fail("contract", format!("read {op} of {length} bytes got {}", data.bytes().len()));
+                }
+                let volume = u32::try_from(sent.volume).unwrap_or(u32::MAX);
+                let cells = (first..).zip(data.bytes()[..length].chunks_exact(content::CELL));
+                Reply::Data(cells.map(|(cell, bytes)| content::classify(volume, cell, bytes)).collect())
+            }
+            Ok(_) if sent.kind == Kind::Read => {
+                return self.fail("contract", format!("read {op} was answered without data"));
+            }
+            Ok(_) => Reply::Done,
+        };
+        self.replies.insert(op, reply);
+        let delay = self.host_random.latency(30 * US);
+        self.schedule.after(delay, Event::Answer { op });
+    }
+
+    /// I1: at the moment of the answer the frame is durable at the relay.
+    fn on_answered(&mut self, op: u64) {
+        let Some(sent) = self.sent.get(&op).copied() else { return };
+        self.watches.ring.advance(self.nodes[NodeIndex::RELAY.0].disks[0].durable());
+        let volume = u32::try_from(sent.volume).unwrap_or(u32::MAX);
+        let safe = match sent.kind {
+            Kind::Read | Kind::Flush => true,
+            Kind::Write => self.watches.ring.has_op(op),
+            Kind::Zero => self.watches.ring.has_key(&(volume, sent.offset, sent.length, 0)),
+        };
+        if !safe {
+            self.fail(
+                "I1",
+                format!("op {op} is answered, but no durable frame of the relay holds it: {sent:?}"),
+            );
+        }
+    }
+
+    fn on_note(&mut self, node: NodeIndex, note: Note) {
+        match note {
+            Note::Serving { epoch } => self.on_serving(node, epoch),
+            Note::Start(StartNote::Done(report)) => {
+                self.figures.starts += 1;
+                if node == NodeIndex::B {
+                    self.takeover.lost_nothing = report.lost_nothing;
+                    if !report.lost_nothing {
+                        self.fail("I4", format!("the takeover cannot say that nothing is lost: {report:?}"));
+                    }
+                }
+            }
+            Note::Start(StartNote::Refused(refusal)) => match refusal {
+                // The operator asked twice, or too late.
+                StartRefusal::Running | StartRefusal::NotSecondary | StartRefusal::Stopping => {}
+                // An operator tries again.
+                StartRefusal::LaneUnreachable { .. } => self.takeover.asked_life = 0,
+                // No primary ever held the lane: there is nothing to take over.
+                StartRefusal::MayLose(LossReason::LaneUnreachable)
+                    if self.watches.ring.epoch() == Epoch::NONE =>
+                {
+                    self.takeover.asked = false;
+                }
+                StartRefusal::LaneRefused { .. } | StartRefusal::MayLose(_) => {
+                    self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
+                }
+            },
+            Note::Start(
+                StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_),
+            )
+            | Note::Fenced { .. }
+            | Note::LaneUp { .. }
+            | Note::LaneDown { .. }
+            | Note::LaneRefused { .. }
+            | Note::Refused { .. }
+            | Note::FenceDone { .. } => {}
+            Note::LaneLost { .. } | Note::DiskFailed { .. } => {
+                self.fail("I8", format!("{node} says {note:?}, but no disk ever failed"));
+            }
+            Note::Damaged { .. } => {
+                if self.swarm.wire_rot == 0 && self.swarm.rates.index_rot == 0 {
+                    self.fail("I8", format!("{node} says {note:?}, but nothing was ever damaged"));
+                }
+            }
+        }
+    }
+
+    /// A planted bug: the primary hears that its frame is journaled when it has just arrived.
+    pub(crate) fn lie_about_progress(
+        &mut self,
+        node: NodeIndex,
+        conn: ConnId,
+        side: Side,
+        unit: &Slice<SimBuf>,
+    ) {
+        let header = FrameHeader::decode(unit.bytes()).ok();
+        let Some(header) = header.filter(|h| node == NodeIndex::RELAY && h.kind == FrameKind::Journal) else {
+            return;
+        };
+        let progress = Message::Progress(Progress { journaled: header.end(), sequence: header.sequence });
+        self.wire.send(&mut self.schedule, conn, side, Payload::Small(encode(&progress)), Keep::Nothing);
+    }
+
+    /// A planted bug: a takeover's fence never reaches the relay, and is answered all the same.
+    fn lie_about_fence(&mut self, node: NodeIndex, link: LinkId, message: &Message) -> bool {
+        let Message::Fence(fence) = message else { return false };
+        let Some((conn, side)) =
+            self.nodes[node.0].process.as_ref().and_then(|p| p.links.get(&link).copied())
+        else {
+            return false;
+        };
+        let relay = self.nodes[NodeIndex::RELAY.0].process.as_ref().and_then(|p| p.relay.as_ref());
+        let Some(relay) = relay.filter(|_| fence.intent == FenceIntent::Takeover) else { return false };
+        let mut fenced =
+            Fenced { request: fence.request, epoch: fence.epoch, found: fence.replaces, ..Fenced::default() };
+        for area in relay.areas() {
+            fenced.push(FencedLane {
+                lane: area.entry.lane,
+                kind: area.entry.kind,
+                area: area.entry.area,
+                size: area.entry.size,
+                journaled: area.journaled(),
+                open: true,
+                scanning: false,
+                last: area.last().copied(),
+            });
+        }
+        self.wire.send(
+            &mut self.schedule,
+            conn,
+            1 - side,
+            Payload::Small(encode(&Message::Fenced(fenced))),
+            Keep::Nothing,
+        );
+        true
+    }
+}
+
+fn encode(message: &Message) -> Vec<u8> {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let length = message.encode(&mut bytes).expect("a message fits its greatest length");
+    bytes.truncate(length);
+    bytes
+}
+
+fn encode_block(message: &Message) -> Vec<u8> {
+    let mut block = [0; BLOCK];
+    message.encode_block(&mut block);
+    block.to_vec()
+}
+
+fn with_parts(message: &Message, parts: &Parts<SimBuf>) -> Vec<u8> {
+    let mut bytes = encode_block(message);
+    for part in parts.iter().flatten() {
+        bytes.extend_from_slice(part.bytes());
+    }
+    bytes
+}

@@ -1,0 +1,222 @@
+//! What goes wrong is carried out: processes die and come back, machines lose power, paths are cut; and in the end all is repaired.
+
+use midspan_format::control::GroupCommand;
+use midspan_protocol::role::group::Group;
+use midspan_protocol::role::relay::Relay;
+
+use crate::event::{Event, NodeIndex};
+use crate::memory::Pool;
+use crate::node::{Inbox, Process};
+use crate::plan::Fault;
+use crate::random::Random;
+use crate::swarm::{MS, SECOND};
+use crate::trace;
+use crate::world::{Phase, World};
+
+/// Requests that clients still ask when everything is repaired, at least.
+const LAST_REQUESTS: u64 = 40;
+/// How often in a million a starving pool looks empty.
+const STARVING: u32 = 200_000;
+
+impl World {
+    /// A fault of the plan begins.
+    pub(crate) fn on_fault(&mut self, index: usize) {
+        if self.phase != Phase::Faults {
+            return;
+        }
+        let fault = self.plan[index].fault;
+        trace::line("fault", || format!("{fault:?}"));
+        match fault {
+            Fault::Kill { node, fuse, down } => {
+                let node = &mut self.nodes[node.0];
+                if node.process.is_some() && node.fuse.is_none() {
+                    node.fuse = Some(fuse);
+                    node.down = down;
+                }
+            }
+            Fault::Power { node, down } => self.power_off(node, down),
+            Fault::Pause { node, time } => {
+                let until = self.schedule.now() + time;
+                let paused = &mut self.nodes[node.0].paused_until;
+                *paused = until.max(*paused);
+            }
+            Fault::Cut { from, to, both, time } => {
+                self.wire.cut(from, to);
+                if both {
+                    self.wire.cut(to, from);
+                }
+                self.schedule.after(time, Event::FaultEnds(index));
+            }
+            Fault::Reset { a, b } => self.wire.reset(&mut self.schedule, a, b),
+            Fault::SlowWire { factor, time } => {
+                self.wire.slowness = factor;
+                self.schedule.after(time, Event::FaultEnds(index));
+            }
+            Fault::SlowDisk { node, factor, time } => {
+                self.nodes[node.0].slowness = factor;
+                self.schedule.after(time, Event::FaultEnds(index));
+            }
+            Fault::Jump { node, by } => self.nodes[node.0].clock.wall_off += by,
+            Fault::Starve { node, time } => {
+                if let Some(process) = self.nodes[node.0].process.as_ref() {
+                    process.pool.set_starving(STARVING);
+                    self.schedule.after(time, Event::FaultEnds(index));
+                }
+            }
+            Fault::Rot { area, place } => {
+                let entry = self.layout.relay[area];
+                let watch = if area == 1 { &self.watches.manifest } else { &self.watches.receipt };
+                let offset = entry.start + place % watch.end().0.clamp(4096, entry.size);
+                self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
+            }
+            Fault::Takeover { accept_loss } => self.ask_takeover(accept_loss),
+        }
+    }
+
+    /// A fault of the plan ends.
+    pub(crate) fn on_fault_ends(&mut self, index: usize) {
+        if self.phase != Phase::Faults {
+            return;
+        }
+        match self.plan[index].fault {
+            Fault::Cut { from, to, both, .. } => {
+                self.wire.mend(&mut self.schedule, from, to);
+                if both {
+                    self.wire.mend(&mut self.schedule, to, from);
+                }
+            }
+            Fault::SlowWire { .. } => self.wire.slowness = 1,
+            Fault::SlowDisk { node, .. } => self.nodes[node.0].slowness = 1,
+            Fault::Starve { node, .. } => self.end_starving(node),
+            Fault::Kill { .. }
+            | Fault::Power { .. }
+            | Fault::Pause { .. }
+            | Fault::Reset { .. }
+            | Fault::Jump { .. }
+            | Fault::Rot { .. }
+            | Fault::Takeover { .. } => {}
+        }
+    }
+
+    /// The operator at B asks for the takeover; an operator tries again when the process dies over it.
+    pub(crate) fn ask_takeover(&mut self, accept_loss: bool) {
+        self.takeover.asked = true;
+        let Some(process) = self.nodes[NodeIndex::B.0].process.as_ref() else { return };
+        self.takeover.asked_life = process.life;
+        self.tell(NodeIndex::B, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
+    }
+
+    /// A process dies: its memory is gone, the kernel lives on.
+    pub(crate) fn kill(&mut self, index: NodeIndex, down: u64) {
+        let node = &mut self.nodes[index.0];
+        node.fuse = None;
+        let Some(process) = node.process.take() else { return };
+        trace::line(index, || "is killed".to_owned());
+        node.disks.iter_mut().for_each(crate::disk::FakeDisk::on_killed);
+        self.wire.on_killed(&mut self.schedule, index, process.life);
+        self.bury(index, &process, down);
+    }
+
+    /// A machine loses power.
+    fn power_off(&mut self, index: NodeIndex, down: u64) {
+        // Outside the lanes what was not flushed may be lost, as on any disk: nothing could be held against it.
+        let outside = index == NodeIndex::B && self.takeover.serving_since.is_some();
+        let node = &mut self.nodes[index.0];
+        if !node.powered || outside {
+            return;
+        }
+        trace::line(index, || "loses power".to_owned());
+        node.powered = false;
+        node.fuse = None;
+        node.disks.iter_mut().for_each(crate::disk::FakeDisk::on_power_lost);
+        let process = node.process.take();
+        if let Some(process) = process {
+            self.wire.on_power_lost(&mut self.schedule, index, process.life);
+            self.bury(index, &process, down);
+        } else {
+            self.plan_boot(index, down);
+        }
+    }
+
+    /// What hosts had asked of a dead process is never answered.
+    fn bury(&mut self, index: NodeIndex, process: &Process, down: u64) {
+        self.figures.crashes += 1;
+        for op in process.waiting.iter().chain(process.requests.values()) {
+            self.lose(*op);
+        }
+        self.plan_boot(index, down);
+    }
+
+    fn plan_boot(&mut self, index: NodeIndex, down: u64) {
+        if !self.nodes[index.0].boot_planned {
+            self.nodes[index.0].boot_planned = true;
+            self.schedule.after(down, Event::Boot(index));
+        }
+    }
+
+    /// A node's process begins; if its machine was off, that too.
+    pub(crate) fn boot(&mut self, index: NodeIndex) {
+        let now = self.schedule.now();
+        let node = &mut self.nodes[index.0];
+        node.boot_planned = false;
+        if node.process.is_some() {
+            return;
+        }
+        if !node.powered {
+            node.powered = true;
+            node.clock.on_since = now;
+        }
+        node.lives += 1;
+        let life = node.lives;
+        trace::line(index, || format!("begins its life {life}"));
+        let pool = Pool::new(self.swarm.pool[index.0], Random::new(self.chance.draw(), life));
+        let mono = node.now(now).mono;
+        let (relay, group) = if index == NodeIndex::RELAY {
+            (Some(Relay::new(self.layout.relay(&node.disks[0], self.swarm.recent, mono))), None)
+        } else {
+            let (config, recovered) = self.layout.group(index, &self.swarm, &node.disks[0]);
+            (None, Some(Group::new(config, recovered)))
+        };
+        node.process = Some(Process::new(life, relay, group, pool));
+        self.with_relay(index, Relay::start);
+        self.with_group(index, Group::start);
+        self.wake(index);
+    }
+
+    /// Faults stop: paths are mended, machines switched on, and soon everybody must get an answer.
+    pub(crate) fn heal(&mut self) {
+        trace::line("fault", || "all is repaired".to_owned());
+        self.phase = Phase::Healing;
+        self.phase_since = self.schedule.now();
+        self.quota = self.quota.min(LAST_REQUESTS) + LAST_REQUESTS;
+        self.wire.slowness = 1;
+        self.wire.rot = 0;
+        self.wire.mend_all(&mut self.schedule);
+        for index in NodeIndex::ALL {
+            self.end_starving(index);
+            let node = &mut self.nodes[index.0];
+            node.slowness = 1;
+            node.fuse = None;
+            if node.paused_until > self.schedule.now() {
+                node.paused_until = self.schedule.now();
+                if let Some(process) = node.process.as_mut() {
+                    process.pass_planned = false;
+                }
+                self.wake(index);
+            }
+            if self.nodes[index.0].process.is_none() {
+                let delay = self.chance.range(MS, SECOND);
+                self.schedule.after(delay, Event::Boot(index));
+            }
+        }
+        for client in 0..self.clients.len() {
+            self.plan_client(client, MS);
+        }
+    }
+
+    fn end_starving(&mut self, node: NodeIndex) {
+        if let Some(process) = self.nodes[node.0].process.as_ref() {
+            process.pool.set_starving(0);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The simulated nodes' journal disks: formatted as real ones are, and read again at every boot.
+
+use midspan_format::area::{AreaKind, AreaSuperblock};
+use midspan_format::dirty_map::{DirtyMap, blocks_for};
+use midspan_format::geometry::{BLOCK, BLOCK_U64};
+use midspan_format::ids::{AreaId, DiskId, GroupId, LaneId, NodeId, VolumeId};
+use midspan_format::superblock::{
+    AREAS_OFFSET, AreaEntry, AreaHint, DiskUse, GROUP_SLOTS, GroupPermit, GroupState, NodeSuperblock, Role,
+    node_offset, permit_offset,
+};
+use midspan_protocol::role::relay::RelayConfig;
+use midspan_protocol::role::site::{Recovered, SiteConfig, Volume};
+
+use crate::disk::FakeDisk;
+use crate::event::NodeIndex;
+use crate::random::Random;
+use crate::swarm::Swarm;
+
+/// The one group.
+pub const GROUP: GroupId = GroupId(7);
+/// Its one lane.
+pub const LANE: LaneId = LaneId(1);
+
+/// The id of a node.
+pub fn node_id(node: NodeIndex) -> NodeId {
+    NodeId(u32::try_from(node.0).unwrap_or(0) + 1)
+}
+
+/// The number of a volume.
+pub fn volume_id(index: usize) -> VolumeId {
+    VolumeId(u32::try_from(index).unwrap_or(0))
+}
+
+/// Where what lies on the journal disks.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The relay's ring, manifest and receipt area.
+    pub relay: [AreaEntry; 3],
+    /// The own ring of a site.
+    pub own_ring: AreaEntry,
+    /// The two slots of a site's group state.
+    pub state_offset: u64,
+    /// A site's dirty map.
+    pub dirty_offset: u64,
+    /// Sizes of the volumes, bytes.
+    pub volumes: Vec<u64>,
+    relay_size: u64,
+    site_size: u64,
+}
+
+impl Layout {
+    /// The places for a world.
+    pub fn new(swarm: &Swarm, random: &mut Random) -> Self {
+        let mut at = AREAS_OFFSET;
+        let relay = [
+            place(random, &mut at, AreaKind::Ring, swarm.ring),
+            place(random, &mut at, AreaKind::Manifest, swarm.manifest),
+            place(random, &mut at, AreaKind::Receipt, swarm.receipt),
+        ];
+        let relay_size = at;
+        at = AREAS_OFFSET;
+        let volumes: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * BLOCK_U64).collect();
+        let map_blocks = blocks_for(volumes.iter().copied());
+        let state = place(random, &mut at, AreaKind::State, 2 * BLOCK_U64);
+        let dirty = place(random, &mut at, AreaKind::DirtyMap, map_blocks * BLOCK_U64);
+        let own_ring = place(random, &mut at, AreaKind::Ring, swarm.own_ring);
+        let site_size = at;
+        Self {
+            relay,
+            own_ring,
+            state_offset: state.start,
+            dirty_offset: dirty.start,
+            volumes,
+            relay_size,
+            site_size,
+        }
+    }
+
+    /// The disks of a node, formatted: the journal disk, then the volumes.
+    pub fn disks(&self, node: NodeIndex, random: &mut Random) -> Vec<FakeDisk> {
+        let is_relay = node == NodeIndex::RELAY;
+        let size = if is_relay { self.relay_size } else { self.site_size };
+        let mut journal = new_disk(size, random);
+        let superblock = NodeSuperblock {
+            sequence: 1,
+            disk: DiskId([7; 16]),
+            node: node_id(node),
+            usage: if is_relay { DiskUse::Relay } else { DiskUse::Site },
+            size_bytes: size,
+            created_ns: 1,
+            groups: 1,
+            free_offset: size,
+        };
+        put(&mut journal, node_offset(1), |block| superblock.encode(block));
+        if is_relay {
+            let mut permit = GroupPermit {
+                sequence: 1,
+                group: GROUP,
+                sites: [node_id(NodeIndex::A), node_id(NodeIndex::B)],
+                ..GroupPermit::default()
+            };
+            for entry in self.relay {
+                permit.areas.push(entry);
+                put_area(&mut journal, &entry);
+            }
+            put(&mut journal, permit_offset(0, 1), |block| permit.encode(block));
+            return vec![journal];
+        }
+        put_area(&mut journal, &self.own_ring);
+        let map = self.empty_map();
+        for index in 0..map.blocks() {
+            let offset = self.dirty_offset + index as u64 * BLOCK_U64;
+            put(&mut journal, offset, |block| map.encode_block(index, block));
+        }
+        let mut disks = vec![journal];
+        for size in &self.volumes {
+            disks.push(new_disk(*size, random));
+        }
+        disks
+    }
+
+    /// What a relay is told at boot.
+    pub fn relay(&self, disk: &FakeDisk, recent_bytes: u64, started_at: u64) -> RelayConfig {
+        let mut permits = Vec::new();
+        for slot in 0..GROUP_SLOTS {
+            let slots = [0, 1].map(|sequence| block(disk.seen(), permit_offset(slot, sequence)));
+            if let Ok(permit) = GroupPermit::choose_slot(slots[0], slots[1]) {
+                permits.push((slot, permit));
+            }
+        }
+        RelayConfig { node: node_id(NodeIndex::RELAY), permits, recent_bytes, started_at }
+    }
+
+    /// What a group is told at boot.
+    pub fn group(&self, node: NodeIndex, swarm: &Swarm, disk: &FakeDisk) -> (SiteConfig, Recovered) {
+        let volume =
+            |(index, size): (usize, &u64)| Volume { id: volume_id(index), size: *size, identity: [3; 24] };
+        let config = SiteConfig {
+            node: node_id(node),
+            group: GROUP,
+            sites: [node_id(NodeIndex::A), node_id(NodeIndex::B)],
+            initial_role: if node == NodeIndex::A { Role::Primary } else { Role::Secondary },
+            lane: LANE,
+            relay: node_id(NodeIndex::RELAY),
+            volumes: self.volumes.iter().enumerate().map(volume).collect(),
+            answer: swarm.answer,
+            own_ring: self.own_ring,
+            state_offset: self.state_offset,
+            dirty_offset: self.dirty_offset,
+            first_link: 0,
+            limits: swarm.limits,
+            pace: swarm.pace,
+        };
+        let recovered = Recovered { state: self.state(disk.seen()), dirty: self.map(disk.seen()) };
+        (config, recovered)
+    }
+
+    /// The group state on a site's journal disk.
+    pub fn state(&self, bytes: &[u8]) -> Option<GroupState> {
+        let slots = [0, 1].map(|slot| block(bytes, self.state_offset + slot * BLOCK_U64));
+        GroupState::choose_slot(slots[0], slots[1]).ok()
+    }
+
+    /// The dirty map on a site's journal disk; a damaged block counts as all dirty.
+    pub fn map(&self, bytes: &[u8]) -> DirtyMap {
+        let mut map = self.empty_map();
+        for index in 0..map.blocks() {
+            // Damage marks everything, which is what it must do.
+            let _ = map.load_block(index, block(bytes, self.dirty_offset + index as u64 * BLOCK_U64));
+        }
+        map
+    }
+
+    fn empty_map(&self) -> DirtyMap {
+        DirtyMap::new(self.volumes.iter().enumerate().map(|(index, size)| (volume_id(index), *size)))
+    }
+}
+
+/// An area at `at`, which moves behind it.
+fn place(random: &mut Random, at: &mut u64, kind: AreaKind, size: u64) -> AreaEntry {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random.draw().to_le_bytes());
+    id[8..].copy_from_slice(&random.draw().to_le_bytes());
+    let start = *at + BLOCK_U64;
+    *at = start + size;
+    AreaEntry { area: AreaId(id), kind, lane: LANE, start, size, hint: AreaHint::default() }
+}
+
+fn new_disk(size: u64, random: &mut Random) -> FakeDisk {
+    let stream = random.draw();
+    FakeDisk::new(usize::try_from(size).unwrap_or(0), Random::new(stream, 3))
+}
+
+fn put_area(disk: &mut FakeDisk, entry: &AreaEntry) {
+    let superblock = AreaSuperblock {
+        area: entry.area,
+        disk: DiskId([7; 16]),
+        kind: entry.kind,
+        group: GROUP,
+        lane: entry.lane,
+        start: entry.start,
+        size: entry.size,
+        created_ns: 1,
+    };
+    put(disk, entry.start - BLOCK_U64, |block| superblock.encode(block));
+}
+
+fn put(disk: &mut FakeDisk, offset: u64, encode: impl FnOnce(&mut [u8; BLOCK])) {
+    let mut block = [0; BLOCK];
+    encode(&mut block);
+    disk.format(usize::try_from(offset).unwrap_or(usize::MAX), &block);
+}
+
+fn block(bytes: &[u8], offset: u64) -> &[u8] {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    &bytes[offset..offset + BLOCK]
+}

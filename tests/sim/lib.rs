@@ -1,0 +1,41 @@
+//! The deterministic simulator: a whole cluster in virtual time from one seed, and the oracle that judges it.
+//!
+//! The machines are those of production; simulated are the disks, the network, the clocks, the memory, the hosts and the operator.
+//!
+//! ```text
+//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults)          hosts ─▶ history (what hosts may see)
+//!                     └─▶ world: schedule ─▶ pass ─▶ machines ─▶ effects ─▶ disk, wire
+//!                                                     watch (what is durable) ─▶ checks (I1–I11 by number)
+//! ```
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the simulator is a test: where an assumption of its own is wrong, it must stop"
+)]
+
+pub mod random;
+pub mod schedule;
+pub mod trace;
+mod event;
+mod memory;
+mod content;
+mod register;
+mod history;
+mod disk;
+mod wire;
+pub mod swarm;
+pub mod plan;
+mod layout;
+mod watch;
+mod node;
+pub mod lies;
+mod client;
+mod words;
+pub mod world;
+mod pass;
+mod effects;
+mod hosts;
+mod faults;
+mod checks;
+pub mod run;

@@ -1,0 +1,86 @@
+//! One seed from beginning to end, and what is said of it when it fails.
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::lies::Lie;
+use crate::plan::plan;
+use crate::swarm::Swarm;
+use crate::trace::{self, Tracing};
+use crate::world::{Broken, Figures, World};
+
+thread_local! {
+    /// The seed of this thread, for the panic hook.
+    static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// How a seed is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Which trace is kept.
+    pub tracing: Tracing,
+    /// A planted bug.
+    pub lie: Lie,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tracing: Tracing::Off, lie: Lie::None }
+    }
+}
+
+/// A seed that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The rule that was broken.
+    pub broken: Broken,
+    /// The last lines of the trace, if one was kept.
+    pub lines: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Broken { rule, what, at } = &self.broken;
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "seed {} broke {rule} at {} s: {what}", self.seed, trace::clock(*at).trim_start())?;
+        write!(f, "again: {}", again(self.seed))
+    }
+}
+
+/// The command that runs a seed again.
+pub fn again(seed: u64) -> String {
+    format!("cargo run --release -p midspan-tests --bin simulate -- {seed} --trace")
+}
+
+/// The seed that runs on this thread.
+pub fn running() -> Option<u64> {
+    RUNNING.get()
+}
+
+/// Runs a seed.
+///
+/// # Errors
+/// A rule was broken.
+pub fn run(seed: u64, options: Options) -> Result<Figures, Box<Failure>> {
+    RUNNING.set(Some(seed));
+    trace::begin(options.tracing);
+    let swarm = Swarm::new(seed);
+    let faults = plan(seed, &swarm);
+    trace::line("seed", || format!("{seed}: {swarm:?}"));
+    let outcome = World::new(seed, swarm, faults, options.lie).run();
+    let lines = trace::take();
+    RUNNING.set(None);
+    outcome.map_err(|broken| Box::new(Failure { seed, broken, lines }))
+}
+
+/// Runs a seed; if it fails, once more with the last lines of its trace, for it fails again in the same way.
+///
+/// # Errors
+/// A rule was broken.
+pub fn run_and_explain(seed: u64, options: Options) -> Result<Figures, Box<Failure>> {
+    run(seed, options).or_else(|_| run(seed, Options { tracing: Tracing::Last(60), ..options }))
+}

@@ -1,0 +1,289 @@
+//! The oracle's own eye on an area: which frames are durable there, found along the chain from the very beginning.
+//!
+//! What a node claims of an area (progress, receipts, answers) is held against this, never against what its machines believe.
+//! Of a journal it also keeps what a site's volumes must hold when everything in it is applied.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use midspan_format::area::AreaKind;
+use midspan_format::checked::CheckedFrame;
+use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::geometry::{BLOCK_U64, Position, Ring};
+use midspan_format::ids::{AreaId, Epoch};
+use midspan_format::record::RecordKind;
+use midspan_format::superblock::AreaEntry;
+
+use crate::content;
+
+/// A range and content that a journal holds: volume, offset, length, checksum of the data (0 for zeroes).
+pub type Key = (u32, u64, u64, u64);
+
+#[derive(Debug)]
+struct Seen {
+    header: FrameHeader,
+    bytes: Vec<u8>,
+}
+
+/// The eye.
+#[derive(Debug)]
+pub struct AreaWatch {
+    area: AreaId,
+    kind: FrameKind,
+    ring: Ring,
+    /// Frames behind the image.
+    recent: VecDeque<Seen>,
+    end: Position,
+    sequence: u64,
+    chain: u64,
+    epoch: Epoch,
+    /// The state before `recent`.
+    base: (Position, u64, u64, Epoch),
+    /// Largest prefix that anybody has claimed.
+    claimed: Position,
+    /// Largest `landed` of any durable frame.
+    pub landed: Position,
+    keys: BTreeMap<Key, u32>,
+    ops: BTreeMap<u64, u32>,
+    /// What the volumes hold when everything before `recent` is applied.
+    image: Vec<Vec<u8>>,
+    /// Frames found in all.
+    pub frames: u64,
+    /// How often the ring has wrapped.
+    pub wraps: u64,
+}
+
+impl AreaWatch {
+    /// An eye on an area as an entry describes it; of a journal over volumes of these sizes.
+    pub fn new(entry: &AreaEntry, area: AreaId, volumes: &[u64]) -> Self {
+        let kind = match entry.kind {
+            AreaKind::Manifest => FrameKind::Manifest,
+            AreaKind::Receipt => FrameKind::Receipt,
+            AreaKind::Ring | AreaKind::State | AreaKind::DirtyMap => FrameKind::Journal,
+        };
+        Self {
+            area,
+            kind,
+            ring: entry.ring(),
+            recent: VecDeque::new(),
+            end: Position(0),
+            sequence: 1,
+            chain: 0,
+            epoch: Epoch::NONE,
+            base: (Position(0), 1, 0, Epoch::NONE),
+            claimed: Position(0),
+            landed: Position(0),
+            keys: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            image: volumes.iter().map(|size| vec![0; usize::try_from(*size).unwrap_or(0)]).collect(),
+            frames: 0,
+            wraps: 0,
+        }
+    }
+
+    /// Everything before this is durable.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// The epoch of the last durable frame.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether a place of the disk belongs to the area.
+    pub fn holds(&self, offset: u64) -> bool {
+        (self.ring.start..self.ring.start + self.ring.size).contains(&offset)
+    }
+
+    /// Whether a durable frame has this record.
+    pub fn has_key(&self, key: &Key) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// Whether a durable frame has data of this op.
+    pub fn has_op(&self, op: u64) -> bool {
+        self.ops.contains_key(&op)
+    }
+
+    /// Bytes of the disk became durable.
+    ///
+    /// # Errors
+    /// Something claimed was overwritten.
+    pub fn on_durable(&mut self, disk: &[u8], offset: usize) -> Result<(), String> {
+        if let Ok(header) = FrameHeader::decode(&disk[offset..])
+            && header.area == self.area
+            && header.kind == self.kind
+            && self.ring.offset_of(header.position) == offset as u64
+            && header.position < self.end
+            && header.checksum != self.checksum_at(header.position)
+        {
+            if header.position < self.claimed {
+                return Err(format!(
+                    "frame at {} overwrites what was claimed up to {}",
+                    header.position, self.claimed
+                ));
+            }
+            self.cut_back(header.position);
+        }
+        self.advance(disk);
+        Ok(())
+    }
+
+    /// Finds the frames that are durable now.
+    pub fn advance(&mut self, disk: &[u8]) {
+        while let Some(bytes) = self.next_frame(disk) {
+            let Ok(frame) = CheckedFrame::parse_head(&bytes) else { return };
+            let header = *frame.header();
+            count(&frame, &mut self.keys, &mut self.ops, true);
+            self.end = header.end();
+            self.sequence = header.sequence + 1;
+            self.chain = header.checksum;
+            self.epoch = header.epoch;
+            self.landed = self.landed.max(header.landed);
+            self.frames += 1;
+            self.wraps = self.end.0 / self.ring.size;
+            self.recent.push_back(Seen { header, bytes });
+        }
+    }
+
+    /// Somebody says that everything before `position` is durable.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn claim(&mut self, disk: &[u8], position: Position) -> Result<(), String> {
+        self.advance(disk);
+        if position > self.end {
+            return Err(format!("{position} is claimed, but only {} is durable", self.end));
+        }
+        self.claimed = self.claimed.max(position);
+        Ok(())
+    }
+
+    /// Applies what will not change any more to the image.
+    pub fn fold(&mut self, to: Position) {
+        while self.recent.front().is_some_and(|seen| seen.header.end() <= to) {
+            let Some(seen) = self.recent.pop_front() else { break };
+            apply(&seen.bytes, &mut self.image);
+            let header = &seen.header;
+            self.base = (header.end(), header.sequence + 1, header.checksum, header.epoch);
+        }
+    }
+
+    /// What volumes hold that stand at the end of the last [`AreaWatch::fold`], and whether a block may be newer than that.
+    pub fn folded(&self) -> (&[Vec<u8>], BTreeSet<(u32, u64)>) {
+        let mut newer = BTreeSet::new();
+        for seen in &self.recent {
+            let Ok(frame) = CheckedFrame::parse_head(&seen.bytes) else { continue };
+            for record in frame.records().filter(|r| r.kind().is_some_and(RecordKind::changes_disk)) {
+                let blocks = record.offset / BLOCK_U64..(record.offset + record.length) / BLOCK_U64;
+                newer.extend(blocks.map(|block| (record.volume, block)));
+            }
+        }
+        (&self.image, newer)
+    }
+
+    /// What the volumes hold when everything before `to` is applied. `None`: not to be said any more.
+    pub fn replay(&self, to: Position) -> Option<Vec<Vec<u8>>> {
+        if to < self.base.0 {
+            return None;
+        }
+        let mut image = self.image.clone();
+        for seen in self.recent.iter().take_while(|seen| seen.header.end() <= to) {
+            apply(&seen.bytes, &mut image);
+        }
+        Some(image)
+    }
+
+    /// Largest prefix that anybody has claimed.
+    pub fn claimed(&self) -> Position {
+        self.claimed
+    }
+
+    fn checksum_at(&self, position: Position) -> u64 {
+        self.recent
+            .iter()
+            .find(|seen| seen.header.position == position)
+            .map_or(0, |seen| seen.header.checksum)
+    }
+
+    fn cut_back(&mut self, to: Position) {
+        while self.recent.back().is_some_and(|seen| seen.header.end() > to) {
+            let Some(seen) = self.recent.pop_back() else { break };
+            if let Ok(frame) = CheckedFrame::parse_head(&seen.bytes) {
+                count(&frame, &mut self.keys, &mut self.ops, false);
+            }
+        }
+        (self.end, self.sequence, self.chain, self.epoch) = match self.recent.back() {
+            Some(Seen { header, .. }) => (header.end(), header.sequence + 1, header.checksum, header.epoch),
+            None => self.base,
+        };
+    }
+
+    fn next_frame(&self, disk: &[u8]) -> Option<Vec<u8>> {
+        let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
+        let header = FrameHeader::decode(&disk[offset..]).ok()?;
+        let links = header.area == self.area
+            && header.kind == self.kind
+            && header.position == self.end
+            && header.sequence == self.sequence
+            && header.chain == self.chain
+            && header.epoch >= self.epoch;
+        if !links || u64::from(header.length) > self.ring.size {
+            return None;
+        }
+        let (first, second) = self.ring.split(header.position, u64::from(header.length));
+        let mut bytes = Vec::with_capacity(header.length as usize);
+        for piece in [Some(first), second].into_iter().flatten() {
+            let start = usize::try_from(piece.offset).ok()?;
+            bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
+        }
+        CheckedFrame::parse(&bytes).is_ok().then_some(bytes)
+    }
+}
+
+fn count(frame: &CheckedFrame<'_>, keys: &mut BTreeMap<Key, u32>, ops: &mut BTreeMap<u64, u32>, add: bool) {
+    for record in frame.records() {
+        change(keys, (record.volume, record.offset, record.length, record.checksum), add);
+        let mut last = 0;
+        for op in content::named(frame.data(&record)) {
+            if op != last {
+                change(ops, op, add);
+                last = op;
+            }
+        }
+    }
+}
+
+fn change<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {
+    if add {
+        *counts.entry(key).or_default() += 1;
+    } else if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
+
+fn apply(bytes: &[u8], image: &mut [Vec<u8>]) {
+    let Ok(frame) = CheckedFrame::parse_head(bytes) else { return };
+    for record in frame.records() {
+        let Some(volume) = image.get_mut(record.volume as usize) else { continue };
+        let start = usize::try_from(record.offset).unwrap_or(usize::MAX);
+        let end = start + usize::try_from(record.length).unwrap_or(usize::MAX);
+        match record.kind() {
+            Some(RecordKind::Write | RecordKind::RoundData) => {
+                volume[start..end].copy_from_slice(frame.data(&record));
+            }
+            Some(RecordKind::Zero) => volume[start..end].fill(0),
+            Some(
+                RecordKind::Verify
+                | RecordKind::RoundBegin
+                | RecordKind::RoundEnd
+                | RecordKind::LaneSet
+                | RecordKind::Leave,
+            )
+            | None => {}
+        }
+    }
+}

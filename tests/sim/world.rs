@@ -1,0 +1,370 @@
+//! The simulated world: three nodes, the network, hosts and an operator, and the loop that lets things happen.
+
+use std::collections::BTreeMap;
+
+use midspan_format::area::AreaKind;
+
+use crate::client::{Client, Reply, Sent};
+use crate::event::{DiskIndex, Event, NodeIndex};
+use crate::history::History;
+use crate::layout::Layout;
+use crate::lies::Lie;
+use crate::node::{Inbox, Node, NodeClock};
+use crate::plan::Planned;
+use crate::random::Random;
+use crate::schedule::Schedule;
+use crate::swarm::{MS, SECOND, Swarm};
+use crate::trace;
+use crate::watch::AreaWatch;
+use crate::wire::Wire;
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which: an invariant's number, or what else was promised.
+    pub rule: &'static str,
+    /// How.
+    pub what: String,
+    /// When, virtual nanoseconds.
+    pub at: u64,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Faults happen.
+    Faults,
+    /// Everything is repaired: what was asked must be answered.
+    Healing,
+    /// Everything is read once more.
+    Reading,
+    /// Nothing is asked any more: the sites must become equal.
+    Settling,
+    /// It held.
+    Done,
+}
+
+/// The oracle's eyes.
+pub struct Watches {
+    /// On the relay's ring.
+    pub ring: AreaWatch,
+    /// On its manifest area.
+    pub manifest: AreaWatch,
+    /// On its receipt area.
+    pub receipt: AreaWatch,
+    /// On B's own ring.
+    pub own: AreaWatch,
+}
+
+/// What the oracle knows of a takeover.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Takeover {
+    /// The operator has asked.
+    pub asked: bool,
+    /// Which process of B.
+    pub asked_life: u64,
+    /// Virtual time since when B serves.
+    pub serving_since: Option<u64>,
+    /// B said that nothing is lost.
+    pub lost_nothing: bool,
+    /// The epoch of the newest fence that the relay has answered for a takeover.
+    pub fenced: Option<midspan_format::ids::Epoch>,
+}
+
+/// Figures of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Events that happened.
+    pub events: u64,
+    /// Writes answered.
+    pub writes: u64,
+    /// Reads answered.
+    pub reads: u64,
+    /// Requests whose answer never came.
+    pub unanswered: u64,
+    /// Processes that died or lost power.
+    pub crashes: u64,
+    /// Frames in the relay's ring.
+    pub frames: u64,
+    /// How often it wrapped.
+    pub wraps: u64,
+    /// Takeovers that ended.
+    pub takeovers: u64,
+    /// Starts of a primary that ended.
+    pub starts: u64,
+    /// Virtual time, nanoseconds.
+    pub time: u64,
+}
+
+impl Figures {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.writes += other.writes;
+        self.reads += other.reads;
+        self.unanswered += other.unanswered;
+        self.crashes += other.crashes;
+        self.frames += other.frames;
+        self.wraps += other.wraps;
+        self.takeovers += other.takeovers;
+        self.starts += other.starts;
+        self.time += other.time;
+    }
+}
+
+/// The world.
+pub struct World {
+    /// What the seed makes of it.
+    pub swarm: Swarm,
+    /// What goes wrong.
+    pub plan: Vec<Planned>,
+    /// A planted bug.
+    pub lie: Lie,
+    pub(crate) schedule: Schedule<Event>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) wire: Wire,
+    pub(crate) layout: Layout,
+    pub(crate) history: History,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) sent: BTreeMap<u64, Sent>,
+    pub(crate) replies: BTreeMap<u64, Reply>,
+    pub(crate) watches: Watches,
+    pub(crate) takeover: Takeover,
+    pub(crate) phase: Phase,
+    pub(crate) phase_since: u64,
+    /// Requests left to the clients.
+    pub(crate) quota: u64,
+    /// Blocks that the last reading has not asked for, by volume.
+    pub(crate) unread: Vec<u64>,
+    pub(crate) disk_random: Random,
+    pub(crate) host_random: Random,
+    pub(crate) chance: Random,
+    /// The first rule that was broken.
+    pub broken: Option<Broken>,
+    /// Figures so far.
+    pub figures: Figures,
+}
+
+impl World {
+    /// A world with everything formatted and all machines switched on.
+    pub fn new(seed: u64, swarm: Swarm, plan: Vec<Planned>, lie: Lie) -> Self {
+        let mut random = Random::new(seed, 3);
+        let layout = Layout::new(&swarm, &mut random);
+        let nodes = NodeIndex::ALL.map(|index| Node {
+            index,
+            powered: true,
+            process: None,
+            lives: 0,
+            clock: NodeClock { on_since: 0, drift: swarm.drift[index.0], wall_off: 0, rush: 1 },
+            disks: layout.disks(index, &mut random),
+            slowness: 1,
+            paused_until: 0,
+            fuse: None,
+            down: 0,
+            boot_planned: false,
+        });
+        let [ring, manifest, receipt] = layout.relay;
+        let watch = |entry, area| AreaWatch::new(entry, area, &layout.volumes);
+        let watches = Watches {
+            ring: watch(&ring, ring.area),
+            manifest: watch(&manifest, manifest.area),
+            receipt: watch(&receipt, receipt.area),
+            own: watch(&layout.own_ring, ring.area),
+        };
+        let cells: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * 8).collect();
+        let mut wire = Wire::new(swarm.paths, Random::new(seed, 4));
+        wire.rot = swarm.wire_rot;
+        let mut world = Self {
+            schedule: Schedule::new(0),
+            nodes: nodes.into(),
+            wire,
+            history: History::new(&cells),
+            clients: (0..swarm.load.clients).map(|_| Client::default()).collect(),
+            sent: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            watches,
+            takeover: Takeover::default(),
+            phase: Phase::Faults,
+            phase_since: 0,
+            quota: swarm.load.requests,
+            unread: Vec::new(),
+            disk_random: Random::new(seed, 5),
+            host_random: Random::new(seed, 6),
+            chance: Random::new(seed, 7),
+            broken: None,
+            figures: Figures::default(),
+            layout,
+            swarm,
+            plan,
+            lie,
+        };
+        world.begin();
+        world
+    }
+
+    /// Plans what happens by itself, and applies the planted bug.
+    fn begin(&mut self) {
+        self.plant();
+        for node in NodeIndex::ALL {
+            let delay = self.chance.below(20 * MS);
+            self.nodes[node.0].boot_planned = true;
+            self.schedule.after(delay, Event::Boot(node));
+        }
+        for client in 0..self.clients.len() {
+            self.schedule.after(50 * MS, Event::Client(client));
+        }
+        for (index, planned) in self.plan.iter().enumerate() {
+            self.schedule.at(planned.at, Event::Fault(index));
+        }
+        self.schedule.after(50 * MS, Event::Check);
+        self.schedule.at(self.swarm.faults_for, Event::Heal);
+        self.schedule.at(self.swarm.faults_for + 120 * SECOND, Event::End);
+    }
+
+    fn plant(&mut self) {
+        let permits = usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0);
+        let dirty = usize::try_from(self.layout.dirty_offset).unwrap_or(0);
+        let [a, relay, b] = self.nodes.as_mut_slice() else { return };
+        match self.lie {
+            Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped => {}
+            Lie::DurableTooEarly => relay.disks[0].lies.durable_too_early = true,
+            Lie::LeaseTooShort => relay.clock.rush = 50,
+            Lie::FlushDoesNothing => {
+                a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.flush_does_nothing = true);
+            }
+            Lie::OwnRingTooEarly => b.disks[0].lies.durable_too_early = true,
+            Lie::PermitForgotten => relay.disks[0].lies.drops = Some((0, permits)),
+            Lie::OldReads => a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.old_reads = true),
+            Lie::MapNotWritten => b.disks[0].lies.drops = Some((dirty, dirty + 1)),
+        }
+    }
+
+    /// Lets things happen until the run is over; `Err` holds the rule that was broken.
+    ///
+    /// # Errors
+    /// A rule was broken.
+    pub fn run(&mut self) -> Result<Figures, Broken> {
+        while self.phase != Phase::Done && self.broken.is_none() {
+            let Some(event) = self.schedule.take() else { break };
+            trace::set_now(self.schedule.now());
+            self.on_event(event);
+        }
+        self.figures.events = self.schedule.count();
+        self.figures.time = self.schedule.now();
+        self.figures.writes = self.history.answered;
+        self.figures.reads = self.history.read;
+        self.figures.frames = self.watches.ring.frames;
+        self.figures.wraps = self.watches.ring.wraps;
+        self.broken.clone().map_or(Ok(self.figures), Err)
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Pass { node, life } => self.pass(node, life),
+            Event::Tick { node, life, generation } => {
+                let process = self.nodes[node.0].process_of(life);
+                if process.is_some_and(|process| process.tick_generation == generation) {
+                    self.wake(node);
+                }
+            }
+            Event::Disk { node, disk, number } => self.on_disk(node, disk, number),
+            Event::Arrive { conn, from } => self.on_arrive(conn, from),
+            Event::Left { conn, from } => self.tell_end(conn, from, Inbox::Left(conn, from)),
+            Event::Lost { conn, side } => self.tell_end(conn, side, Inbox::Lost(conn, side)),
+            Event::Client(client) => self.on_client(client),
+            Event::Request { op, node, life } => self.on_request(op, node, life),
+            Event::Answer { op } => self.on_answer(op),
+            Event::Fault(index) => self.on_fault(index),
+            Event::FaultEnds(index) => self.on_fault_ends(index),
+            Event::Boot(node) => self.boot(node),
+            Event::Check => self.on_check(),
+            Event::Heal => self.heal(),
+            Event::End => {
+                let text = self.describe();
+                self.fail("liveness", format!("not over in {:?}: {text}", self.phase));
+            }
+        }
+    }
+
+    /// A rule is broken; the first one counts.
+    pub(crate) fn fail(&mut self, rule: &'static str, what: String) {
+        if self.broken.is_none() {
+            let at = self.schedule.now();
+            trace::line("oracle", || format!("BROKEN {rule}: {what}"));
+            self.broken = Some(Broken { rule, what, at });
+        }
+    }
+
+    /// Fails unless `outcome` is good.
+    pub(crate) fn demand(&mut self, rule: &'static str, outcome: Result<(), String>) {
+        if let Err(what) = outcome {
+            self.fail(rule, what);
+        }
+    }
+
+    /// Lets a process look at what has come in, soon.
+    pub(crate) fn wake(&mut self, node: NodeIndex) {
+        let delay = self.chance.range(500, 15_000);
+        let now = self.schedule.now();
+        let node = &mut self.nodes[node.0];
+        let Some(process) = node.process.as_mut().filter(|process| !process.pass_planned) else { return };
+        process.pass_planned = true;
+        let event = Event::Pass { node: node.index, life: process.life };
+        self.schedule.at((now + delay).max(node.paused_until), event);
+    }
+
+    /// Puts something into a process's inbox.
+    pub(crate) fn tell(&mut self, node: NodeIndex, what: Inbox) {
+        if let Some(process) = self.nodes[node.0].process.as_mut() {
+            process.inbox.push_back(what);
+            self.wake(node);
+        }
+    }
+
+    fn on_disk(&mut self, node: NodeIndex, disk: DiskIndex, number: u64) {
+        let Some(completed) = self.nodes[node.0].disks[disk.0].complete(number) else { return };
+        if let Some((offset, _)) = completed.durable
+            && disk.0 == 0
+        {
+            self.on_durable(node, offset);
+        }
+        let (owner, token, result) = (completed.owner, completed.token, completed.result);
+        self.tell(node, Inbox::Disk { owner, token, result });
+    }
+
+    /// Something became durable on a journal disk: the oracle looks.
+    fn on_durable(&mut self, node: NodeIndex, offset: usize) {
+        let disk = self.nodes[node.0].disks[0].durable();
+        let watches = &mut self.watches;
+        let outcome = match node {
+            NodeIndex::RELAY => watches
+                .ring
+                .on_durable(disk, offset)
+                .and_then(|()| watches.manifest.on_durable(disk, offset))
+                .and_then(|()| watches.receipt.on_durable(disk, offset)),
+            NodeIndex::B => watches.own.on_durable(disk, offset),
+            _ => Ok(()),
+        };
+        self.demand("I2", outcome);
+        if node == NodeIndex::B {
+            self.on_state_saved(offset);
+        }
+    }
+
+    /// Holds a claim of the relay about one of its areas against what is durable there.
+    pub(crate) fn on_claim(&mut self, kind: AreaKind, position: midspan_format::geometry::Position) {
+        if kind != AreaKind::Ring && self.swarm.rates.index_rot > 0 {
+            // What rotted there cannot be found any more: only the journal's claims are held against the disk.
+            return;
+        }
+        let disk = self.nodes[NodeIndex::RELAY.0].disks[0].durable();
+        let watch = match kind {
+            AreaKind::Manifest => &mut self.watches.manifest,
+            AreaKind::Receipt => &mut self.watches.receipt,
+            AreaKind::Ring | AreaKind::State | AreaKind::DirtyMap => &mut self.watches.ring,
+        };
+        let outcome = watch.claim(disk, position);
+        watch.fold(position);
+        self.demand("I2", outcome.map_err(|what| format!("{kind:?} area of the relay: {what}")));
+    }
+}

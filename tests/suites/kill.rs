@@ -1,0 +1,294 @@
+//! SIGKILL at random instants to each role, and to several at once, under a workload of overlapping writes from several
+//! connections; a verifier that knows every answered and every possibly answered write judges what is left.
+//!
+//! `MIDSPAN_SEED` repeats the choices of a run, `MIDSPAN_ROUNDS` asks for more rounds.
+
+use std::time::Duration;
+
+use midspan::clock::Clock;
+use midspan::hammer::command::random_run_id;
+use midspan::hammer::random::Seeded;
+use midspan::hammer::{Config, Hammer, Handle, Initial, Ledger, OnDisconnect, SizeMix, Verdict};
+
+use crate::rig::{Cluster, GROUP, LIMIT, Place, Shape, pause, wait_for};
+use midspan_daemon::api::types::Role;
+
+/// Rounds of the suite with one role, unless `MIDSPAN_ROUNDS` says otherwise.
+const ROUNDS: u64 = 50;
+/// Rounds with two roles or all three: every third of those with one.
+const ROUNDS_SEVERAL: u64 = ROUNDS / 3;
+/// Rounds between two verifications.
+const VERIFY_EVERY: u64 = 5;
+/// After its return a role must see so many more writes answered before the next round begins.
+const ANSWERS: u64 = 50;
+/// Times that somebody is killed during a takeover.
+const KILLS_IN_TAKEOVER: u64 = 6;
+/// Connections to each volume.
+const CONNECTIONS: u32 = 3;
+
+/// A cluster under load, with the record of everything that was written.
+struct Ordeal {
+    cluster: Cluster,
+    dice: Seeded,
+    workload: Config,
+    run: Run,
+    /// Where hosts are served.
+    serves: Place,
+    began: Clock,
+}
+
+/// The workload runs, or has stopped.
+enum Run {
+    Going(Handle),
+    Stopped(Ledger),
+    /// While one becomes the other.
+    Between,
+}
+
+impl Ordeal {
+    /// Starts a cluster and the workload on it.
+    fn begin(name: &str, shape: Shape, change: impl FnOnce(&mut Config)) -> Self {
+        let seed =
+            std::env::var("MIDSPAN_SEED").map_or_else(|_| random_run_id(), |text| text.parse().unwrap());
+        println!("{name}: MIDSPAN_SEED={seed} repeats its choices");
+        let cluster = Cluster::running(shape);
+        let mut workload = Config {
+            connections: CONNECTIONS,
+            depth: 8,
+            seed,
+            hot_bytes: 2 << 20,
+            hot_percent: 50,
+            zero_percent: 3,
+            trim_percent: 2,
+            sizes: SizeMix::parse("4k:60,8k:10,16k:10,64k:10,256k:8,1m:2").unwrap(),
+            on_disconnect: OnDisconnect::Reconnect { give_up_after: LIMIT },
+            initial: Initial::Zeroes,
+            ..Config::new(cluster.uris(Place::Primary))
+        };
+        change(&mut workload);
+        let handle = Hammer::start(workload.clone(), random_run_id()).unwrap();
+        let dice = Seeded::new(seed, 0);
+        let (run, serves) = (Run::Going(handle), Place::Primary);
+        Self { cluster, dice, workload, run, serves, began: Clock::starting_at(0) }
+    }
+
+    fn handle(&self) -> &Handle {
+        match &self.run {
+            Run::Going(handle) => handle,
+            Run::Stopped(_) | Run::Between => panic!("the workload does not run"),
+        }
+    }
+
+    /// A time up to `ms` milliseconds.
+    fn moment(&mut self, ms: u64) -> Duration {
+        Duration::from_micros(self.dice.below(ms * 1000))
+    }
+
+    /// Kills these at one random instant, lets them lie for a while or not, and starts them again; one of them may be killed
+    /// once more in the middle of its start.
+    fn round(&mut self, places: &[Place]) {
+        pause(self.moment(500));
+        let disconnects = self.handle().counts().disconnects;
+        for place in places {
+            self.cluster.kill(*place);
+        }
+        for place in places {
+            if self.dice.percent(50) {
+                pause(self.moment(400));
+            }
+            self.cluster.start(*place);
+            if self.dice.percent(20) {
+                pause(self.moment(200));
+                self.cluster.kill(*place);
+                self.cluster.start(*place);
+            }
+        }
+        self.wait_for_answers();
+        if !places.contains(&self.serves) {
+            let now = self.handle().counts().disconnects;
+            assert_eq!(now, disconnects, "{places:?} was killed, and hosts should only wait");
+        }
+    }
+
+    /// Waits until hosts are served again on every connection.
+    fn wait_for_answers(&mut self) {
+        let connections = CONNECTIONS * u32::try_from(self.workload.uris.len()).unwrap();
+        let before = self.handle().counts().answered;
+        wait_for("hosts should be served again", LIMIT, || {
+            let handle = self.handle();
+            assert!(!handle.is_finished(), "the workload has ended: {:?}", handle.messages());
+            let snapshot = handle.snapshot();
+            (snapshot.counts.answered >= before + ANSWERS && snapshot.connected == connections).then_some(())
+        });
+    }
+
+    /// Stops the workload and judges everything where hosts are served.
+    fn verify(&mut self) -> Verdict {
+        let ledger = match std::mem::replace(&mut self.run, Run::Between) {
+            Run::Going(handle) => handle.into_ledger(),
+            Run::Stopped(ledger) => ledger,
+            Run::Between => panic!("there is no workload"),
+        };
+        assert_eq!(ledger.counts.errors, 0, "no request is answered with an error: {:?}", ledger.counts);
+        let verdict = ledger.verify(&self.cluster.uris(self.serves), LIMIT, |_| {}).unwrap();
+        assert!(verdict.held(), "at {}: {verdict:#?}", self.serves.name());
+        self.run = Run::Stopped(ledger);
+        verdict
+    }
+
+    /// Goes on writing where hosts are served.
+    fn resume(&mut self) {
+        let Run::Stopped(ledger) = std::mem::replace(&mut self.run, Run::Between) else {
+            panic!("the workload runs");
+        };
+        self.workload.uris = self.cluster.uris(self.serves);
+        self.run = Run::Going(Hammer::resume(self.workload.clone(), ledger).unwrap());
+    }
+
+    /// Rounds with the places that `choose` gives, verified at the primary every few rounds.
+    fn rounds(&mut self, count: u64, mut choose: impl FnMut(u64, &mut Seeded) -> Vec<Place>) {
+        for number in 1..=count {
+            let places = choose(number, &mut self.dice);
+            let began = Clock::starting_at(0);
+            self.round(&places);
+            println!(
+                "{:6.1} s  round {number} of {count}: {places:?} in {} ms",
+                self.began.elapsed().as_secs_f64(),
+                began.elapsed().as_millis()
+            );
+            if number % VERIFY_EVERY == 0 || number == count {
+                let verdict = self.verify();
+                println!(
+                    "          verified: {} answered, {} possibly, {} blocks",
+                    verdict.answered, verdict.possibly_answered, verdict.checked_blocks
+                );
+                self.resume();
+            }
+        }
+    }
+
+    /// The last act: the primary is killed in full flow, the secondary takes over and has everything. Then it is killed, too,
+    /// and still has everything; and the old primary comes back and answers nothing.
+    fn takeover(&mut self) {
+        self.wait_for_answers();
+        let sealed = self.sealed();
+        let ring = self.cluster.shape().ring_mib << 20;
+        assert!(sealed > 4 * ring, "the ring should have wrapped many times: {sealed} of {ring}");
+        self.cluster.kill(Place::Primary);
+        self.handle().cut();
+        println!("{}", self.cluster.take_over());
+        self.serves = Place::Secondary;
+        let verdict = self.verify();
+        println!("at the other site: {} answered, lost: {}", verdict.answered, verdict.lost);
+        assert!(verdict.answered > 1000, "{verdict:#?}");
+
+        self.resume();
+        self.cluster.start(Place::Primary);
+        self.round(&[Place::Secondary]);
+        self.verify();
+        let group =
+            self.cluster.node(Place::Primary).wait("fenced", LIMIT, |group| group.fenced_by.is_some());
+        assert!(!group.serving, "{group:?}");
+    }
+
+    /// The primary is killed in full flow, and then the secondary or the relay again and again while the secondary takes over.
+    fn takeover_under_fire(&mut self) {
+        self.wait_for_answers();
+        self.cluster.kill(Place::Primary);
+        self.handle().cut();
+        for _ in 0..KILLS_IN_TAKEOVER {
+            let log = self.cluster.folder().file("takeover");
+            let takeover = self.cluster.ask_midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
+            let takeover = takeover.start(&log);
+            pause(self.moment(900));
+            let place = if self.dice.percent(70) { Place::Secondary } else { Place::Relay };
+            self.cluster.kill(place);
+            drop(takeover);
+            if self.dice.percent(50) {
+                pause(self.moment(300));
+            }
+            self.cluster.start(place);
+        }
+        self.settle_takeover();
+        self.serves = Place::Secondary;
+        let verdict = self.verify();
+        println!("at the other site: {} answered, lost: {}", verdict.answered, verdict.lost);
+        self.resume();
+        self.wait_for_answers();
+        self.verify();
+    }
+
+    /// One of them may have ended well before it was killed; else it is asked for once more. What is not possible right now,
+    /// because the relay or the node has just come up, is asked for again; a possible loss is a failure.
+    fn settle_takeover(&mut self) {
+        wait_for("a takeover should end", LIMIT, || {
+            let group = self.cluster.group(Place::Secondary);
+            if group.role == Role::Primary {
+                return group.serving.then_some(());
+            }
+            let said = self.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
+            assert!(!said.err.contains("may be missing"), "{said}");
+            if !said.status.success() {
+                println!("asked again after: {}", said.err.trim());
+                return None;
+            }
+            assert!(said.out.contains("answered writes lost: 0"), "{said}");
+            Some(())
+        });
+    }
+
+    fn sealed(&mut self) -> u64 {
+        let group = self.cluster.group(Place::Primary);
+        group.lanes[0].watermarks.sealed.expect("a primary knows what it has sealed")
+    }
+}
+
+fn rounds_wanted(usual: u64) -> u64 {
+    let asked = std::env::var("MIDSPAN_ROUNDS").ok().map(|text| text.parse::<u64>().unwrap());
+    asked.map_or(usual, |asked| (asked * usual / ROUNDS).max(1))
+}
+
+/// Each role in turn, in an order that changes, so that each is hit equally often.
+#[test]
+fn one_role_killed_at_any_instant_loses_nothing_and_needs_no_operator() {
+    let mut ordeal = Ordeal::begin("one role", Shape::new(2, 16), |workload| {
+        // Partial blocks too; those at the ends of a trimmed range may stay as they are.
+        workload.unit_bytes = 512;
+        workload.trims_read_zero = false;
+        workload.sizes = SizeMix::parse("512:15,1536:10,4k:40,4608:5,8k:5,16k:5,64k:10,256k:8,1m:2").unwrap();
+    });
+    let mut hand: Vec<Place> = Vec::new();
+    ordeal.rounds(rounds_wanted(ROUNDS), |_, dice| {
+        if hand.is_empty() {
+            hand.extend(Place::ALL);
+        }
+        let count = u64::try_from(hand.len()).unwrap();
+        vec![hand.remove(usize::try_from(dice.below(count)).unwrap())]
+    });
+    ordeal.takeover();
+}
+
+#[test]
+fn several_roles_killed_at_the_same_instant_lose_nothing() {
+    let mut ordeal = Ordeal::begin("several roles", Shape::new(1, 32), |_| {});
+    ordeal.rounds(rounds_wanted(ROUNDS_SEVERAL), |number, dice| {
+        let mut places = Place::ALL.to_vec();
+        // Every fourth round all three.
+        if number % 4 != 0 {
+            places.remove(usize::try_from(dice.below(3)).unwrap());
+        }
+        let swap = usize::try_from(dice.below(2)).unwrap();
+        places.swap(0, swap);
+        places
+    });
+    ordeal.takeover();
+}
+
+#[test]
+fn a_takeover_in_which_nodes_are_killed_is_asked_for_again_and_loses_nothing() {
+    for _ in 0..rounds_wanted(2 * ROUNDS).div_ceil(ROUNDS) {
+        let mut ordeal = Ordeal::begin("takeover", Shape::new(1, 16), |_| {});
+        ordeal.rounds(2, |_, dice| vec![Place::ALL[usize::try_from(dice.below(3)).unwrap()]]);
+        ordeal.takeover_under_fire();
+    }
+}

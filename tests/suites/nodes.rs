@@ -1,0 +1,10 @@
+//! The suites with real processes: three nodes, or one disk served alone, and the programs that people use with them.
+//!
+//! `tests/README.md` says what each shows and how to run it alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
+
+mod rig;
+mod clients;
+mod filesystem;
+mod kill;
+mod bad;

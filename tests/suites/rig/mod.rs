@@ -1,0 +1,46 @@
+//! The rig of the suites with real processes: three nodes on loopback in a folder of their own, and other people's programs.
+
+mod folder;
+mod program;
+mod place;
+mod shape;
+mod node;
+mod cluster;
+mod lone;
+mod meddler;
+mod journal;
+
+use std::time::Duration;
+
+use midspan::clock::{Clock, Signal};
+
+pub use cluster::{Cluster, GROUP};
+pub use folder::{Folder, create_disk, same_content};
+pub use journal::{Journal, flip};
+pub use lone::Lone;
+pub use meddler::{Harm, Meddler, Way};
+pub use place::Place;
+pub use program::{Background, Program, Said, midspan, midspand};
+pub use shape::{Shape, free_ports};
+
+/// Limit for whatever takes a moment: nobody measures here, but a machine may be busy with other things.
+pub const LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks at something that is waited for.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Lets time pass.
+pub fn pause(time: Duration) {
+    Signal::default().wait(time);
+}
+
+/// Looks until there is something; panics where there is nothing within `limit`.
+pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let clock = Clock::starting_at(0);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(clock.elapsed() < limit, "waited {} s in vain: {what}", limit.as_secs());
+        pause(GLANCE);
+    }
+}

@@ -1,0 +1,116 @@
+//! How large everything in a cluster is, and the configs that say so.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::place::Place;
+
+/// Ports are looked for from here on, below those that the system gives to outgoing connections: while a node is down, such
+/// a connection could be given its port.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Sizes of a cluster. Rings are small by default, so that they wrap many times.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Volumes in the group.
+    pub volumes: u16,
+    /// Bytes of each volume.
+    pub volume_bytes: u64,
+    /// Bytes of each volume at the secondary.
+    pub secondary_bytes: u64,
+    /// MiB of each ring.
+    pub ring_mib: u64,
+    /// What `lease` says.
+    pub lease: &'static str,
+    /// Ports for other nodes, by place, then for hosts at the two sites.
+    pub ports: [u16; 5],
+}
+
+impl Shape {
+    /// One or more volumes of so many MiB, rings of 8 MiB.
+    pub fn new(volumes: u16, mib: u64) -> Self {
+        Self {
+            volumes,
+            volume_bytes: mib << 20,
+            secondary_bytes: mib << 20,
+            ring_mib: 8,
+            lease: "500ms",
+            ports: free_ports(),
+        }
+    }
+
+    /// Bytes of a journal disk: ring, small areas, dirty map and fixed places.
+    pub fn journal_bytes(&self) -> u64 {
+        (self.ring_mib + 8) << 20
+    }
+
+    /// Bytes of a volume at a site.
+    pub fn bytes_at(&self, place: Place) -> u64 {
+        if place == Place::Secondary { self.secondary_bytes } else { self.volume_bytes }
+    }
+
+    /// Where hosts find a site by TCP.
+    pub fn hosts_at(&self, place: Place) -> String {
+        let port = if place == Place::Secondary { self.ports[4] } else { self.ports[3] };
+        format!("127.0.0.1:{port}")
+    }
+
+    /// Where a node listens for others.
+    pub fn address(&self, place: Place) -> String {
+        format!("127.0.0.1:{}", self.ports[place.index()])
+    }
+
+    /// The config of a node.
+    pub fn config(&self, place: Place, group: &str) -> String {
+        let name = place.name();
+        let mut text = format!(
+            "[node]\nid = {}\nname = \"{name}\"\nlisten = \"{}\"\napi = \"{name}.api\"\njournal = \"{name}.journal\"\n\
+             cores = [0]\nmemory = \"128MiB\"\n",
+            place.id(),
+            self.address(place)
+        );
+        for peer in Place::ALL.into_iter().filter(|peer| *peer != place) {
+            let (id, address) = (peer.id(), self.address(peer));
+            text += &format!("\n[[peer]]\nid = {id}\nname = \"{}\"\naddress = \"{address}\"\n", peer.name());
+        }
+        text += &format!(
+            "\n[[group]]\nid = 1\nname = \"{group}\"\nrole = \"{}\"\nsites = [1, 3]\nlanes = [{{ id = 0, node = 2 }}]\n\
+             lease = \"{}\"\nring = \"{}MiB\"\nmanifest = \"1MiB\"\nreceipt = \"1MiB\"\n",
+            place.role(),
+            self.lease,
+            self.ring_mib
+        );
+        if !place.is_site() {
+            return text;
+        }
+        for volume in 1..=self.volumes {
+            text += &format!(
+                "\n[[group.volume]]\nid = {volume}\nname = \"v{volume}\"\npath = \"{name}.v{volume}\"\n"
+            );
+        }
+        text += &format!("\n[nbd]\nlisten = [\"unix:{name}.nbd\", \"{}\"]\n", self.hosts_at(place));
+        for volume in 1..=self.volumes {
+            text += &format!("\n[[export]]\nname = \"v{volume}\"\nvolume = \"{group}/v{volume}\"\n");
+        }
+        text
+    }
+}
+
+/// Ports that nobody listens on now.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes that start at the same time begin at different places.
+    let first = u16::try_from(std::process::id() % 1900).unwrap() * 10;
+    let mut ports = [0; N];
+    let mut found = 0;
+    while found < N {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(step < 10_000, "no free loopback port in {PORTS:?}");
+        let port = PORTS.start + (first + step) % (PORTS.end - PORTS.start);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            ports[found] = port;
+            found += 1;
+        }
+    }
+    ports
+}

@@ -1,0 +1,205 @@
+//! The command line: what can be asked, and where each command lives.
+
+mod exit;
+mod size;
+mod http;
+mod client;
+mod beside;
+mod volume;
+mod disk;
+mod status;
+mod takeover;
+mod stop;
+mod dump;
+mod hammer;
+mod demo;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use client::{Client, DEFAULT_SOCKET};
+use exit::{EXIT_CODES, Exit, Failure, Outcome};
+
+/// Replicates block volumes over any distance without losing an answered write
+#[derive(Debug, Parser)]
+#[command(name = "midspan", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How the daemon is reached.
+#[derive(Debug, Args)]
+struct Reach {
+    /// Unix socket of the daemon's API (`api` in its config)
+    #[arg(long, env = "MIDSPAN_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show roles, epochs, lanes, watermarks, lag and ring use of this node
+    #[command(after_help = status::EXAMPLES)]
+    Status {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: status::Arguments,
+    },
+    /// Make this site the primary of a group whose primary is gone
+    #[command(after_help = takeover::EXAMPLES)]
+    Takeover {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: takeover::Arguments,
+    },
+    /// Prepare a relay's journal disk
+    #[command(subcommand)]
+    Relay(disk::RelayCommand),
+    /// Prepare a site's journal disk
+    #[command(subcommand)]
+    Site(disk::SiteCommand),
+    /// Prepare files that serve as volumes
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
+    /// Look into journals
+    #[command(subcommand)]
+    Journal(dump::JournalCommand),
+    /// Check configurations without starting anything
+    #[command(subcommand)]
+    Config(disk::ConfigCommand),
+    /// Show it: three nodes on this machine, a workload, the loss of the primary, the verdict
+    ///
+    /// Everything lies in a temporary folder and is removed at the end.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Arguments),
+    /// Drive volumes with self-describing writes and judge what is left of them
+    #[command(subcommand)]
+    Hammer(midspan::hammer::command::HammerCommand),
+    /// Serve a disk over NBD without replication
+    #[command(subcommand)]
+    Nbd(disk::NbdCommand),
+    /// Ask the daemon to end cleanly
+    #[command(after_help = stop::EXAMPLES)]
+    Stop {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: stop::Arguments,
+    },
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  midspan completions bash > /usr/share/bash-completion/completions/midspan"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line, runs the command, reports a failure.
+pub fn main() -> ExitCode {
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let mut out = io::stdout().lock();
+    let outcome = run(cli.command, &mut out).and_then(|exit| {
+        out.flush()?;
+        Ok(exit)
+    });
+    match outcome {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => report(&failure),
+    }
+}
+
+/// The command line with the examples of the hammer, whose arguments live in the library.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("hammer", hammer::with_examples)
+}
+
+fn run(command: Command, out: &mut dyn Write) -> Outcome {
+    match command {
+        Command::Status { reach, arguments } => status::run(&Client::new(&reach.socket), &arguments, out),
+        Command::Takeover { reach, arguments } => takeover::run(&Client::new(&reach.socket), &arguments, out),
+        Command::Relay(command) => disk::relay(&command),
+        Command::Site(command) => disk::site(&command),
+        Command::Volume(command) => volume::run(&command, out),
+        Command::Journal(command) => dump::run(&command, out),
+        Command::Config(command) => disk::config(&command),
+        Command::Nbd(command) => disk::nbd(&command),
+        Command::Demo(arguments) => demo::run(&arguments, out),
+        Command::Hammer(command) => hammer::run(command),
+        Command::Stop { reach, arguments } => {
+            stop::run(&Client::new(&reach.socket), &reach.socket, &arguments, out)
+        }
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics where the output is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut self::command(), "midspan", &mut script);
+            out.write_all(&script)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    let Some(exit) = failure.exit else {
+        return ExitCode::from(Exit::Ok as u8);
+    };
+    let mut text = format!("midspan: {}\n", failure.message);
+    if !failure.hint.is_empty() {
+        text += &format!("  hint: {}\n", failure.hint);
+    }
+    // Nobody is left to tell when the error output is closed, too.
+    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::from(exit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path} {}", command.get_name());
+        if command.get_subcommands().next().is_none() {
+            found.push((path.clone(), command.clone()));
+        }
+        for sub in command.get_subcommands() {
+            leaves(sub, &path, found);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_and_an_example_that_parses() {
+        let mut found = Vec::new();
+        leaves(&super::command(), "", &mut found);
+        assert!(found.len() > 8);
+        for (path, command) in found {
+            assert!(command.get_about().is_some(), "{path} has no help");
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                after.lines().map(str::trim).filter(|l| l.starts_with("midspan ")).collect();
+            assert!(!examples.is_empty(), "{path} has no example");
+            for example in examples {
+                let line = example.split(" > ").next().unwrap().split(" | ").next().unwrap();
+                let parsed = super::command().try_get_matches_from(line.split_whitespace());
+                assert!(
+                    parsed.is_ok(),
+                    "the example of {path} does not parse: {line}: {}",
+                    parsed.unwrap_err()
+                );
+            }
+        }
+    }
+}

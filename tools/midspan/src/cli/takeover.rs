@@ -1,0 +1,204 @@
+//! `midspan takeover`: progress while it runs, and the statement at its end.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use midspan_daemon::api::types::{TakeoverOutcome, TakeoverProgress, TakeoverRequest};
+
+use super::client::Client;
+use super::exit::{Exit, Failure, Outcome};
+use super::size;
+use super::status::{Form, epoch};
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "Example:
+  midspan takeover vault --dry-run
+  midspan takeover vault --yes
+  midspan takeover vault --yes --accept-loss --wait 60
+
+It runs on the secondary's site: fences the relay, so that the old primary can answer nothing any more, reads what the
+journal holds beyond this site's own position, applies it, and serves the exports here. It ends with a statement:
+`answered writes lost: 0`, or why that cannot be said (exit code 6; without --accept-loss it is refused, exit code 4).";
+
+/// Arguments of `takeover`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The group
+    pub group: String,
+    /// Serve even where `answered writes lost: 0` cannot be said
+    #[arg(long)]
+    pub accept_loss: bool,
+    /// Only say what would happen; fences nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; without it a terminal is asked
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Give up waiting after so many seconds of silence (exit code 5); the takeover itself goes on, and asking again
+    /// joins it
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_value_t = 300, default_missing_value = "300")]
+    pub wait: u64,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Form::Table)]
+    pub output: Form,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The daemon's refusal, with its reason.
+pub fn run(client: &Client, arguments: &Arguments, out: &mut dyn Write) -> Outcome {
+    if !arguments.dry_run && !arguments.yes {
+        confirm(&arguments.group)?;
+    }
+    let request = TakeoverRequest { accept_loss: arguments.accept_loss, dry_run: arguments.dry_run };
+    let client = client.clone().with_silence(Some(Duration::from_secs(arguments.wait.max(1))));
+    let mut show = Show::new(std::io::stderr().is_terminal());
+    let last = client.takeover(&arguments.group, &request, &mut |progress| show.step(progress));
+    show.end();
+    let last = last?;
+    if arguments.output == Form::Json {
+        let json = serde_json::to_string(&last).map_err(|error| Failure::other(error.to_string()))?;
+        writeln!(out, "{json}")?;
+    }
+    if let Some(error) = last.error {
+        return Err(error.into());
+    }
+    let Some(outcome) = last.outcome else { return Err(Failure::other("the takeover has no outcome")) };
+    if arguments.output == Form::Table {
+        out.write_all(statement(&arguments.group, &outcome).as_bytes())?;
+    }
+    Ok(if outcome.lost_nothing { Exit::Ok } else { Exit::Degraded })
+}
+
+/// What was found, and what can be said of it.
+pub fn statement(group: &str, outcome: &TakeoverOutcome) -> String {
+    let time = outcome.last_time_ns.map_or_else(|| "none".to_owned(), utc);
+    let mut text = if outcome.dry_run {
+        format!("group {group}: a takeover would take an epoch after {}\n", epoch(&outcome.epoch))
+    } else {
+        format!(
+            "group {group}: this site is primary in epoch {} after {}.{:03} s\n",
+            epoch(&outcome.epoch),
+            outcome.took_ms / 1000,
+            outcome.took_ms % 1000
+        )
+    };
+    text += &format!("found: {} frames, {}, last record {time}\n", outcome.frames, size::show(outcome.bytes));
+    if outcome.marked_regions > 0 {
+        text += &format!("marked: {} regions that the old primary may lack\n", outcome.marked_regions);
+    }
+    text + &outcome.statement + "\n"
+}
+
+fn confirm(group: &str) -> Result<(), Failure> {
+    let refusal =
+        || Failure::new(Exit::Refused, format!("takeover of {group} was not confirmed")).hint("add --yes");
+    if !std::io::stdin().is_terminal() {
+        return Err(refusal());
+    }
+    let mut error = std::io::stderr();
+    write!(
+        error,
+        "Take over {group} here? The other site is fenced and can answer nothing any more. [y/N] "
+    )?;
+    error.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes") {
+        Ok(())
+    } else {
+        Err(refusal())
+    }
+}
+
+/// Shows steps: a bar on a terminal, else one line a step.
+struct Show {
+    bar: Option<ProgressBar>,
+    phase: String,
+}
+
+impl Show {
+    fn new(terminal: bool) -> Self {
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::new(0);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {percent} %") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, phase: String::new() }
+    }
+
+    fn step(&mut self, progress: &TakeoverProgress) {
+        let Some(bar) = &self.bar else {
+            if self.phase != progress.phase {
+                self.phase.clone_from(&progress.phase);
+                let _ = writeln!(std::io::stderr(), "{}: {}", progress.phase, progress.message);
+            }
+            return;
+        };
+        bar.set_message(progress.message.clone());
+        if let (Some(position), Some(end)) = (progress.position, progress.end) {
+            bar.set_length(end);
+            bar.set_position(position);
+        }
+        bar.tick();
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A time for people, UTC, to the millisecond.
+pub fn utc(ns: u64) -> String {
+    let (days, rest) = (ns / 86_400_000_000_000, ns / 1_000_000 % 86_400_000);
+    // Civil date from days since 1970-01-01, in eras of 400 years that begin in March.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (seconds, ms) = (rest / 1000, rest % 1000);
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{year:04}-{month:02}-{day_of_month:02}T{hours:02}:{minutes:02}:{:02}.{ms:03}Z", seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use midspan_daemon::api::types::Epoch;
+
+    #[test]
+    fn times_are_shown_as_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(utc(1_795_530_645_123_000_000), "2026-11-24T14:30:45.123Z");
+    }
+
+    #[test]
+    fn the_statement_names_what_was_found() {
+        let outcome = TakeoverOutcome {
+            epoch: Epoch { number: 4, node: "b".into() },
+            frames: 12,
+            bytes: 98_304,
+            last_time_ns: Some(0),
+            lost_nothing: true,
+            statement: "answered writes lost: 0".into(),
+            took_ms: 1234,
+            ..TakeoverOutcome::default()
+        };
+        let text = statement("vault", &outcome);
+        assert!(text.contains("4@b after 1.234 s"));
+        assert!(text.contains("12 frames, 96 KiB"));
+        assert!(text.ends_with("answered writes lost: 0\n"));
+    }
+}

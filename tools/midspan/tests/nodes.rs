@@ -1,0 +1,240 @@
+//! The commands against real nodes: format, status, takeover, stop, a lone disk, and the demo.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic, and waits for processes"
+)]
+
+/// The same folder with three nodes as the daemon's own tests.
+#[path = "../../../controlplane/daemon/tests/place/mod.rs"]
+mod place;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use midspan::hammer::{Config, Hammer, Initial, OnDisconnect};
+use midspan::nbd_client::Client;
+use place::{Place, code, said, vault};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn midspan(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_midspan"))
+        .args(arguments)
+        .env("MIDSPAND", place::binary())
+        .env_remove("MIDSPAN_SOCKET")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// A command to the daemon of a node.
+fn ask(place: &Place, node: &str, arguments: &[&str]) -> Output {
+    let socket = place.file(&format!("{node}.api"));
+    midspan(&[arguments, &["--socket", socket.to_str().unwrap()]].concat())
+}
+
+fn uri(place: &Place, node: &str) -> String {
+    format!("nbd+unix:///disk?socket={}", place.file(&format!("{node}.nbd")).display())
+}
+
+#[test]
+fn the_examples_pass() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
+    let files = ["site-a.toml", "relay.toml", "site-b.toml"].map(|name| examples.join(name));
+    let mut line = vec!["config", "check"];
+    line.extend(files.iter().map(|file| file.to_str().unwrap()));
+    let output = midspan(&line);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(said(&output).matches(": ok").count(), 3, "{output:?}");
+}
+
+#[test]
+fn a_bad_config_names_line_and_field() {
+    let place = Place::new("cli-config");
+    place.change("a", "ring = ", "rign = ");
+    let output = midspan(&["config", "check", place.file("a.toml").to_str().unwrap()]);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(said(&output).contains("a.toml:") && said(&output).contains("rign"), "{output:?}");
+}
+
+#[test]
+fn formatting_is_refused_where_something_is_lost_by_it() {
+    let place = Place::new("cli-format");
+    let config = place.file("relay.toml");
+    let format =
+        |more: &[&str]| midspan(&[&["relay", "format", "--config", config.to_str().unwrap()], more].concat());
+    assert_eq!(code(&format(&[])), 0);
+    let again = format(&[]);
+    assert_eq!(code(&again), 4, "{again:?}");
+    assert!(said(&again).contains("--force"), "{again:?}");
+    assert_eq!(code(&format(&["--force"])), 0);
+    let site = midspan(&["site", "format", "--config", config.to_str().unwrap()]);
+    assert_eq!(code(&site), 2, "{site:?}");
+}
+
+#[test]
+fn a_primary_is_lost_and_the_other_site_takes_over() {
+    let place = Place::new("cli-loss");
+    let [mut relay, mut b, mut a] = place.all();
+    a.wait("serving", |status| vault(status)["serving"] == true);
+    b.wait("following", |status| vault(status)["lanes"][0]["connected"] == true);
+    assert!(Client::connect(&uri(&place, "b"), PATIENCE).is_err(), "a secondary serves no host");
+    let config = Config {
+        initial: Initial::Zeroes,
+        on_disconnect: OnDisconnect::Stop,
+        zero_percent: 2,
+        trim_percent: 2,
+        ..Config::new(vec![uri(&place, "a")])
+    };
+    let hammer = Hammer::start(config, 1).unwrap();
+    assert!(!hammer.wait_finished(Duration::from_secs(2)));
+
+    let status = ask(&place, "a", &["status", "--output", "json"]);
+    assert_eq!(code(&status), 0, "{status:?}");
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let (group, lane) = (vault(&status), &vault(&status)["lanes"][0]);
+    assert!(group["answered"].as_u64() > Some(0), "{group}");
+    for mark in ["sealed", "journaled", "acquired", "applied", "landed"] {
+        assert!(lane["watermarks"][mark].is_u64(), "{mark} is not known: {lane}");
+    }
+    assert!(group["lag"]["applied_bytes"].is_u64() && group["lag"]["seconds"].is_f64(), "{group}");
+    assert!(lane["ring"]["used_bytes"].as_u64() <= lane["ring"]["size_bytes"].as_u64(), "{lane}");
+    let table = ask(&place, "b", &["status", "vault", "--check"]);
+    assert_eq!(code(&table), 0, "{table:?}");
+    assert!(said(&table).contains("secondary") && said(&table).contains("paired"), "{table:?}");
+
+    a.signal("KILL");
+    a.end();
+    hammer.wait_finished(Duration::from_secs(2));
+    hammer.cut();
+    let ledger = hammer.into_ledger();
+    let wrong = ask(&place, "relay", &["takeover", "vault", "--yes"]);
+    assert_eq!(code(&wrong), 4, "{wrong:?}");
+    assert!(said(&wrong).contains("relay") && said(&wrong).contains("hint:"), "{wrong:?}");
+    assert_eq!(code(&ask(&place, "b", &["takeover", "none", "--yes"])), 3);
+    let taken = ask(&place, "b", &["takeover", "vault", "--yes", "--wait"]);
+    assert_eq!(code(&taken), 0, "{taken:?}");
+    assert!(String::from_utf8_lossy(&taken.stdout).ends_with("answered writes lost: 0\n"), "{taken:?}");
+    let verdict = ledger.verify(&[uri(&place, "b")], PATIENCE, |_| {}).unwrap();
+    assert!(verdict.held() && verdict.answered > 0, "{verdict:?}");
+    // What the primary's own site is asked from now on is refused, too.
+    let again = ask(&place, "b", &["takeover", "vault", "--yes"]);
+    assert_eq!(code(&again), 4, "{again:?}");
+    assert_eq!(code(&ask(&place, "b", &["status", "--check"])), 6);
+
+    for (node, daemon) in [("b", &mut b), ("relay", &mut relay)] {
+        let stopped = ask(&place, node, &["stop"]);
+        assert_eq!(code(&stopped), 0, "{stopped:?}");
+        assert_eq!(daemon.end().code(), Some(0), "{}", daemon.log());
+        assert_eq!(code(&ask(&place, node, &["status"])), 7);
+    }
+}
+
+#[test]
+fn a_takeover_without_the_relay_changes_nothing_and_can_be_repeated() {
+    let place = Place::new("cli-no-relay");
+    let [mut relay, mut b, mut a] = place.all();
+    a.wait("serving", |status| vault(status)["serving"] == true);
+    b.wait("following", |status| vault(status)["lanes"][0]["connected"] == true);
+    for daemon in [&mut a, &mut relay] {
+        daemon.signal("KILL");
+        daemon.end();
+    }
+    let silent = ask(&place, "b", &["takeover", "vault", "--yes", "--wait", "2"]);
+    assert_eq!(code(&silent), 5, "{silent:?}");
+    // The takeover goes on by itself as soon as the relay is back; whoever asks joins it.
+    let _relay = place.start("relay");
+    let taken = ask(&place, "b", &["takeover", "vault", "--yes"]);
+    assert_eq!(code(&taken), 0, "{taken:?}");
+    assert!(said(&taken).contains("answered writes lost: 0"), "{taken:?}");
+}
+
+#[test]
+fn a_lone_disk_is_served_and_keeps_what_was_written() {
+    let place = Place::new("cli-lone");
+    place.zeroes("lone.disk", 4 << 20);
+    let (disk, socket) = (place.file("lone.disk"), place.file("lone.nbd"));
+    let serve = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_midspan"));
+        command.args([
+            "nbd",
+            "serve",
+            disk.to_str().unwrap(),
+            "--export",
+            "d",
+            "--socket",
+            socket.to_str().unwrap(),
+        ]);
+        command.args(more).env("MIDSPAND", place::binary()).stderr(Stdio::null());
+        place::Daemon::of(command, &socket)
+    };
+    let uri = format!("nbd+unix:///d?socket={}", socket.display());
+    let data: Vec<u8> = (0..65536_u32).map(|at| (at / 11) as u8).collect();
+    let mut daemon = serve(&[]);
+    let mut client = Client::connect(&uri, PATIENCE).unwrap();
+    assert_eq!(client.size(), 4 << 20);
+    client.write(12_800, &data, true).unwrap();
+    client.disconnect().unwrap();
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().code(), Some(0));
+    assert!(!socket.exists());
+    assert_eq!(std::fs::read(&disk).unwrap()[12_800..12_800 + data.len()], data[..]);
+    let mut daemon = serve(&["--read-only"]);
+    let mut client = Client::connect(&uri, PATIENCE).unwrap();
+    assert!(client.info().is_read_only());
+    let mut back = vec![0; data.len()];
+    client.read(12_800, &mut back).unwrap();
+    assert!(back == data);
+    assert!(client.write(0, &data, false).is_err());
+    daemon.signal("INT");
+    assert_eq!(daemon.end().code(), Some(0));
+}
+
+#[test]
+fn a_lone_disk_is_served_on_a_socket_that_was_passed() {
+    let place = Place::new("cli-passed");
+    place.zeroes("lone.disk", 4 << 20);
+    let disk = place.file("lone.disk");
+    // nbdinfo listens, starts the command between brackets with LISTEN_FDS, and ends it.
+    let info = Command::new("nbdinfo")
+        .args([
+            "--size",
+            "--",
+            "[",
+            env!("CARGO_BIN_EXE_midspan"),
+            "nbd",
+            "serve",
+            disk.to_str().unwrap(),
+            "]",
+        ])
+        .env("MIDSPAND", place::binary())
+        .output();
+    let output = info.expect("nbdinfo is installed by `cargo xtask setup`");
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), (4 << 20).to_string());
+    let nobody = midspan(&["nbd", "serve", disk.to_str().unwrap()]);
+    assert_eq!(code(&nobody), 2, "{nobody:?}");
+    assert!(said(&nobody).contains("--socket"), "{nobody:?}");
+}
+
+#[test]
+fn the_demo_holds_and_cleans_up() {
+    let place = Place::new("cli-demo");
+    let folder = place.file("");
+    let before = std::fs::read_dir(&folder).unwrap().count();
+    let output = midspan(&["demo", "--seconds", "2", "--json", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let line = String::from_utf8_lossy(&output.stdout);
+    let outcome: Value = serde_json::from_str(line.lines().last().unwrap()).unwrap();
+    assert_eq!((&outcome["scenario"], &outcome["verdict"]), (&"primary-loss".into(), &"held".into()));
+    assert_eq!((&outcome["lost"], &outcome["corrupt"]), (&0.into(), &0.into()));
+    assert!(outcome["answered"].as_u64() > Some(0) && outcome["takeover_ms"].as_u64() > Some(0), "{outcome}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), before, "the demo's folder is left behind");
+}
