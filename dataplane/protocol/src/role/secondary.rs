@@ -4,15 +4,13 @@
 //! only below the persisted cut), I4 and I9.
 
 use midspan_format::area::AreaKind;
-use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::frame::FrameKind;
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::SessionKind;
 use midspan_format::receipt::{LaneReceipt, Receipt};
-use midspan_format::seal::{receipt_head_length, seal_receipt};
 use midspan_format::time::Time;
 
-use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -32,8 +30,7 @@ use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, LinkEvent, LinkId,
 use crate::vocab::tags;
 use crate::vocab::tip::Tip;
 
-/// Nanoseconds after which a receipt without news is told again.
-const RECEIPT_REPEAT_NS: u64 = 2_000_000_000;
+mod receipt;
 
 /// Finding again what the own ring holds beyond the recorded cut.
 #[derive(Debug)]
@@ -419,73 +416,6 @@ impl<B: Buffer> Secondary<B> {
             },
             Recovery::Done => debug_assert!(false, "recovery has ended"),
         }
-    }
-
-    /// When the next receipt is to be told: soon when there is news, after a while when there is none. What the
-    /// relay keeps may rot after it was answered, and then only a later one tells the primary what it may free.
-    fn receipt_due(&self) -> u64 {
-        let Some(told) = self.receipt.lanes.first() else { return u64::MAX };
-        if !self.receipts.is_up() || self.receipts.pending() > 0 {
-            return u64::MAX;
-        }
-        let persisted = self.cut.persisted();
-        let acquired = self.acquirer.acquired().position.0;
-        let is_new = told.position != acquired
-            || told.applied != persisted.tip.position.0
-            || self.receipt.manifest != persisted.manifest.0;
-        match (is_new, acquired) {
-            (true, _) => self.receipt_at.saturating_add(self.config.pace.receipt_ns),
-            (false, 0) => u64::MAX,
-            (false, _) => self.receipt_at.saturating_add(RECEIPT_REPEAT_NS),
-        }
-    }
-
-    fn issue_receipt<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let now = context.now.mono;
-        if now < self.receipt_due() {
-            return;
-        }
-        let Some(tip) = self.receipts.tip() else { return };
-        // First the memory: what is noted as told must be told.
-        let length = receipt_head_length(self.receipt.lanes.len());
-        let Some(mut head) = context.buffers.take(length) else { return };
-        let acquired = self.acquirer.acquired();
-        let persisted = self.cut.persisted();
-        self.receipt.cut = persisted.time.0;
-        self.receipt.manifest = persisted.manifest.0;
-        if let Some(lane) = self.receipt.lanes.first_mut() {
-            lane.lane = self.config.lane.0;
-            lane.epoch_number = acquired.epoch.number;
-            lane.epoch_node = acquired.epoch.node.0;
-            lane.position = acquired.position.0;
-            lane.sequence = acquired.sequence.saturating_sub(1);
-            lane.header_checksum = acquired.chain;
-            lane.applied = persisted.tip.position.0;
-        }
-        let mut header = FrameHeader {
-            kind: FrameKind::Receipt,
-            group: self.config.group,
-            lane: self.config.lane,
-            origin_lane: self.config.lane,
-            area: self.receipts.area(),
-            epoch: self.receipts.epoch(),
-            sequence: tip.sequence,
-            position: tip.position,
-            chain: tip.chain,
-            journaled: self.fetcher.journaled,
-            ..FrameHeader::default()
-        };
-        let Some(out) = head.bytes_mut().and_then(|b| b.get_mut(..length)) else { return };
-        let Ok(written) = seal_receipt(&mut header, &self.receipt, out) else { return };
-        head.set_filled(written);
-        self.receipt_at = now;
-        let mut frame = self.frames.take();
-        if let Some(body) = Rc::get_mut(&mut frame) {
-            body.header = header;
-            body.parts.push(Slice::new(head, 0..written));
-        }
-        self.frames.give(Rc::clone(&frame));
-        self.receipts.append(context, frame);
     }
 }
 
