@@ -7,7 +7,7 @@ use midspan_uring::clock::boottime_ns;
 use midspan_uring::{Buf, Class, Completion, Config, Pool, Ring, affinity};
 
 /// How long one sleep lasts at most. Nothing that is measured here takes twice as long, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Pins the calling thread and makes a ring with these buffers.
 ///
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn ring(core: usize, classes: &[Class]) -> Result<Ring> {
     affinity::pin(core)?;
     let pool = Pool::new(classes, true)?;
-    Ok(Ring::new(Config { entries: 256, operations: 1024, vectors: 64, descriptors: 8 }, &pool)?)
+    Ok(Ring::new(Config { entries: 256, operations: 1024, vectors: 64, descriptors: 64 }, &pool)?)
 }
 
 /// Sleeps until something has completed and returns it. The clock is read only where it takes unusually long.
@@ -44,6 +44,14 @@ pub fn next(ring: &mut Ring, what: &str) -> Result<Completion> {
         let patience_ns = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         give_up_ns = give_up_ns.or(Some(boottime_ns().saturating_add(patience_ns)));
     }
+}
+
+/// Submits what is queued and sleeps until something has completed, or this time has passed.
+///
+/// # Errors
+/// If the ring is broken.
+pub fn wait(ring: &mut Ring, limit: Duration) -> Result<()> {
+    Ok(ring.wait(usize::from(!limit.is_zero()), Some(limit))?)
 }
 
 /// A buffer of at least `len` bytes, none filled.

@@ -35,6 +35,70 @@ impl Latencies {
     }
 }
 
+impl Latencies {
+    /// All of these together.
+    ///
+    /// # Errors
+    /// Never with these bounds.
+    pub fn merged<'a>(all: impl IntoIterator<Item = &'a Self>) -> anyhow::Result<Self> {
+        let mut sum = Self::new()?;
+        for latencies in all {
+            sum.0.add(&latencies.0)?;
+        }
+        Ok(sum)
+    }
+
+    /// About forty points of the distribution, percentile and microseconds, denser towards the last: 0, 20.6, … 90, … 99, …
+    /// 99.9, … 99.99. Those beyond what so many latencies can tell are left out.
+    pub fn percentiles(&self) -> Vec<[f64; 2]> {
+        let points = (0..=PERCENTILE_POINTS).map(|point| 1.0 - 10_f64.powf(-0.1 * f64::from(point)));
+        let told = points.filter(|part| *part < 0.5 || (1.0 - part) * self.count() as f64 >= 0.999);
+        told.filter_map(|part| Some([round(part * 100.0, 1e4), round(self.at_us(part)?, 1e3)])).collect()
+    }
+
+    /// The histogram itself, in nanoseconds.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+}
+
+/// Points of a distribution after the first: ten for each nine.
+const PERCENTILE_POINTS: u8 = 40;
+
+/// To one part in `parts`, so that files hold no digits without meaning.
+pub fn round(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
+}
+
+/// Latencies in a fiftieth of the memory, to two digits: for parts of a window.
+#[derive(Debug)]
+pub struct Coarse(Histogram<u32>);
+
+impl Coarse {
+    /// None yet.
+    ///
+    /// # Errors
+    /// See [`Latencies::new`].
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(1, LONGEST_NS, 2)?))
+    }
+
+    /// Adds one.
+    pub fn record(&mut self, latency_ns: u64) {
+        self.0.saturating_record(latency_ns);
+    }
+
+    /// How many were added.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The histogram itself, in nanoseconds.
+    pub fn histogram(&self) -> &Histogram<u32> {
+        &self.0
+    }
+}
+
 /// Nanoseconds as microseconds.
 pub fn in_us(time_ns: u64) -> f64 {
     time_ns as f64 / 1000.0
@@ -108,6 +172,32 @@ mod tests {
             assert!((found - exact).abs() <= exact / 500.0, "{part}: {found} instead of {exact}");
         }
         assert_eq!(latencies.count(), 1000);
+    }
+
+    #[test]
+    fn points_of_a_distribution_rise_and_end_where_the_latencies_do() {
+        let mut latencies = Latencies::new().unwrap();
+        assert_eq!(latencies.percentiles(), Vec::<[f64; 2]>::new());
+        (1..=1000).for_each(|us| latencies.record(us * 1000));
+        let points = latencies.percentiles();
+        assert!(points.is_sorted_by(|a, b| a[0] < b[0] && a[1] <= b[1]), "{points:?}");
+        assert_eq!(points.first().unwrap()[0], 0.0);
+        // A thousand latencies tell one in a thousand, and no less.
+        assert_eq!(points.last().unwrap()[0], 99.9);
+        let at_90 = points.iter().find(|point| point[0] == 90.0).unwrap()[1];
+        assert!((at_90 - 900.0).abs() < 2.0, "{at_90}");
+    }
+
+    #[test]
+    fn merged_latencies_are_those_of_all() {
+        let mut one = Latencies::new().unwrap();
+        let mut other = Latencies::new().unwrap();
+        one.record(1000);
+        other.record(3000);
+        other.record(3000);
+        let all = Latencies::merged([&one, &other]).unwrap();
+        assert_eq!(all.count(), 3);
+        assert!((all.at_us(0.9).unwrap() - 3.0).abs() < 0.01);
     }
 
     #[test]

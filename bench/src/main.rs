@@ -2,6 +2,7 @@
 
 mod figures;
 mod window;
+mod hdr;
 mod engine;
 mod proc;
 mod environment;
@@ -10,10 +11,11 @@ mod guard;
 mod disks;
 mod floor;
 mod negotiate;
-mod client;
+mod generator;
 mod status;
 mod cluster;
 mod path;
+mod finding;
 mod report;
 mod suites;
 
@@ -24,7 +26,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use report::Report;
-use suites::{floor as floor_suite, load, quick};
+use suites::{floor as floor_suite, load, quick, write};
 
 /// Measures Midspan next to the floor of the same run: loopback round trip and durable append, both by io_uring
 #[derive(Debug, Parser)]
@@ -44,6 +46,9 @@ enum Suite {
     /// Three nodes on this machine under three loads, next to the floor: under a minute
     #[command(after_help = quick::EXAMPLES)]
     Quick(quick::Arguments),
+    /// Writes of all kinds: depths, sizes, with reads, with FLUSH, at a fixed rate
+    #[command(after_help = write::EXAMPLES)]
+    Write(write::Arguments),
     /// The floor alone: what loopback and disk permit
     #[command(after_help = floor_suite::EXAMPLES)]
     Floor(floor_suite::Arguments),
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
 fn run(suite: Suite) -> Result<()> {
     match suite {
         Suite::Quick(arguments) => print(&quick::run(&arguments)?, arguments.measuring.json),
+        Suite::Write(arguments) => print(&write::run(&arguments)?, arguments.measuring.json),
         Suite::Floor(arguments) => print(&floor_suite::run(&arguments)?, arguments.measuring.json),
         Suite::Load(arguments) => {
             let outcome = load::run(&arguments)?;
@@ -116,6 +122,21 @@ mod tests {
                 let parsed = Cli::try_parse_from(words);
                 assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
             }
+        }
+    }
+
+    #[test]
+    fn a_smoke_run_has_its_own_times_and_a_rate_is_a_number() {
+        for wrong in [
+            &["quick", "--smoke", "--seconds", "1"][..],
+            &["write", "--smoke", "--repeats", "1"],
+            &["load"],
+            &["load", "nbd://x/y", "--rate", "0"],
+            &["load", "nbd://x/y", "--mix", "6040"],
+            &["load", "nbd://x/y", "--connections", "65"],
+        ] {
+            let words = ["midspan-bench"].iter().chain(wrong);
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
         }
     }
 

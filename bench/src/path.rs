@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use midspan::clock::Signal;
 use midspan_uring::clock::boottime_ns;
-use serde::Serialize;
 
-use crate::client::{self, Gauge, Load};
 use crate::cluster::{Cluster, Place};
-use crate::figures::{Spread, ratio};
+use crate::figures::ratio;
+use crate::generator::{self, Gauge, Load, Outcome, Pace};
 use crate::proc::{Cores, Noise, Usage};
 use crate::show::Show;
 use crate::status::Behind;
@@ -21,7 +20,7 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at a running load.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// What one process used for each write.
+/// What one process used for each operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
     /// CPU time, microseconds.
@@ -31,9 +30,9 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Of so much, used for so many writes; `None` without any.
-    pub fn of(used: Usage, writes: u64) -> Option<Self> {
-        let each = |used: u64| ratio(used as f64, writes as f64);
+    /// Of so much, used for so many operations; `None` without any.
+    pub fn of(used: Usage, operations: u64) -> Option<Self> {
+        let each = |used: u64| ratio(used as f64, operations as f64);
         Some(Self { cpu_us: each(used.cpu_us)?, switches: each(used.switches)? })
     }
 }
@@ -43,6 +42,10 @@ impl Cost {
 pub struct Sample {
     /// What was answered.
     pub tally: Tally,
+    /// Of a mixed load, reads and writes apart.
+    pub apart: Option<[Tally; 2]>,
+    /// How well the rate was kept, if there was one.
+    pub pace: Option<Pace>,
     /// Each node's cost.
     pub nodes: Vec<(Place, Cost)>,
     /// The load generator's cost.
@@ -78,18 +81,18 @@ impl Moment {
 /// When the load fails or a node ends; with the ends of the nodes' logs.
 pub fn measure(load: &Load, cluster: &mut Cluster, what: &str, show: &Show) -> Result<Sample> {
     let gauge = Gauge::default();
-    let (tally, moments) = thread::scope(|scope| {
-        let running = scope.spawn(|| client::run(load, &gauge));
+    let (outcome, moments) = thread::scope(|scope| {
+        let running = scope.spawn(|| generator::run(load, &gauge));
         let moments = watch(load, cluster, &gauge, what, show);
-        let tally = running.join().map_err(|_| anyhow!("the load generator has panicked"));
-        (tally.flatten(), moments)
+        let outcome = running.join().map_err(|_| anyhow!("the load generator has panicked"));
+        (outcome.flatten(), moments)
     });
     // A node that has ended explains a load that has failed.
     let (first, last) = moments?;
-    let tally = tally.map_err(|error| error.context(cluster.logs()))?;
+    let Outcome { tally, apart, pace } = outcome.map_err(|error| error.context(cluster.logs()))?;
     let behind = cluster.behind()?;
     let caught_up_ms = cluster.wait_until_caught_up(CATCH_UP_LIMIT)?;
-    let writes = last.answered.saturating_sub(first.answered);
+    let operations = last.answered.saturating_sub(first.answered);
     let pairs = last.nodes.iter().zip(&first.nodes);
     let used: Vec<(Place, Usage)> =
         pairs.map(|((place, last), (_, first))| (*place, last.since(*first))).collect();
@@ -98,8 +101,10 @@ pub fn measure(load: &Load, cluster: &mut Cluster, what: &str, show: &Show) -> R
     let wall_ns = last.now_ns.saturating_sub(first.now_ns);
     Ok(Sample {
         tally,
-        nodes: used.iter().filter_map(|(place, used)| Some((*place, Cost::of(*used, writes)?))).collect(),
-        client: Cost::of(own, writes),
+        apart,
+        pace,
+        nodes: used.iter().filter_map(|(place, used)| Some((*place, Cost::of(*used, operations)?))).collect(),
+        client: Cost::of(own, operations),
         behind,
         caught_up_ms,
         noise: Noise::of(first.cores, last.cores, ours, wall_ns),
@@ -128,136 +133,20 @@ fn watch(
         Signal::default().wait(if show.is_live() { left.min(GLANCE) } else { left });
         let (now_ns, answered) = (boottime_ns(), gauge.answered());
         let rate = (answered - glanced.1) as f64 * 1e9 / (now_ns - glanced.0).max(1) as f64;
-        show.detail(&format!("{what}: {rate:.0} writes/s"));
+        show.detail(&format!("{what}: {rate:.0} operations/s"));
         glanced = (now_ns, answered);
     }
     Ok((first, Moment::now(cluster, gauge)?))
 }
 
-/// A load over all repeats.
-#[derive(Debug, Serialize)]
-pub struct Summary {
-    /// Answered writes a second.
-    pub iops: Option<Spread>,
-    /// Megabytes (10^6) a second.
-    pub mbps: Option<Spread>,
-    /// Latency that half of all writes do not exceed, microseconds.
-    pub p50_us: Option<Spread>,
-    /// 99 in 100.
-    pub p99_us: Option<Spread>,
-    /// 999 in 1000.
-    pub p999_us: Option<Spread>,
-    /// CPU time for each write, by process, microseconds.
-    pub cpu_us: Costs,
-    /// Context switches for each write, by process.
-    pub switches: Costs,
-    /// Journal bytes that the secondary had not got when the load ended.
-    pub behind_acquired_bytes: Option<Spread>,
-    /// Journal bytes that the secondary had not applied when the load ended.
-    pub behind_applied_bytes: Option<Spread>,
-    /// The same as time, seconds.
-    pub behind_seconds: Option<Spread>,
-    /// How long it took to apply the rest, milliseconds.
-    pub caught_up_ms: Option<Spread>,
-    /// Repeats after which the secondary did not catch up in time.
-    pub never_caught_up: usize,
-}
-
-/// One figure for each process.
-#[derive(Debug, Serialize)]
-pub struct Costs {
-    /// The primary's.
-    pub primary: Option<Spread>,
-    /// The relay's.
-    pub relay: Option<Spread>,
-    /// The secondary's.
-    pub secondary: Option<Spread>,
-    /// The load generator's.
-    pub client: Option<Spread>,
-}
-
-impl Costs {
-    fn of(samples: &[Sample], take: fn(&Cost) -> f64) -> Self {
-        let node = |wanted: Place| {
-            Spread::over(samples, |sample| {
-                sample.nodes.iter().find(|(place, _)| *place == wanted).map(|(_, cost)| take(cost))
-            })
-        };
-        Self {
-            primary: node(Place::Primary),
-            relay: node(Place::Relay),
-            secondary: node(Place::Secondary),
-            client: Spread::over(samples, |sample| sample.client.as_ref().map(take)),
-        }
-    }
-}
-
-impl Summary {
-    /// Of writes of this size.
-    pub fn of(samples: &[Sample], write_bytes: usize) -> Self {
-        let over = |take: &dyn Fn(&Sample) -> Option<f64>| Spread::over(samples, take);
-        let at = |part: f64| over(&|sample| sample.tally.latencies().at_us(part));
-        let bytes =
-            |take: fn(&Behind) -> Option<u64>| over(&|sample| take(&sample.behind).map(|bytes| bytes as f64));
-        Self {
-            iops: over(&|sample| Some(sample.tally.per_second())),
-            mbps: over(&|sample| Some(sample.tally.per_second() * write_bytes as f64 / 1e6)),
-            p50_us: at(0.5),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            cpu_us: Costs::of(samples, |cost| cost.cpu_us),
-            switches: Costs::of(samples, |cost| cost.switches),
-            behind_acquired_bytes: bytes(|behind| behind.acquired_bytes),
-            behind_applied_bytes: bytes(|behind| behind.applied_bytes),
-            behind_seconds: over(&|sample| sample.behind.seconds),
-            caught_up_ms: over(&|sample| sample.caught_up_ms),
-            never_caught_up: samples.iter().filter(|sample| sample.caught_up_ms.is_none()).count(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::Window;
-
-    fn sample(latency_ns: u64, cpu_us: f64, caught_up_ms: Option<f64>) -> Sample {
-        let window = Window { warm: Duration::ZERO, measured: Duration::from_millis(10) };
-        let mut tally = Tally::new(window, 0).unwrap();
-        for _ in 0..100 {
-            tally.complete(0, latency_ns);
-        }
-        Sample {
-            tally,
-            nodes: vec![(Place::Relay, Cost { cpu_us, switches: 2.0 })],
-            client: None,
-            behind: Behind { applied_bytes: Some(4096), ..Behind::default() },
-            caught_up_ms,
-            noise: Noise::default(),
-        }
-    }
 
     #[test]
-    fn costs_are_for_each_write() {
+    fn costs_are_for_each_operation() {
         let cost = Cost::of(Usage { cpu_us: 300, switches: 50 }, 100).unwrap();
         assert_eq!(cost, Cost { cpu_us: 3.0, switches: 0.5 });
         assert_eq!(Cost::of(Usage::default(), 0), None);
-    }
-
-    #[test]
-    fn a_summary_has_medians_over_repeats_and_counts_those_that_never_caught_up() {
-        let samples =
-            [sample(1000, 10.0, Some(5.0)), sample(3000, 30.0, None), sample(2000, 20.0, Some(7.0))];
-        let found = Summary::of(&samples, 4096);
-        // 100 writes in 10 ms, each time.
-        assert_eq!(found.iops, Some(Spread { median: 10_000.0, min: 10_000.0, max: 10_000.0 }));
-        assert!((found.mbps.unwrap().median - 40.96).abs() < 1e-9);
-        assert!((found.p50_us.unwrap().median - 2.0).abs() < 0.01);
-        assert_eq!(found.cpu_us.relay, Some(Spread { median: 20.0, min: 10.0, max: 30.0 }));
-        assert_eq!((found.cpu_us.primary, found.cpu_us.client), (None, None));
-        assert_eq!(found.caught_up_ms, Some(Spread { median: 6.0, min: 5.0, max: 7.0 }));
-        assert_eq!(found.never_caught_up, 1);
-        assert_eq!(found.behind_applied_bytes.unwrap().max, 4096.0);
-        assert_eq!(found.behind_acquired_bytes, None);
     }
 }

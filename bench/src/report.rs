@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::environment::Environment;
 use crate::figures::{Spread, digits};
+use crate::finding::{Apart, Costs, Finding, Open, Summary};
 use crate::floor;
-use crate::path;
 use crate::proc::Noise;
 
 /// How a run was made.
@@ -18,6 +18,8 @@ pub struct Settings {
     pub repeats: usize,
     /// Seconds that each load was measured in each repeat.
     pub seconds: f64,
+    /// Whether it was a run for function only, whose figures mean nothing.
+    pub smoke: bool,
     /// Whether the disks were in memory.
     pub in_memory: bool,
     /// How the host reaches the primary; empty where no node runs.
@@ -30,9 +32,9 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ratio {
     /// Its name in the JSON.
-    pub name: &'static str,
+    pub name: String,
     /// What it says.
-    pub meaning: &'static str,
+    pub meaning: String,
     /// Over all repeats.
     pub spread: Spread,
 }
@@ -47,11 +49,11 @@ pub struct Report {
     /// How.
     pub settings: Settings,
     /// Floors by the name of their load.
-    pub floors: Vec<(&'static str, floor::Summary)>,
+    pub floors: Vec<(String, floor::Summary)>,
     /// The host's hop alone.
     pub host_hop: Option<floor::Part>,
-    /// Loads on the nodes by name.
-    pub loads: Vec<(&'static str, path::Summary)>,
+    /// Loads on the nodes.
+    pub loads: Vec<Finding>,
     /// CPU use of the idle nodes, percent of one core.
     pub idle_percent: BTreeMap<&'static str, Spread>,
     /// Who else was there, in each stretch of measuring.
@@ -66,14 +68,17 @@ struct Line<'a> {
     suite: &'static str,
     environment: &'a Environment,
     settings: &'a Settings,
-    floor: BTreeMap<&'static str, &'a floor::Summary>,
+    floor: BTreeMap<&'a str, &'a floor::Summary>,
     host_hop: &'a Option<floor::Part>,
-    path: BTreeMap<&'static str, &'a path::Summary>,
+    /// Loads by name, figures alone.
+    path: BTreeMap<&'a str, &'a Summary>,
+    /// Loads in order, with all that is known of them.
+    loads: &'a [Finding],
     idle_percent: &'a BTreeMap<&'static str, Spread>,
     others_cores: Option<Spread>,
     stolen_cores: Option<Spread>,
-    ratios: BTreeMap<&'static str, f64>,
-    ratio_ranges: BTreeMap<&'static str, Spread>,
+    ratios: BTreeMap<&'a str, f64>,
+    ratio_ranges: BTreeMap<&'a str, Spread>,
 }
 
 impl Report {
@@ -86,14 +91,15 @@ impl Report {
             suite: self.suite,
             environment: &self.environment,
             settings: &self.settings,
-            floor: self.floors.iter().map(|(name, floor)| (*name, floor)).collect(),
+            floor: self.floors.iter().map(|(name, floor)| (name.as_str(), floor)).collect(),
             host_hop: &self.host_hop,
-            path: self.loads.iter().map(|(name, load)| (*name, load)).collect(),
+            path: self.loads.iter().map(|load| (load.name.as_str(), &load.summary)).collect(),
+            loads: &self.loads,
             idle_percent: &self.idle_percent,
             others_cores: Spread::over(&self.noise, |noise| Some(noise.others)),
             stolen_cores: Spread::over(&self.noise, |noise| Some(noise.stolen)),
-            ratios: self.ratios.iter().map(|ratio| (ratio.name, ratio.spread.median)).collect(),
-            ratio_ranges: self.ratios.iter().map(|ratio| (ratio.name, ratio.spread)).collect(),
+            ratios: self.ratios.iter().map(|ratio| (ratio.name.as_str(), ratio.spread.median)).collect(),
+            ratio_ranges: self.ratios.iter().map(|ratio| (ratio.name.as_str(), ratio.spread)).collect(),
         };
         Ok(serde_json::to_string(&line)?)
     }
@@ -102,8 +108,10 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = format!("midspan-bench {}\n{}", self.suite, self.environment.text());
         text += &self.settings_text();
-        text += "\nFloor: a frame goes to another thread over loopback TCP, which appends it durably and replies\n";
-        text += &self.floor_table();
+        if !self.floors.is_empty() || self.host_hop.is_some() {
+            text += "\nFloor: a frame goes to another thread over loopback TCP, which appends it durably and replies\n";
+            text += &self.floor_table();
+        }
         if !self.loads.is_empty() {
             text += "\n\nPath: host, primary, relay and secondary\n";
             text += &self.path_table();
@@ -119,10 +127,13 @@ impl Report {
     }
 
     fn settings_text(&self) -> String {
-        let Settings { repeats, seconds, in_memory, host, cores } = &self.settings;
+        let Settings { repeats, seconds, smoke, in_memory, host, cores } = &self.settings;
         let disks = if *in_memory { "loop devices over files in memory" } else { "preallocated files" };
         let mut text =
             format!("{repeats} repeats of {seconds} s, floor and path in turn; disks are {disks}\n");
+        if *smoke {
+            text += "** a smoke run: it shows that things work, its figures mean nothing **\n";
+        }
         if let Some(cores) = cores {
             let crate::cluster::Cores { primary, relay, secondary, client } = cores;
             text += &format!(
@@ -140,7 +151,7 @@ impl Report {
             let plural = if *frames == 1 { "" } else { "s" };
             let shape = format!("  {frames} frame{plural} of {writes}, {place}");
             for (load, part, figures) in [
-                (*name, "answer: both together", &floor.answer),
+                (name.as_str(), "answer: both together", &floor.answer),
                 (shape.as_str(), "round trip alone", &floor.round_trip),
                 ("", "append alone", &floor.append),
             ] {
@@ -155,23 +166,35 @@ impl Report {
 
     fn path_table(&self) -> String {
         let mut table = table(&["load", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
-        for (name, load) in &self.loads {
-            table.add_row(row(&[name], &[load.iops, load.mbps, load.p50_us, load.p99_us, load.p999_us]));
+        for Finding { name, summary, .. } in &self.loads {
+            let Summary { iops, mbps, p50_us, p99_us, p999_us, .. } = summary;
+            table.add_row(row(&[name], &[*iops, *mbps, *p50_us, *p99_us, *p999_us]));
+            for (what, apart) in [("  its reads", &summary.reads), ("  its writes", &summary.writes)] {
+                if let Some(Apart { iops, p50_us, p99_us }) = apart {
+                    table.add_row(row(&[what], &[*iops, None, *p50_us, *p99_us, None]));
+                }
+            }
         }
-        table.to_string()
+        let mut text = table.to_string();
+        for Finding { name, summary, .. } in &self.loads {
+            if let Some(open) = &summary.open {
+                text += &format!("\n{name}: {}", open_text(open));
+            }
+        }
+        text
     }
 
     fn cost_table(&self) -> String {
         let mut table = table(&["load", "", "primary", "relay", "secondary", "load generator"]);
-        for (name, load) in &self.loads {
-            for (load, what, costs) in [(*name, "CPU us", &load.cpu_us), ("", "switches", &load.switches)] {
-                let path::Costs { primary, relay, secondary, client } = costs;
+        for Finding { name, summary: Summary { cpu_us, switches, .. }, .. } in &self.loads {
+            for (load, what, costs) in [(name.as_str(), "CPU us", cpu_us), ("", "switches", switches)] {
+                let Costs { primary, relay, secondary, client } = costs;
                 table.add_row(row(&[load, what], &[*primary, *relay, *secondary, *client]));
             }
         }
         let mut text = table.to_string();
-        for (name, load) in &self.loads {
-            text += &format!("\n{name}: {}", behind_text(load));
+        for Finding { name, summary, .. } in &self.loads {
+            text += &format!("\n{name}: {}", behind_text(summary));
         }
         text
     }
@@ -179,7 +202,7 @@ impl Report {
     fn ratio_table(&self) -> String {
         let mut table = table(&["ratio", "", "what"]);
         for ratio in &self.ratios {
-            table.add_row(vec![ratio.name.to_owned(), ratio.spread.text(), ratio.meaning.to_owned()]);
+            table.add_row(vec![ratio.name.clone(), ratio.spread.text(), ratio.meaning.clone()]);
         }
         if let Some(column) = table.column_mut(2) {
             column.set_cell_alignment(CellAlignment::Left);
@@ -217,7 +240,26 @@ impl Report {
 /// More cores than this, used by others, bend the figures.
 const NOISY_CORES: f64 = 0.3;
 
-fn behind_text(load: &path::Summary) -> String {
+/// Whether a fixed rate was kept.
+fn open_text(open: &Open) -> String {
+    let shown = |figure: &Option<Spread>| figure.map_or_else(|| "-".to_owned(), |figure| figure.text());
+    let mut text = format!(
+        "{} a second were due, latencies count from then; 99 in 100 were started at most {} us later",
+        shown(&open.offered_iops),
+        shown(&open.late_p99_us)
+    );
+    if open.not_reached > 0 {
+        text += &format!(
+            "; RATE NOT REACHED in {} repeats ({} of it, {} given up): the latencies are those of an overload",
+            open.not_reached,
+            shown(&open.reached),
+            shown(&open.missed)
+        );
+    }
+    text
+}
+
+fn behind_text(load: &Summary) -> String {
     let mib = |bytes: &Option<Spread>| {
         bytes.map_or_else(
             || "an unknown amount".to_owned(),
@@ -268,7 +310,14 @@ mod tests {
         Report {
             suite: "quick",
             environment: Environment::of(&std::env::temp_dir()),
-            settings: Settings { repeats: 3, seconds: 1.0, in_memory: false, host: "tcp", cores: None },
+            settings: Settings {
+                repeats: 3,
+                seconds: 1.0,
+                smoke: false,
+                in_memory: false,
+                host: "tcp",
+                cores: None,
+            },
             floors: Vec::new(),
             host_hop: None,
             loads: Vec::new(),
@@ -280,7 +329,8 @@ mod tests {
 
     fn ratio(median: f64) -> Ratio {
         let spread = Spread { median, min: 1.0, max: 2.0 };
-        Ratio { name: "answer_qd1_p50_vs_floor", meaning: "lower is better", spread }
+        let (name, meaning) = ("answer_qd1_p50_vs_floor".to_owned(), "lower is better".to_owned());
+        Ratio { name, meaning, spread }
     }
 
     #[test]

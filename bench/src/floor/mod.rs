@@ -24,9 +24,28 @@ const FRAME_HEAD: usize = 4096;
 const LANE_REPLY: usize = 64;
 /// Size of the file that appends go to: like a ring, round and round.
 const FILE_BYTES: u64 = 128 << 20;
-/// How long each candidate is tried in each round. The best round counts: what disturbs one hardly disturbs all.
-const TRIAL: Window = Window { warm: Duration::from_millis(15), measured: Duration::from_millis(60) };
-const TRIAL_ROUNDS: usize = 3;
+
+/// How thoroughly the best shape is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// How long each candidate is tried in each round.
+    window: Window,
+    /// The best round counts: what disturbs one hardly disturbs all.
+    rounds: usize,
+}
+
+impl Trial {
+    /// For figures.
+    pub const THOROUGH: Self = Self {
+        window: Window { warm: Duration::from_millis(15), measured: Duration::from_millis(60) },
+        rounds: 3,
+    };
+    /// For function only.
+    pub const HASTY: Self = Self {
+        window: Window { warm: Duration::from_millis(1), measured: Duration::from_millis(5) },
+        rounds: 1,
+    };
+}
 
 /// A load whose floor is wanted: so many writes of so many bytes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +115,11 @@ impl Floor {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn find(demand: Demand, file: &FloorFile, cores: &[usize]) -> Result<Self> {
+    pub fn find(demand: Demand, file: &FloorFile, cores: &[usize], trial: Trial) -> Result<Self> {
         let shapes = candidates(demand.depth, cores);
         let mut best: Option<(f64, &Shape)> = None;
-        for shape in std::iter::repeat_n(&shapes, TRIAL_ROUNDS).flatten() {
-            let tally = exchange::measure(&lane(demand, shape, Some(file)), TRIAL)?;
+        for shape in std::iter::repeat_n(&shapes, trial.rounds).flatten() {
+            let tally = exchange::measure(&lane(demand, shape, Some(file)), trial.window)?;
             let score = score(demand, shape, &tally);
             if best.is_none_or(|(found, _)| score > found) {
                 best = Some((score, shape));

@@ -8,19 +8,21 @@ use midspan_uring::affinity;
 use midspan_uring::clock::boottime_ns;
 
 use super::Measuring;
-use super::jobs::{self, JOBS};
+use super::quick;
 use crate::disks::Disks;
 use crate::environment::Environment;
 use crate::floor::exchange::Hop;
-use crate::floor::{self, FloorFile};
+use crate::floor::{self, Floor, FloorFile};
 use crate::proc::{Cores, Noise, Usage};
 use crate::report::{Report, Settings};
 use crate::show::Show;
+use crate::window::Tally;
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "Example:
   midspan-bench floor --folder /mnt/nvme
-  midspan-bench floor --ram --json";
+  midspan-bench floor --ram --json
+  midspan-bench floor --smoke";
 
 /// Arguments of `floor`.
 #[derive(Debug, Args)]
@@ -37,28 +39,39 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let measuring = &arguments.measuring;
     let folder = measuring.folder();
     let environment = Environment::of(&folder);
+    let hdr = measuring.hdr()?;
     let cores = affinity::current_cores();
-    let repeats = usize::from(measuring.repeats);
-    let show = Show::new((repeats * (JOBS.len() + 1) + JOBS.len()) as u64);
+    let (repeats, jobs) = (measuring.repeats(), quick::jobs());
+    let show = Show::new((repeats * (jobs.len() + 1) + jobs.len()) as u64);
     let mut disks = Disks::create(&folder, measuring.ram, false)?;
     let file = FloorFile::create(&mut disks)?;
-    let floors = jobs::find_floors(&file, &cores, &show)?;
+    let mut floors = Vec::new();
+    for job in &jobs {
+        show.step(&format!("looking for the floor of {}", job.title));
+        if let Some(demand) = job.floor {
+            floors.push((job, Floor::find(demand, &file, &cores, measuring.trial())?, Vec::new()));
+        }
+    }
     let window = measuring.window(1.0 / 3.0);
     let pair = [*cores.first().unwrap_or(&0), *cores.last().unwrap_or(&0)];
-    let (mut samples, mut hops, mut noise) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut hops, mut noise) = (Vec::new(), Vec::new());
     for repeat in 1..=repeats {
         let before = (boottime_ns(), Cores::now(), own_cpu_us());
-        let mut found = Vec::new();
-        for (job, floor) in JOBS.iter().zip(&floors) {
+        for (job, floor, samples) in &mut floors {
             show.step(&format!("repeat {repeat}: floor of {}", job.title));
-            found.push(floor.measure(&file, window)?);
+            samples.push(floor.measure(&file, window)?);
         }
         show.step(&format!("repeat {repeat}: a host's hop"));
         hops.push(floor::host_hop(4096, Hop::Tcp, pair, window)?);
-        samples.push(found);
         let (ours_us, wall_ns) =
             (own_cpu_us().saturating_sub(before.2), boottime_ns().saturating_sub(before.0));
         noise.push(Noise::of(before.1, Cores::now(), ours_us, wall_ns));
+    }
+    if let Some(hdr) = hdr {
+        for (job, _, samples) in &floors {
+            let tallies: Vec<&Tally> = samples.iter().map(|sample| &sample.answer).collect();
+            hdr.write(&format!("floor_{}", job.name), &tallies)?;
+        }
     }
     show.end();
     Ok(Report {
@@ -66,12 +79,16 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         environment,
         settings: Settings {
             repeats,
-            seconds: measuring.seconds,
+            seconds: measuring.seconds(),
+            smoke: measuring.smoke,
             in_memory: measuring.ram,
             host: "",
             cores: None,
         },
-        floors: jobs::floor_summaries(&floors, samples),
+        floors: floors
+            .iter()
+            .map(|(job, floor, samples)| (job.name.clone(), floor::Summary::of(floor, samples)))
+            .collect(),
         host_hop: Some(floor::Part::of(hops.iter(), 1, 4096)),
         loads: Vec::new(),
         idle_percent: BTreeMap::new(),

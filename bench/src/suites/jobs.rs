@@ -1,76 +1,113 @@
-//! The loads of `quick`, and the floor of each.
+//! What a suite measures: loads, each with its floor if it has one, and ratios between them.
 
-use anyhow::Result;
-
-use crate::client::Pattern;
-use crate::floor::{self, Demand, Floor, FloorFile};
-use crate::show::Show;
+use crate::figures::ratio;
+use crate::floor::{self, Demand};
+use crate::generator::{Arrival, Mix, Pattern, Work};
+use crate::path;
+use crate::window::Tally;
 
 /// One load.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Its name in the JSON.
-    pub name: &'static str,
+    pub name: String,
     /// For people.
-    pub title: &'static str,
-    /// Where writes go.
-    pub pattern: Pattern,
-    /// How large, how many.
-    pub demand: Demand,
+    pub title: String,
+    /// What is asked for on each connection.
+    pub work: Work,
+    /// Of a load at a fixed rate: which load gives the rate, and how many percent of its rate in the same repeat it is.
+    pub share: Option<(usize, u8)>,
+    /// What its floor has to do; `None`: it has none, or another load's is as good.
+    pub floor: Option<Demand>,
 }
 
-/// A single small write: its latency is the answer's.
-pub const SINGLE: usize = 0;
-/// A queue of small writes.
-pub const QUEUE: usize = 1;
-/// A stream of large writes.
-pub const STREAM: usize = 2;
-
-/// The loads, in the order of the three numbers above.
-pub const JOBS: [Job; 3] = [
-    Job {
-        name: "randwrite_4k_qd1",
-        title: "4 KiB random write, depth 1",
-        pattern: Pattern::Random,
-        demand: Demand { write_bytes: 4096, depth: 1 },
-    },
-    Job {
-        name: "randwrite_4k_qd32",
-        title: "4 KiB random write, depth 32",
-        pattern: Pattern::Random,
-        demand: Demand { write_bytes: 4096, depth: 32 },
-    },
-    Job {
-        name: "write_128k_qd8",
-        title: "128 KiB sequential write, depth 8",
-        pattern: Pattern::Sequential,
-        demand: Demand { write_bytes: 128 << 10, depth: 8 },
-    },
-];
-
-/// The best shape for each load.
-///
-/// # Errors
-/// What the kernel says.
-pub fn find_floors(file: &FloorFile, cores: &[usize], show: &Show) -> Result<Vec<Floor>> {
-    let find = |job: &Job| {
-        show.step(&format!("looking for the floor of {}", job.title));
-        Floor::find(job.demand, file, cores)
-    };
-    JOBS.iter().map(find).collect()
-}
-
-/// Floors by the name of their load; `samples` are by repeat, then by load.
-pub fn floor_summaries(
-    floors: &[Floor],
-    samples: Vec<Vec<floor::Sample>>,
-) -> Vec<(&'static str, floor::Summary)> {
-    let mut of_load: Vec<Vec<floor::Sample>> = floors.iter().map(|_| Vec::new()).collect();
-    for repeat in samples {
-        for (list, sample) in of_load.iter_mut().zip(repeat) {
-            list.push(sample);
-        }
+impl Job {
+    /// A load that keeps `depth` operations under way, without a floor.
+    pub fn closed(
+        name: &str,
+        title: &str,
+        (pattern, mix): (Pattern, Mix),
+        bytes: usize,
+        depth: usize,
+    ) -> Self {
+        let work = Work { pattern, mix, bytes, depth, arrival: Arrival::Closed };
+        Self { name: name.to_owned(), title: title.to_owned(), work, share: None, floor: None }
     }
-    let named = JOBS.iter().zip(floors).zip(&of_load);
-    named.map(|((job, floor), samples)| (job.name, floor::Summary::of(floor, samples))).collect()
+
+    /// With a floor: durable appends of as much.
+    pub fn with_floor(self) -> Self {
+        let Work { bytes, depth, .. } = self.work;
+        Self { floor: Some(Demand { write_bytes: bytes, depth }), ..self }
+    }
+
+    /// At a fixed rate: so many percent of what the load with this index reaches.
+    pub fn at_percent_of(self, load: usize, percent: u8) -> Self {
+        Self { share: Some((load, percent)), ..self }
+    }
+}
+
+/// What one repeat has found.
+#[derive(Debug)]
+pub struct Repeat {
+    /// By job; `None` where it has no floor.
+    pub floors: Vec<Option<floor::Sample>>,
+    /// The host's hop alone.
+    pub host_hop: Tally,
+    /// By job.
+    pub loads: Vec<path::Sample>,
+}
+
+impl Repeat {
+    /// Latency of a load that this part of its operations do not exceed, microseconds.
+    pub fn load_us(&self, load: usize, part: f64) -> Option<f64> {
+        self.loads.get(load)?.tally.latencies().at_us(part)
+    }
+
+    /// The same of a load's floor.
+    pub fn floor_us(&self, load: usize, part: f64) -> Option<f64> {
+        self.floors.get(load)?.as_ref()?.answer.latencies().at_us(part)
+    }
+
+    /// Operations a second of a load.
+    pub fn load_rate(&self, load: usize) -> Option<f64> {
+        Some(self.loads.get(load)?.tally.per_second())
+    }
+
+    /// Writes a second of a load's floor.
+    pub fn floor_rate(&self, load: usize) -> Option<f64> {
+        let floor = self.floors.get(load)?.as_ref()?;
+        Some(floor.writes_per_second(&floor.answer))
+    }
+}
+
+/// Finds a figure in one repeat.
+type Take = Box<dyn Fn(&Repeat) -> Option<f64>>;
+
+/// A ratio that is wanted. It is taken inside a repeat, so that a disturbance that lasts longer than one cancels out.
+pub struct Wanted {
+    /// Its name in the JSON.
+    pub name: String,
+    /// What it says.
+    pub meaning: String,
+    /// The ratio in one repeat.
+    pub take: Take,
+}
+
+impl Wanted {
+    /// Of any two figures.
+    pub fn new(name: &str, meaning: &str, take: impl Fn(&Repeat) -> Option<f64> + 'static) -> Self {
+        Self { name: name.to_owned(), meaning: meaning.to_owned(), take: Box::new(take) }
+    }
+
+    /// Latency of `load` over that of the floor of `floor`.
+    pub fn latency(name: &str, meaning: &str, load: usize, floor: usize, part: f64) -> Self {
+        Self::new(name, meaning, move |repeat| {
+            ratio(repeat.load_us(load, part)?, repeat.floor_us(floor, part)?)
+        })
+    }
+
+    /// Operations a second of `load` over the writes a second of the floor of `floor`.
+    pub fn rate(name: &str, meaning: &str, load: usize, floor: usize) -> Self {
+        Self::new(name, meaning, move |repeat| ratio(repeat.load_rate(load)?, repeat.floor_rate(floor)?))
+    }
 }

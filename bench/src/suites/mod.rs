@@ -1,8 +1,11 @@
 //! The suites: each file one command, with its arguments, what it measures, and its report.
 
+pub mod nodes;
 pub mod jobs;
-pub mod floor;
+pub mod series;
 pub mod quick;
+pub mod write;
+pub mod floor;
 pub mod load;
 
 use std::path::PathBuf;
@@ -11,6 +14,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::disks::MEMORY;
+use crate::floor::Trial;
+use crate::hdr;
 use crate::window::Window;
 
 /// Where and how long: what suites have in their command lines alike.
@@ -28,10 +33,19 @@ pub struct Measuring {
     /// Seconds that each load is measured in each repeat
     #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
     pub seconds: f64,
+    /// For function only: small disks, one repeat of a tenth of a second; the figures mean nothing
+    #[arg(long, conflicts_with_all = ["repeats", "seconds"])]
+    pub smoke: bool,
+    /// Write each load's latencies to DIR for the HdrHistogram tools: NAME.hgrm (microseconds) and NAME.hlog
+    #[arg(long, value_name = "DIR")]
+    pub hdr: Option<PathBuf>,
     /// End with one line of JSON; the tables go to the error output
     #[arg(long)]
     pub json: bool,
 }
+
+/// Seconds of each load in a smoke run.
+const SMOKE_SECONDS: f64 = 0.1;
 
 impl Measuring {
     /// The folder.
@@ -40,9 +54,32 @@ impl Measuring {
         self.folder.clone().unwrap_or_else(default)
     }
 
+    /// How often all is measured.
+    pub fn repeats(&self) -> usize {
+        if self.smoke { 1 } else { usize::from(self.repeats) }
+    }
+
+    /// Seconds that each load is measured in each repeat.
+    pub fn seconds(&self) -> f64 {
+        if self.smoke { SMOKE_SECONDS } else { self.seconds }
+    }
+
+    /// How thoroughly floors are looked for.
+    pub fn trial(&self) -> Trial {
+        if self.smoke { Trial::HASTY } else { Trial::THOROUGH }
+    }
+
+    /// The folder for the HdrHistogram tools, if one is wanted; it is there then.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn hdr(&self) -> anyhow::Result<Option<hdr::Folder>> {
+        self.hdr.as_deref().map(hdr::Folder::create).transpose()
+    }
+
     /// A window of this part of the measured seconds, after a fifth of it as warm-up.
     pub fn window(&self, part: f64) -> Window {
-        let measured = Duration::from_secs_f64(self.seconds * part);
+        let measured = Duration::from_secs_f64(self.seconds() * part);
         Window { warm: measured / 5, measured }
     }
 }

@@ -1,0 +1,231 @@
+//! Runs a suite: loads on three nodes, next to their floors, repeat by repeat.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use midspan_uring::affinity;
+use midspan_uring::clock::boottime_ns;
+
+use super::Measuring;
+use super::jobs::{Job, Repeat, Wanted};
+use super::nodes::Nodes;
+use crate::cluster::{Cluster, Place, Plan};
+use crate::disks::Disks;
+use crate::environment::Environment;
+use crate::figures::{Spread, ratio};
+use crate::finding::Finding;
+use crate::floor::{self, Floor, FloorFile};
+use crate::generator::{Arrival, Load, Work};
+use crate::path;
+use crate::proc::Usage;
+use crate::report::{Ratio, Report, Settings};
+use crate::show::{self, Show};
+use crate::window::Tally;
+
+/// A suite of loads.
+pub struct Series {
+    /// Its name.
+    pub suite: &'static str,
+    /// The loads, in order.
+    pub jobs: Vec<Job>,
+    /// The ratios, in order.
+    pub ratios: Vec<Wanted>,
+}
+
+/// Runs the suite.
+///
+/// # Errors
+/// What the kernel, the file system or a node says.
+pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Report> {
+    let folder = measuring.folder();
+    let environment = Environment::of(&folder);
+    let hdr = measuring.hdr()?;
+    let usable = affinity::current_cores();
+    let plan = nodes.plan(measuring, &usable)?;
+    let repeats = measuring.repeats();
+    let floors = series.jobs.iter().filter(|job| job.floor.is_some()).count();
+    let show = Show::new((2 + floors + repeats * (floors + 1 + series.jobs.len())) as u64);
+    let mut disks = Disks::create(&folder, measuring.ram, nodes.keep)?;
+    let file = FloorFile::create(&mut disks)?;
+    let mut cluster = Cluster::start(&plan, &mut disks, &|what| show.step(what))?;
+    let floors = find_floors(series, measuring, &file, &usable, &show)?;
+    let mut bench = Bench {
+        series,
+        measuring,
+        plan: &plan,
+        file: &file,
+        floors: &floors,
+        cluster: &mut cluster,
+        show: &show,
+        idle: Vec::new(),
+    };
+    let found = (1..=repeats).map(|number| bench.repeat(number)).collect::<Result<Vec<_>>>();
+    let idle = bench.idle;
+    show.end();
+    if nodes.keep {
+        show::say(&format!("kept: {}", disks.folder().display()));
+    }
+    drop(cluster);
+    let found = found?;
+    if let Some(hdr) = hdr {
+        for (index, job) in series.jobs.iter().enumerate() {
+            let tallies = found.iter().filter_map(|repeat| Some(&repeat.loads.get(index)?.tally));
+            hdr.write(&job.name, &tallies.collect::<Vec<&Tally>>())?;
+        }
+    }
+    let settings = Settings {
+        repeats,
+        seconds: measuring.seconds(),
+        smoke: measuring.smoke,
+        in_memory: measuring.ram,
+        host: nodes.host.name(),
+        cores: Some(plan.cores),
+    };
+    report(series, environment, settings, &floors, &idle, found)
+}
+
+/// The best shape for each load that has a floor.
+fn find_floors(
+    series: &Series,
+    measuring: &Measuring,
+    file: &FloorFile,
+    cores: &[usize],
+    show: &Show,
+) -> Result<Vec<Option<Floor>>> {
+    let find = |job: &Job| {
+        let Some(demand) = job.floor else { return Ok(None) };
+        show.step(&format!("looking for the floor of {}", job.title));
+        Floor::find(demand, file, cores, measuring.trial()).map(Some)
+    };
+    series.jobs.iter().map(find).collect()
+}
+
+/// All that a repeat needs.
+struct Bench<'a> {
+    series: &'a Series,
+    measuring: &'a Measuring,
+    plan: &'a Plan,
+    file: &'a FloorFile,
+    floors: &'a [Option<Floor>],
+    cluster: &'a mut Cluster,
+    show: &'a Show,
+    /// CPU use of each node while only floors ran, percent of one core.
+    idle: Vec<Vec<(Place, f64)>>,
+}
+
+impl Bench<'_> {
+    fn repeat(&mut self, number: usize) -> Result<Repeat> {
+        let window = self.measuring.window(1.0 / 3.0);
+        let (began_ns, before) = (boottime_ns(), self.cluster.usage()?);
+        let mut floors = Vec::new();
+        for (job, floor) in self.series.jobs.iter().zip(self.floors) {
+            let Some(floor) = floor else {
+                floors.push(None);
+                continue;
+            };
+            self.show.step(&format!("repeat {number}: floor of {}", job.title));
+            floors.push(Some(floor.measure(self.file, window)?));
+        }
+        self.show.step(&format!("repeat {number}: a host's hop"));
+        let cores = [self.plan.cores.client, self.plan.cores.primary];
+        let host_hop = floor::host_hop(4096, self.plan.host, cores, window)?;
+        let wall_ns = boottime_ns().saturating_sub(began_ns);
+        self.idle.push(idle(&before, &self.cluster.usage()?, wall_ns));
+        let mut loads = Vec::new();
+        for job in &self.series.jobs {
+            loads.push(self.load(number, job, &loads)?);
+        }
+        Ok(Repeat { floors, host_hop, loads })
+    }
+
+    /// `before` are the loads of this repeat so far.
+    fn load(&mut self, number: usize, job: &Job, before: &[path::Sample]) -> Result<path::Sample> {
+        let what = format!("repeat {number}: {}", job.title);
+        self.show.step(&what);
+        let arrival = match job.share {
+            None => job.work.arrival,
+            Some((other, percent)) => {
+                let other = before.get(other).context("a rate comes from a load that runs before")?;
+                let rate = other.tally.per_second() * f64::from(percent) / 100.0;
+                Arrival::Open { per_second: whole(rate) }
+            }
+        };
+        let load = Load {
+            uris: vec![self.cluster.uri().to_owned()],
+            work: Work { arrival, ..job.work },
+            core: self.plan.cores.client,
+            seed: number as u64,
+            window: self.measuring.window(1.0),
+        };
+        path::measure(&load, self.cluster, &what, self.show)
+    }
+}
+
+/// A rate as a whole number, at least one.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to what the type holds; the fraction does not matter"
+)]
+fn whole(rate: f64) -> u32 {
+    rate.clamp(1.0, f64::from(u32::MAX)) as u32
+}
+
+/// Percent of one core that each node used.
+fn idle(before: &[(Place, Usage)], after: &[(Place, Usage)], wall_ns: u64) -> Vec<(Place, f64)> {
+    let pairs = before.iter().zip(after);
+    pairs
+        .filter_map(|((place, before), (_, after))| {
+            let used_us = after.since(*before).cpu_us as f64;
+            Some((*place, ratio(used_us * 1e5, wall_ns as f64)?))
+        })
+        .collect()
+}
+
+fn report(
+    series: &Series,
+    environment: Environment,
+    settings: Settings,
+    floors: &[Option<Floor>],
+    idle: &[Vec<(Place, f64)>],
+    mut repeats: Vec<Repeat>,
+) -> Result<Report> {
+    let ratios = series.ratios.iter().filter_map(|Wanted { name, meaning, take }| {
+        let spread = Spread::over(&repeats, take)?;
+        Some(Ratio { name: name.clone(), meaning: meaning.clone(), spread })
+    });
+    let ratios = ratios.collect();
+    let noise = repeats.iter().flat_map(|repeat| repeat.loads.iter().map(|load| load.noise)).collect();
+    let idle_percent = Place::ALL.iter().filter_map(|place| {
+        let of_place = |idle: &Vec<(Place, f64)>| {
+            idle.iter().find(|(found, _)| found == place).map(|(_, percent)| *percent)
+        };
+        Some((place.name(), Spread::over(idle, of_place)?))
+    });
+    let idle_percent: BTreeMap<&'static str, Spread> = idle_percent.collect();
+    let host_hop = floor::Part::of(repeats.iter().map(|repeat| &repeat.host_hop), 1, 4096);
+    let (mut of_floors, mut loads) = (Vec::new(), Vec::new());
+    // From the last to the first: each takes its samples off the ends.
+    for (job, floor) in series.jobs.iter().zip(floors).rev() {
+        let samples: Vec<floor::Sample> =
+            repeats.iter_mut().filter_map(|repeat| repeat.floors.pop().flatten()).collect();
+        if let Some(floor) = floor {
+            of_floors.push((job.name.clone(), floor::Summary::of(floor, &samples)));
+        }
+        let samples: Vec<path::Sample> = repeats.iter_mut().filter_map(|repeat| repeat.loads.pop()).collect();
+        loads.push(Finding::of(&job.name, &job.title, &job.work, 1, &samples)?);
+    }
+    of_floors.reverse();
+    loads.reverse();
+    Ok(Report {
+        suite: series.suite,
+        environment,
+        settings,
+        floors: of_floors,
+        host_hop: Some(host_hop),
+        loads,
+        idle_percent,
+        noise,
+        ratios,
+    })
+}
