@@ -1,5 +1,7 @@
 //! The three nodes: configs, disks, processes; started in order, asked, and killed by their numbers at the end.
 
+pub mod layout;
+
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -14,11 +16,8 @@ use crate::disks::Disks;
 use crate::floor::exchange::Hop;
 use crate::proc::Usage;
 use crate::status::{Behind, Status};
+use layout::Layout;
 
-/// Name of the group.
-const GROUP: &str = "bench";
-/// Name of the export.
-const EXPORT: &str = "disk";
 /// Sizes of the small areas.
 const MANIFEST_BYTES: u64 = 16 << 20;
 const RECEIPT_BYTES: u64 = 4 << 20;
@@ -117,7 +116,9 @@ impl std::str::FromStr for Cores {
 pub struct Plan {
     /// The program.
     pub midspand: PathBuf,
-    /// Size of the volume.
+    /// How many groups, volumes and cores.
+    pub layout: Layout,
+    /// Size of each volume.
     pub volume_bytes: u64,
     /// Size of each ring.
     pub ring_bytes: u64,
@@ -142,7 +143,7 @@ struct Node {
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
-    uri: String,
+    uris: Vec<String>,
 }
 
 impl Cluster {
@@ -155,26 +156,28 @@ impl Cluster {
         let ports = free_ports()?;
         for place in Place::ALL {
             let name = place.name();
-            let journal_bytes = plan.ring_bytes + MANIFEST_BYTES + RECEIPT_BYTES + SUPERBLOCKS_BYTES;
+            let areas_bytes = plan.ring_bytes + MANIFEST_BYTES + RECEIPT_BYTES;
+            let journal_bytes = plan.layout.groups as u64 * areas_bytes + SUPERBLOCKS_BYTES;
             let journal = disks.add(&format!("{name}.journal"), journal_bytes)?;
-            let volume = match place {
-                Place::Relay => None,
-                Place::Primary | Place::Secondary => {
-                    Some(disks.add(&format!("{name}.disk"), plan.volume_bytes)?)
+            let mut volumes = Vec::new();
+            if place != Place::Relay {
+                for export in plan.layout.exports() {
+                    volumes.push(disks.add(&format!("{name}.{export}"), plan.volume_bytes)?);
                 }
-            };
+            }
             let path = disks.folder().join(format!("{name}.toml"));
-            let text = config(plan, place, &ports, &journal, volume.as_deref());
+            let text = config(plan, place, &ports, &journal, &volumes)?;
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
         let [.., host_port] = ports;
-        let uri = match plan.host {
-            Hop::Tcp => format!("nbd://127.0.0.1:{host_port}/{EXPORT}"),
+        let uri = |export: String| match plan.host {
+            Hop::Tcp => format!("nbd://127.0.0.1:{host_port}/{export}"),
             Hop::Unix => {
-                format!("nbd+unix:///{EXPORT}?socket={}", disks.folder().join("primary.nbd").display())
+                format!("nbd+unix:///{export}?socket={}", disks.folder().join("primary.nbd").display())
             }
         };
-        let mut cluster = Self { nodes: Vec::new(), uri };
+        let uris = plan.layout.exports().into_iter().map(uri).collect();
+        let mut cluster = Self { nodes: Vec::new(), uris };
         progress("starting three nodes");
         for place in Place::ALL {
             format(plan, disks.folder(), place)?;
@@ -194,9 +197,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where the primary's export is.
-    pub fn uri(&self) -> &str {
-        &self.uri
+    /// Where the primary's exports are; there is one at least.
+    pub fn uris(&self) -> &[String] {
+        &self.uris
     }
 
     /// What each node has used so far, in the order of [`Place::ALL`].
@@ -346,7 +349,13 @@ fn format(plan: &Plan, folder: &Path, place: Place) -> Result<()> {
 }
 
 /// A node's config. Paths are absolute; ports are those of the three nodes and of the primary's hosts.
-fn config(plan: &Plan, place: Place, ports: &[u16; 4], journal: &Path, volume: Option<&Path>) -> String {
+fn config(
+    plan: &Plan,
+    place: Place,
+    ports: &[u16; 4],
+    journal: &Path,
+    volumes: &[PathBuf],
+) -> Result<String> {
     let [primary, relay, secondary, host] = *ports;
     let address = |place: Place| {
         let port = match place {
@@ -363,15 +372,15 @@ fn config(plan: &Plan, place: Place, ports: &[u16; 4], journal: &Path, volume: O
         place.id(),
         address(place),
         journal.display(),
-        plan.cores.of(place),
+        plan.layout.cores_text(plan.cores.of(place)),
         plan.memory_bytes >> 20,
     );
     for peer in Place::ALL.into_iter().filter(|peer| *peer != place) {
         let (id, peer_name, address) = (peer.id(), peer.name(), address(peer));
         text += &format!("\n[[peer]]\nid = {id}\nname = \"{peer_name}\"\naddress = \"{address}\"\n");
     }
-    text += &format!(
-        "\n[[group]]\nid = 1\nname = \"{GROUP}\"\nrole = \"{name}\"\nsites = [{}, {}]\nlanes = [{{ id = 0, node = {} }}]\n\
+    let group = format!(
+        "role = \"{name}\"\nsites = [{}, {}]\nlanes = [{{ id = 0, node = {} }}]\n\
          ring = \"{}MiB\"\nmanifest = \"{}MiB\"\nreceipt = \"{}MiB\"\n",
         Place::Primary.id(),
         Place::Secondary.id(),
@@ -380,20 +389,16 @@ fn config(plan: &Plan, place: Place, ports: &[u16; 4], journal: &Path, volume: O
         MANIFEST_BYTES >> 20,
         RECEIPT_BYTES >> 20,
     );
-    if let Some(volume) = volume {
-        let volume = volume.display();
-        text += &format!("\n[[group.volume]]\nid = 1\nname = \"disk\"\npath = \"{volume}\"\n");
-    }
+    text += &plan.layout.groups_text(&group, volumes)?;
     if place == Place::Primary {
         let listen = match plan.host {
             Hop::Tcp => format!("127.0.0.1:{host}"),
             Hop::Unix => format!("unix:{name}.nbd"),
         };
-        text += &format!(
-            "\n[nbd]\nlisten = [\"{listen}\"]\n\n[[export]]\nname = \"{EXPORT}\"\nvolume = \"{GROUP}/disk\"\n"
-        );
+        text += &format!("\n[nbd]\nlisten = [\"{listen}\"]\n");
+        text += &plan.layout.exports_text();
     }
-    text
+    Ok(text)
 }
 
 /// Four ports that nobody listens on now. All are held at once, so that they differ.
@@ -414,6 +419,7 @@ mod tests {
     fn plan(host: Hop) -> Plan {
         Plan {
             midspand: PathBuf::from("midspand"),
+            layout: Layout::SINGLE,
             volume_bytes: 1 << 28,
             ring_bytes: 64 << 20,
             memory_bytes: 128 << 20,
@@ -424,13 +430,13 @@ mod tests {
 
     #[test]
     fn only_the_primary_serves_hosts_and_the_relay_has_no_volume() {
-        let disk = Path::new("/x/disk");
+        let disk = [PathBuf::from("/x/disk")];
         let ports = [7001, 7002, 7003, 7004];
-        let primary = config(&plan(Hop::Tcp), Place::Primary, &ports, Path::new("/x/j"), Some(disk));
+        let primary = config(&plan(Hop::Tcp), Place::Primary, &ports, Path::new("/x/j"), &disk).unwrap();
         assert!(primary.contains("127.0.0.1:7004") && primary.contains("path = \"/x/disk\""));
-        let secondary = config(&plan(Hop::Tcp), Place::Secondary, &ports, Path::new("/x/j"), Some(disk));
+        let secondary = config(&plan(Hop::Tcp), Place::Secondary, &ports, Path::new("/x/j"), &disk).unwrap();
         assert!(!secondary.contains("[nbd]") && secondary.contains("role = \"secondary\""));
-        let relay = config(&plan(Hop::Unix), Place::Relay, &ports, Path::new("/x/j"), None);
+        let relay = config(&plan(Hop::Unix), Place::Relay, &ports, Path::new("/x/j"), &[]).unwrap();
         assert!(
             !relay.contains("volume") && relay.contains("cores = [1]") && relay.contains("ring = \"64MiB\"")
         );

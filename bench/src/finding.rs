@@ -158,7 +158,10 @@ impl Summary {
             behind_applied_bytes: bytes(|behind| behind.applied_bytes),
             behind_seconds: over(&|sample| sample.behind.seconds),
             caught_up_ms: over(&|sample| sample.caught_up_ms),
-            never_caught_up: samples.iter().filter(|sample| sample.caught_up_ms.is_none()).count(),
+            never_caught_up: samples
+                .iter()
+                .filter(|sample| sample.has_written && sample.caught_up_ms.is_none())
+                .count(),
             reads: Apart::of(samples, |[reads, _]| reads),
             writes: Apart::of(samples, |[_, writes]| writes),
             open: Open::of(samples),
@@ -245,6 +248,7 @@ mod tests {
             pace: None,
             nodes: vec![(Place::Relay, Cost { cpu_us, switches: 2.0 })],
             client: None,
+            has_written: true,
             behind: Behind { applied_bytes: Some(4096), ..Behind::default() },
             caught_up_ms,
             noise: Noise::default(),

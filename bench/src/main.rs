@@ -26,7 +26,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use report::Report;
-use suites::{floor as floor_suite, load, quick, write};
+use suites::{floor as floor_suite, load, multi, quick, read, write};
 
 /// Measures Midspan next to the floor of the same run: loopback round trip and durable append, both by io_uring
 #[derive(Debug, Parser)]
@@ -49,6 +49,12 @@ enum Suite {
     /// Writes of all kinds: depths, sizes, with reads, with FLUSH, at a fixed rate
     #[command(after_help = write::EXAMPLES)]
     Write(write::Arguments),
+    /// Reads, next to the same reads from the disk itself
+    #[command(after_help = read::EXAMPLES)]
+    Read(read::Arguments),
+    /// Several volumes, connections and cores: what more of each gives
+    #[command(after_help = multi::EXAMPLES)]
+    Multi(multi::Arguments),
     /// The floor alone: what loopback and disk permit
     #[command(after_help = floor_suite::EXAMPLES)]
     Floor(floor_suite::Arguments),
@@ -71,6 +77,8 @@ fn run(suite: Suite) -> Result<()> {
     match suite {
         Suite::Quick(arguments) => print(&quick::run(&arguments)?, arguments.measuring.json),
         Suite::Write(arguments) => print(&write::run(&arguments)?, arguments.measuring.json),
+        Suite::Read(arguments) => print(&read::run(&arguments)?, arguments.measuring.json),
+        Suite::Multi(arguments) => print(&multi::run(&arguments)?, arguments.measuring.json),
         Suite::Floor(arguments) => print(&floor_suite::run(&arguments)?, arguments.measuring.json),
         Suite::Load(arguments) => {
             let outcome = load::run(&arguments)?;

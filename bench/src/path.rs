@@ -9,7 +9,7 @@ use midspan_uring::clock::boottime_ns;
 
 use crate::cluster::{Cluster, Place};
 use crate::figures::ratio;
-use crate::generator::{self, Gauge, Load, Outcome, Pace};
+use crate::generator::{self, Gauge, Load, Mix, Outcome, Pace};
 use crate::proc::{Cores, Noise, Usage};
 use crate::show::Show;
 use crate::status::Behind;
@@ -50,6 +50,8 @@ pub struct Sample {
     pub nodes: Vec<(Place, Cost)>,
     /// The load generator's cost.
     pub client: Option<Cost>,
+    /// Whether there was anything for the secondary to follow.
+    pub has_written: bool,
     /// How far the secondary was behind when the load ended.
     pub behind: Behind,
     /// How long it took to apply the rest, milliseconds; `None`: too long.
@@ -90,8 +92,10 @@ pub fn measure(load: &Load, cluster: &mut Cluster, what: &str, show: &Show) -> R
     // A node that has ended explains a load that has failed.
     let (first, last) = moments?;
     let Outcome { tally, apart, pace } = outcome.map_err(|error| error.context(cluster.logs()))?;
-    let behind = cluster.behind()?;
-    let caught_up_ms = cluster.wait_until_caught_up(CATCH_UP_LIMIT)?;
+    // Where nothing was ever written, the primary knows of no lag either.
+    let has_written = load.work.mix != Mix::Read;
+    let behind = if has_written { cluster.behind()? } else { Behind::default() };
+    let caught_up_ms = if has_written { cluster.wait_until_caught_up(CATCH_UP_LIMIT)? } else { None };
     let operations = last.answered.saturating_sub(first.answered);
     let pairs = last.nodes.iter().zip(&first.nodes);
     let used: Vec<(Place, Usage)> =
@@ -105,6 +109,7 @@ pub fn measure(load: &Load, cluster: &mut Cluster, what: &str, show: &Show) -> R
         pace,
         nodes: used.iter().filter_map(|(place, used)| Some((*place, Cost::of(*used, operations)?))).collect(),
         client: Cost::of(own, operations),
+        has_written,
         behind,
         caught_up_ms,
         noise: Noise::of(first.cores, last.cores, ours, wall_ns),

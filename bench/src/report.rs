@@ -9,6 +9,7 @@ use crate::environment::Environment;
 use crate::figures::{Spread, digits};
 use crate::finding::{Apart, Costs, Finding, Open, Summary};
 use crate::floor;
+use crate::generator::Mix;
 use crate::proc::Noise;
 
 /// How a run was made.
@@ -50,6 +51,8 @@ pub struct Report {
     pub settings: Settings,
     /// Floors by the name of their load.
     pub floors: Vec<(String, floor::Summary)>,
+    /// Reads from the disk itself, by the name of their load.
+    pub disk_reads: Vec<(String, floor::Part)>,
     /// The host's hop alone.
     pub host_hop: Option<floor::Part>,
     /// Loads on the nodes.
@@ -69,6 +72,8 @@ struct Line<'a> {
     environment: &'a Environment,
     settings: &'a Settings,
     floor: BTreeMap<&'a str, &'a floor::Summary>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    disk_reads: BTreeMap<&'a str, &'a floor::Part>,
     host_hop: &'a Option<floor::Part>,
     /// Loads by name, figures alone.
     path: BTreeMap<&'a str, &'a Summary>,
@@ -92,6 +97,7 @@ impl Report {
             environment: &self.environment,
             settings: &self.settings,
             floor: self.floors.iter().map(|(name, floor)| (name.as_str(), floor)).collect(),
+            disk_reads: self.disk_reads.iter().map(|(name, part)| (name.as_str(), part)).collect(),
             host_hop: &self.host_hop,
             path: self.loads.iter().map(|load| (load.name.as_str(), &load.summary)).collect(),
             loads: &self.loads,
@@ -108,14 +114,17 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = format!("midspan-bench {}\n{}", self.suite, self.environment.text());
         text += &self.settings_text();
-        if !self.floors.is_empty() || self.host_hop.is_some() {
+        if !self.floors.is_empty() {
             text += "\nFloor: a frame goes to another thread over loopback TCP, which appends it durably and replies\n";
+            text += &self.floor_table();
+        } else if self.host_hop.is_some() {
+            text += "\nFloor: the same reads from the disk itself, past the page cache\n";
             text += &self.floor_table();
         }
         if !self.loads.is_empty() {
             text += "\n\nPath: host, primary, relay and secondary\n";
             text += &self.path_table();
-            text += "\n\nWhat each write costs, and the secondary\n";
+            text += "\n\nWhat each operation costs, and the secondary\n";
             text += &self.cost_table();
         }
         if !self.ratios.is_empty() {
@@ -158,6 +167,9 @@ impl Report {
                 table.add_row(row(&[load, part], &part_figures(figures)));
             }
         }
+        for (name, part) in &self.disk_reads {
+            table.add_row(row(&[name, "the disk alone"], &part_figures(part)));
+        }
         if let Some(hop) = &self.host_hop {
             table.add_row(row(&["", "a host's hop alone, 4 KiB"], &part_figures(hop)));
         }
@@ -193,7 +205,7 @@ impl Report {
             }
         }
         let mut text = table.to_string();
-        for Finding { name, summary, .. } in &self.loads {
+        for Finding { name, summary, .. } in self.loads.iter().filter(|load| load.mix != Mix::Read) {
             text += &format!("\n{name}: {}", behind_text(summary));
         }
         text
@@ -319,6 +331,7 @@ mod tests {
                 cores: None,
             },
             floors: Vec::new(),
+            disk_reads: Vec::new(),
             host_hop: None,
             loads: Vec::new(),
             idle_percent: BTreeMap::new(),

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More is no status.
 const LONGEST: u64 = 4 << 20;
 
-/// The parts of a node's status, for its one group.
+/// The parts of a node's status, over its groups.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
     /// `primary`, `secondary`, `relay` or `unknown`.
@@ -58,9 +58,21 @@ impl Status {
         ask().with_context(|| format!("the status of the node behind {}", socket.display()))
     }
 
-    /// Of the first group; what is not there stays at its default.
+    /// Of all groups together, which have one role here.
     fn from_json(status: &Value) -> Self {
-        let group = status.pointer("/groups/0").unwrap_or(&Value::Null);
+        let groups = status.get("groups").and_then(Value::as_array);
+        let mut groups = groups.into_iter().flatten().map(Self::of_group);
+        let first = groups.next().unwrap_or_default();
+        groups.fold(first, |all, group| Self {
+            serving: all.serving && group.serving,
+            connected: all.connected && group.connected,
+            behind: all.behind.and(group.behind),
+            ..all
+        })
+    }
+
+    /// Of one group; what is not there stays at its default.
+    fn of_group(group: &Value) -> Self {
         let number = |path: &str| group.pointer(path).and_then(Value::as_u64);
         let mark = |name: &str| number(&format!("/lanes/0/watermarks/{name}"));
         let distance = |from: &str, to: &str| Some(mark(from)?.saturating_sub(mark(to)?));
@@ -74,6 +86,24 @@ impl Status {
                 acquired_bytes: number("/lag/acquired_bytes").or_else(|| distance("sealed", "acquired")),
                 applied_bytes: number("/lag/applied_bytes").or_else(|| distance("sealed", "applied")),
                 seconds: group.pointer("/lag/seconds").and_then(Value::as_f64),
+            },
+        }
+    }
+}
+
+impl Behind {
+    /// Of two groups together. What is not known of one, because nothing was written to it, adds nothing.
+    fn and(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        Self {
+            acquired_bytes: sum(self.acquired_bytes, other.acquired_bytes),
+            applied_bytes: sum(self.applied_bytes, other.applied_bytes),
+            seconds: match (self.seconds, other.seconds) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
             },
         }
     }
@@ -99,6 +129,20 @@ mod tests {
             (behind.acquired_bytes, behind.applied_bytes, behind.seconds),
             (Some(1), Some(2), Some(0.5))
         );
+    }
+
+    #[test]
+    fn a_node_serves_when_all_its_groups_do_and_their_lags_add_up() {
+        let group = |serving: bool, bytes: u64, seconds: f64| {
+            let lag = json!({ "acquired_bytes": bytes, "applied_bytes": 2 * bytes, "seconds": seconds });
+            json!({ "role": "primary", "serving": serving, "lanes": [{ "connected": true }], "lag": lag })
+        };
+        let status = Status::from_json(&json!({ "groups": [group(true, 5, 0.5), group(true, 7, 0.25)] }));
+        assert!(status.serving && status.connected);
+        let together = Behind { acquired_bytes: Some(12), applied_bytes: Some(24), seconds: Some(0.5) };
+        assert_eq!(status.behind, together);
+        let half = Status::from_json(&json!({ "groups": [group(true, 0, 0.0), group(false, 0, 0.0)] }));
+        assert!(!half.serving && half.connected);
     }
 
     #[test]

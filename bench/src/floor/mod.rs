@@ -5,6 +5,7 @@
 //! many frames a queue of writes travels, is chosen by trying: the floor is the best that was found.
 
 pub mod append;
+pub mod read;
 pub mod exchange;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::disks::Disks;
 use crate::figures::Spread;
 use crate::window::{Tally, Window};
 use exchange::{Exchange, Hop};
+use read::Reads;
 
 /// Bytes in front of a frame's data: its header and its record table.
 const FRAME_HEAD: usize = 4096;
@@ -86,6 +88,14 @@ impl FloorFile {
     /// What the file system says.
     pub fn create(disks: &mut Disks) -> Result<Self> {
         Ok(Self { path: disks.add("floor", FILE_BYTES)? })
+    }
+
+    /// Reads of it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read(&self, reads: Reads, core: usize, window: Window) -> Result<Tally> {
+        read::measure(&self.path, reads, core, window)
     }
 }
 

@@ -89,6 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             .iter()
             .map(|(job, floor, samples)| (job.name.clone(), floor::Summary::of(floor, samples)))
             .collect(),
+        disk_reads: Vec::new(),
         host_hop: Some(floor::Part::of(hops.iter(), 1, 4096)),
         loads: Vec::new(),
         idle_percent: BTreeMap::new(),

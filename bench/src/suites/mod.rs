@@ -5,6 +5,8 @@ pub mod jobs;
 pub mod series;
 pub mod quick;
 pub mod write;
+pub mod read;
+pub mod multi;
 pub mod floor;
 pub mod load;
 

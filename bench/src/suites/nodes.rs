@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::Measuring;
+use crate::cluster::layout::Layout;
 use crate::cluster::{self, Cores, Plan};
 use crate::floor::exchange::Hop;
 
@@ -59,19 +60,28 @@ impl Host {
 }
 
 impl Nodes {
-    /// What to start, on these usable cores.
+    /// What to start, on these usable cores. The sizes are those of all volumes and all rings together.
     ///
     /// # Errors
     /// When `midspand` is not there, or no core may be used.
-    pub fn plan(&self, measuring: &Measuring, usable: &[usize]) -> Result<Plan> {
+    pub fn plan(&self, measuring: &Measuring, layout: &Layout, usable: &[usize]) -> Result<Plan> {
         let mib = |wanted: u64, smoke: u64| if measuring.smoke { wanted.min(smoke) } else { wanted };
         Ok(Plan {
             midspand: cluster::find_midspand()?,
-            volume_bytes: mib(self.volume_mib, SMOKE_VOLUME_MIB) << 20,
-            ring_bytes: mib(self.ring_mib, SMOKE_RING_MIB) << 20,
+            layout: layout.clone(),
+            volume_bytes: share(mib(self.volume_mib, SMOKE_VOLUME_MIB), layout.all_volumes()),
+            ring_bytes: share(mib(self.ring_mib, SMOKE_RING_MIB), layout.groups),
             memory_bytes: 256 << 20,
             cores: self.cores.map_or_else(|| Cores::share_out(usable), Ok)?,
             host: self.host.hop(),
         })
     }
+}
+
+/// Smallest volume and smallest ring, MiB.
+const SMALLEST_MIB: u64 = 16;
+
+/// Bytes of one of so many equal parts, in whole MiB.
+fn share(mib: u64, parts: usize) -> u64 {
+    (mib / (parts as u64).max(1)).max(SMALLEST_MIB) << 20
 }

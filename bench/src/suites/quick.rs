@@ -7,6 +7,7 @@ use super::Measuring;
 use super::jobs::{Job, Wanted};
 use super::nodes::Nodes;
 use super::series::{self, Series};
+use crate::cluster::layout::Layout;
 use crate::figures::ratio;
 use crate::generator::{Mix, Pattern};
 use crate::report::Report;
@@ -32,7 +33,7 @@ pub struct Arguments {
 /// # Errors
 /// What the kernel, the file system or a node says.
 pub fn run(arguments: &Arguments) -> Result<Report> {
-    let series = Series { suite: "quick", jobs: jobs(), ratios: ratios() };
+    let series = Series { suite: "quick", layouts: vec![Layout::SINGLE], jobs: jobs(), ratios: ratios() };
     series::run(&series, &arguments.measuring, &arguments.nodes)
 }
 

@@ -9,11 +9,13 @@ use midspan_uring::clock::boottime_ns;
 use super::Measuring;
 use super::jobs::{Job, Repeat, Wanted};
 use super::nodes::Nodes;
-use crate::cluster::{Cluster, Place, Plan};
+use crate::cluster::layout::Layout;
+use crate::cluster::{Cluster, Cores, Place};
 use crate::disks::Disks;
 use crate::environment::Environment;
 use crate::figures::{Spread, ratio};
 use crate::finding::Finding;
+use crate::floor::exchange::Hop;
 use crate::floor::{self, Floor, FloorFile};
 use crate::generator::{Arrival, Load, Work};
 use crate::path;
@@ -26,6 +28,8 @@ use crate::window::Tally;
 pub struct Series {
     /// Its name.
     pub suite: &'static str,
+    /// The groups, volumes and cores on which loads run: each is three nodes of its own, and all are there at once.
+    pub layouts: Vec<Layout>,
     /// The loads, in order.
     pub jobs: Vec<Job>,
     /// The ratios, in order.
@@ -41,21 +45,38 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
     let environment = Environment::of(&folder);
     let hdr = measuring.hdr()?;
     let usable = affinity::current_cores();
-    let plan = nodes.plan(measuring, &usable)?;
     let repeats = measuring.repeats();
     let floors = series.jobs.iter().filter(|job| job.floor.is_some()).count();
-    let show = Show::new((2 + floors + repeats * (floors + 1 + series.jobs.len())) as u64);
+    let disks = series.jobs.iter().filter(|job| job.is_next_to_disk).count();
+    let show = Show::new(
+        (2 * series.layouts.len() + floors + repeats * (floors + disks + 1 + series.jobs.len())) as u64,
+    );
     let mut disks = Disks::create(&folder, measuring.ram, nodes.keep)?;
     let file = FloorFile::create(&mut disks)?;
-    let mut cluster = Cluster::start(&plan, &mut disks, &|what| show.step(what))?;
+    // Those of the first layout and of the floor are in `disks`, each further layout's in a folder of their own below.
+    let (mut clusters, mut plans, mut further) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, layout) in series.layouts.iter().enumerate() {
+        let plan = nodes.plan(measuring, layout, &usable)?;
+        let start = |disks: &mut Disks| Cluster::start(&plan, disks, &|what| show.step(what));
+        if number == 0 {
+            clusters.push(start(&mut disks)?);
+        } else {
+            let mut own = further_disks(&disks, number, measuring, nodes)?;
+            clusters.push(start(&mut own)?);
+            further.push(own);
+        }
+        plans.push(plan);
+    }
+    let cores = plans.first().context("a suite has a layout")?.cores;
     let floors = find_floors(series, measuring, &file, &usable, &show)?;
     let mut bench = Bench {
         series,
         measuring,
-        plan: &plan,
+        cores,
+        host: nodes.host.hop(),
         file: &file,
         floors: &floors,
-        cluster: &mut cluster,
+        clusters: &mut clusters,
         show: &show,
         idle: Vec::new(),
     };
@@ -65,7 +86,8 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
     if nodes.keep {
         show::say(&format!("kept: {}", disks.folder().display()));
     }
-    drop(cluster);
+    drop(clusters);
+    drop(further);
     let found = found?;
     if let Some(hdr) = hdr {
         for (index, job) in series.jobs.iter().enumerate() {
@@ -79,9 +101,16 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
         smoke: measuring.smoke,
         in_memory: measuring.ram,
         host: nodes.host.name(),
-        cores: Some(plan.cores),
+        cores: Some(cores),
     };
     report(series, environment, settings, &floors, &idle, found)
+}
+
+/// Disks for a further layout.
+fn further_disks(disks: &Disks, number: usize, measuring: &Measuring, nodes: &Nodes) -> Result<Disks> {
+    let parent = disks.folder().join(format!("layout{}", number + 1));
+    std::fs::create_dir(&parent).with_context(|| format!("making {}", parent.display()))?;
+    Disks::create(&parent, measuring.ram, nodes.keep)
 }
 
 /// The best shape for each load that has a floor.
@@ -104,10 +133,11 @@ fn find_floors(
 struct Bench<'a> {
     series: &'a Series,
     measuring: &'a Measuring,
-    plan: &'a Plan,
+    cores: Cores,
+    host: Hop,
     file: &'a FloorFile,
     floors: &'a [Option<Floor>],
-    cluster: &'a mut Cluster,
+    clusters: &'a mut [Cluster],
     show: &'a Show,
     /// CPU use of each node while only floors ran, percent of one core.
     idle: Vec<Vec<(Place, f64)>>,
@@ -116,7 +146,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn repeat(&mut self, number: usize) -> Result<Repeat> {
         let window = self.measuring.window(1.0 / 3.0);
-        let (began_ns, before) = (boottime_ns(), self.cluster.usage()?);
+        let (began_ns, before) = (boottime_ns(), self.first()?.usage()?);
         let mut floors = Vec::new();
         for (job, floor) in self.series.jobs.iter().zip(self.floors) {
             let Some(floor) = floor else {
@@ -126,16 +156,29 @@ impl Bench<'_> {
             self.show.step(&format!("repeat {number}: floor of {}", job.title));
             floors.push(Some(floor.measure(self.file, window)?));
         }
+        let mut disks = Vec::new();
+        for job in &self.series.jobs {
+            let read = |reads| {
+                self.show.step(&format!("repeat {number}: the disk alone, {}", job.title));
+                self.file.read(reads, self.cores.primary, window)
+            };
+            disks.push(job.reads().map(read).transpose()?);
+        }
         self.show.step(&format!("repeat {number}: a host's hop"));
-        let cores = [self.plan.cores.client, self.plan.cores.primary];
-        let host_hop = floor::host_hop(4096, self.plan.host, cores, window)?;
+        let cores = [self.cores.client, self.cores.primary];
+        let host_hop = floor::host_hop(4096, self.host, cores, window)?;
         let wall_ns = boottime_ns().saturating_sub(began_ns);
-        self.idle.push(idle(&before, &self.cluster.usage()?, wall_ns));
+        let after = self.first()?.usage()?;
+        self.idle.push(idle(&before, &after, wall_ns));
         let mut loads = Vec::new();
         for job in &self.series.jobs {
             loads.push(self.load(number, job, &loads)?);
         }
-        Ok(Repeat { floors, host_hop, loads })
+        Ok(Repeat { floors, disks, host_hop, loads })
+    }
+
+    fn first(&mut self) -> Result<&mut Cluster> {
+        self.clusters.first_mut().context("a suite has a layout")
     }
 
     /// `before` are the loads of this repeat so far.
@@ -150,14 +193,18 @@ impl Bench<'_> {
                 Arrival::Open { per_second: whole(rate) }
             }
         };
+        let (layout, connections) = job.place;
+        let cluster = self.clusters.get_mut(layout).context("a load names a layout of its suite")?;
+        // Those of one export not beside each other.
+        let uris = (0..connections).flat_map(|_| cluster.uris().to_vec());
         let load = Load {
-            uris: vec![self.cluster.uri().to_owned()],
+            uris: uris.collect(),
             work: Work { arrival, ..job.work },
-            core: self.plan.cores.client,
+            core: self.cores.client,
             seed: number as u64,
             window: self.measuring.window(1.0),
         };
-        path::measure(&load, self.cluster, &what, self.show)
+        path::measure(&load, cluster, &what, self.show)
     }
 }
 
@@ -204,6 +251,11 @@ fn report(
     });
     let idle_percent: BTreeMap<&'static str, Spread> = idle_percent.collect();
     let host_hop = floor::Part::of(repeats.iter().map(|repeat| &repeat.host_hop), 1, 4096);
+    let mut disk_reads = Vec::new();
+    for (index, job) in series.jobs.iter().enumerate().filter(|(_, job)| job.is_next_to_disk) {
+        let tallies = repeats.iter().filter_map(|repeat| repeat.disk(index));
+        disk_reads.push((job.name.clone(), floor::Part::of(tallies, 1, job.work.bytes)));
+    }
     let (mut of_floors, mut loads) = (Vec::new(), Vec::new());
     // From the last to the first: each takes its samples off the ends.
     for (job, floor) in series.jobs.iter().zip(floors).rev() {
@@ -213,7 +265,9 @@ fn report(
             of_floors.push((job.name.clone(), floor::Summary::of(floor, &samples)));
         }
         let samples: Vec<path::Sample> = repeats.iter_mut().filter_map(|repeat| repeat.loads.pop()).collect();
-        loads.push(Finding::of(&job.name, &job.title, &job.work, 1, &samples)?);
+        let (layout, connections) = job.place;
+        let exports = series.layouts.get(layout).map_or(1, Layout::all_volumes);
+        loads.push(Finding::of(&job.name, &job.title, &job.work, exports * connections, &samples)?);
     }
     of_floors.reverse();
     loads.reverse();
@@ -222,6 +276,7 @@ fn report(
         environment,
         settings,
         floors: of_floors,
+        disk_reads,
         host_hop: Some(host_hop),
         loads,
         idle_percent,
