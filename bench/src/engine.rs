@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use midspan_uring::clock::boottime_ns;
+use midspan_uring::socket::SocketOptions;
 use midspan_uring::{Buf, Class, Completion, Config, Pool, Ring, affinity};
 
-/// How long one sleep lasts at most. Nothing that is measured here takes twice as long, unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one sleep lasts at most. A disk that others keep busy can make a durable write wait for seconds; what takes twice
+/// as long hangs.
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Pins the calling thread and makes a ring with these buffers.
 ///
@@ -52,6 +54,11 @@ pub fn next(ring: &mut Ring, what: &str) -> Result<Completion> {
 /// If the ring is broken.
 pub fn wait(ring: &mut Ring, limit: Duration) -> Result<()> {
     Ok(ring.wait(usize::from(!limit.is_zero()), Some(limit))?)
+}
+
+/// Options of a connection: it waits as long as [`PATIENCE`] permits, not as long as a node would.
+pub fn socket_options() -> SocketOptions {
+    SocketOptions { user_timeout: None, ..SocketOptions::default() }
 }
 
 /// A buffer of at least `len` bytes, none filled.

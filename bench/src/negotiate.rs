@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use midspan::nbd_client::{Endpoint, Uri};
 use midspan_uring::Socket;
-use midspan_uring::socket::SocketOptions;
+
+use crate::engine;
 
 const INIT_MAGIC: u64 = 0x4e42_444d_4147_4943;
 const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
@@ -45,7 +46,7 @@ pub fn connect(uri: &str) -> Result<Connected> {
     let parsed = Uri::parse(uri)?;
     let (fd, size) = open(&parsed).with_context(|| format!("connecting to {uri}"))?;
     let socket = Socket::adopt(fd)?;
-    socket.tune(&SocketOptions::default())?;
+    socket.tune(&engine::socket_options())?;
     Ok(Connected { socket, size })
 }
 

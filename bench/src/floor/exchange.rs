@@ -15,7 +15,6 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use midspan_uring::clock::boottime_ns;
-use midspan_uring::socket::SocketOptions;
 use midspan_uring::{Buf, Class, Completion, FileId, Kind, Ring, Socket, SocketId};
 
 use super::append::{self, Positions};
@@ -79,8 +78,8 @@ fn connected(hop: Hop) -> Result<(Socket, Socket)> {
             (Socket::adopt(near.into())?, Socket::adopt(far.into())?)
         }
     };
-    near.tune(&SocketOptions::default())?;
-    far.tune(&SocketOptions::default())?;
+    near.tune(&engine::socket_options())?;
+    far.tune(&engine::socket_options())?;
     Ok((near, far))
 }
 
