@@ -21,7 +21,7 @@ pub const EXAMPLES: &str = "Example:
   midspan-bench multi --smoke
 
 All loads are 4 KiB random writes with 64 under way altogether. Names say what there is: v4c2 has four volumes with two connections
-to each. A group with all its volumes is the work of one core; so two cores show what they give to two groups.";
+to each. In this version a group with all its volumes is the work of one core: with one group a second core stays idle.";
 
 /// Arguments of `multi`.
 #[derive(Debug, Args)]
@@ -86,10 +86,15 @@ fn series(usable: &[usize]) -> Series {
         let title = "4 volumes of two groups, every node on two cores";
         jobs.push(job("v4c4_two_cores_two_groups", title, (3, 4), VOLUMES));
         ratios.extend([
-            between("multi_two_cores_vs_one", "one group on two cores over one core", TWO_CORES, V4C4),
+            between(
+                "multi_two_cores_vs_one",
+                "one group on two cores, of which it uses one, over each node on its own",
+                TWO_CORES,
+                V4C4,
+            ),
             between(
                 "multi_two_cores_two_groups_vs_one",
-                "two groups on two cores over one group on one",
+                "two groups on two cores over one group, each node on its own core",
                 TWO_CORES_TWO_GROUPS,
                 V4C4,
             ),
