@@ -202,6 +202,11 @@ impl Cluster {
         &self.uris
     }
 
+    /// Number of a node's process.
+    pub fn pid(&self, place: Place) -> Option<u32> {
+        self.nodes.iter().find(|node| node.place == place).map(|node| node.child.id())
+    }
+
     /// What each node has used so far, in the order of [`Place::ALL`].
     ///
     /// # Errors
@@ -401,11 +406,14 @@ fn config(
     Ok(text)
 }
 
-/// Four ports that nobody listens on now. All are held at once, so that they differ.
-fn free_ports() -> Result<[u16; 4]> {
+/// Ports that nobody listens on now. All are held at once, so that they differ.
+///
+/// # Errors
+/// When there are not as many.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port");
-    let listeners = [listen()?, listen()?, listen()?, listen()?];
-    let mut ports = [0; 4];
+    let listeners: Vec<TcpListener> = (0..N).map(|_| listen()).collect::<Result<_>>()?;
+    let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = listener.local_addr()?.port();
     }
@@ -461,7 +469,7 @@ mod tests {
 
     #[test]
     fn ports_differ() {
-        let ports: std::collections::BTreeSet<u16> = free_ports().unwrap().into();
+        let ports: std::collections::BTreeSet<u16> = free_ports::<4>().unwrap().into();
         assert_eq!(ports.len(), 4);
     }
 }

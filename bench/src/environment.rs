@@ -25,12 +25,27 @@ pub struct Environment {
     pub folder: PathBuf,
     /// What is mounted there: type and source.
     pub filesystem: String,
-    /// The block device's I/O scheduler and write cache.
-    pub device: String,
+    /// The block device under it; none for memory and for file systems over several.
+    pub device: Option<Device>,
     /// The commit that this program was built from.
     pub commit: &'static str,
     /// Whether this program was built with optimisation.
     pub build: &'static str,
+}
+
+/// A block device.
+#[derive(Debug, Serialize)]
+pub struct Device {
+    /// Its name in the kernel, such as `nvme0n1`.
+    pub name: String,
+    /// What the vendor calls it; empty where nobody says.
+    pub model: String,
+    /// The scheduler in use.
+    pub scheduler: String,
+    /// `write back` or `write through`: whether a flush has anything to do.
+    pub write_cache: String,
+    /// Whether it turns.
+    pub rotational: bool,
 }
 
 impl Environment {
@@ -46,7 +61,7 @@ impl Environment {
             load: text("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
             folder: folder.to_owned(),
             filesystem: mounted(&text("/proc/self/mountinfo"), folder).unwrap_or_default(),
-            device: device(folder).unwrap_or_default(),
+            device: Device::under(folder),
             commit: env!("MIDSPAN_COMMIT"),
             build: if cfg!(debug_assertions) { "unoptimised" } else { "release" },
         }
@@ -55,7 +70,7 @@ impl Environment {
     /// For people, one line a topic.
     pub fn text(&self) -> String {
         let governor = if self.governor.is_empty() { String::new() } else { format!(", {}", self.governor) };
-        let device = if self.device.is_empty() { String::new() } else { format!(", {}", self.device) };
+        let device = self.device.as_ref().map_or_else(String::new, |device| format!("; {}", device.text()));
         format!(
             "kernel {}, {}, {} cores{governor}, {} MiB, load {}\ndisks in {} ({}{device})\ncommit {}, {} build\n",
             self.kernel,
@@ -100,18 +115,35 @@ fn mounted(mountinfo: &str, folder: &Path) -> Option<String> {
     inner.map(|(_, kind, source)| format!("{kind} on {source}"))
 }
 
-/// Scheduler and write cache of the block device under the folder.
-fn device(folder: &Path) -> Option<String> {
-    let number = fs::metadata(folder).ok()?.dev();
-    let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
-    let mut place = PathBuf::from(format!("/sys/dev/block/{major}:{minor}")).canonicalize().ok()?;
-    if !place.join("queue").is_dir() {
-        // A partition: the disk it is part of has the queue.
-        place.pop();
+impl Device {
+    /// The one under the folder.
+    fn under(folder: &Path) -> Option<Self> {
+        let number = fs::metadata(folder).ok()?.dev();
+        let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
+        Self::at(PathBuf::from(format!("/sys/dev/block/{major}:{minor}")).canonicalize().ok()?)
     }
-    let scheduler = text(place.join("queue/scheduler"));
-    let scheduler = scheduler.split(['[', ']']).nth(1).unwrap_or("none").to_owned();
-    Some(format!("scheduler {scheduler}, cache {}", text(place.join("queue/write_cache"))))
+
+    fn at(mut place: PathBuf) -> Option<Self> {
+        if !place.join("queue").is_dir() {
+            // A partition: the disk it is part of has the queue.
+            place.pop();
+        }
+        let scheduler = text(place.join("queue/scheduler"));
+        Some(Self {
+            name: place.file_name()?.to_string_lossy().into_owned(),
+            model: text(place.join("device/model")),
+            scheduler: scheduler.split(['[', ']']).nth(1).unwrap_or("none").to_owned(),
+            write_cache: text(place.join("queue/write_cache")),
+            rotational: text(place.join("queue/rotational")) == "1",
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self { name, model, scheduler, write_cache, rotational } = self;
+        let model = if model.is_empty() { String::new() } else { format!(" ({model})") };
+        let turns = if *rotational { "rotating" } else { "not rotating" };
+        format!("{name}{model}: scheduler {scheduler}, cache {write_cache}, {turns}")
+    }
 }
 
 #[cfg(test)]
@@ -138,5 +170,23 @@ mod tests {
         let here = Environment::of(&std::env::temp_dir());
         assert!(!here.kernel.is_empty() && here.cores > 0);
         assert!(here.text().contains(&here.kernel));
+    }
+
+    #[test]
+    fn a_partition_shows_the_queue_of_its_disk() {
+        let disk = std::env::temp_dir().join(format!("midspan-device-{}", std::process::id()));
+        fs::create_dir_all(disk.join("queue")).unwrap();
+        fs::create_dir_all(disk.join("part1")).unwrap();
+        fs::write(disk.join("queue/scheduler"), "none [kyber] bfq\n").unwrap();
+        fs::write(disk.join("queue/write_cache"), "write back\n").unwrap();
+        fs::write(disk.join("queue/rotational"), "1\n").unwrap();
+        let device = Device::at(disk.join("part1")).unwrap();
+        assert!(
+            device.text().ends_with(": scheduler kyber, cache write back, rotating"),
+            "{}",
+            device.text()
+        );
+        assert_eq!(device.name, disk.file_name().unwrap().to_str().unwrap());
+        fs::remove_dir_all(disk).unwrap();
     }
 }

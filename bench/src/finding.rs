@@ -202,9 +202,7 @@ impl Finding {
     /// See [`Latencies::new`].
     pub fn of(name: &str, title: &str, work: &Work, connections: usize, samples: &[Sample]) -> Result<Self> {
         let all = Latencies::merged(samples.iter().map(|sample| sample.tally.latencies()))?;
-        let mut by_rate: Vec<&Sample> = samples.iter().collect();
-        by_rate.sort_by(|a, b| a.tally.per_second().total_cmp(&b.tally.per_second()));
-        let middle = by_rate.get(by_rate.len() / 2);
+        let middle = middle(samples, |sample| &sample.tally);
         Ok(Self {
             name: name.to_owned(),
             title: title.to_owned(),
@@ -215,12 +213,20 @@ impl Finding {
             connections,
             summary: Summary::of(samples, work.bytes),
             percentiles: all.percentiles(),
-            timeline: middle.map(|sample| timeline(&sample.tally)).unwrap_or_default(),
+            timeline: middle.map(timeline).unwrap_or_default(),
         })
     }
 }
 
-fn timeline(tally: &Tally) -> Vec<[f64; 2]> {
+/// The repeat in the middle, by its rate.
+pub fn middle<T>(samples: &[T], take: impl Fn(&T) -> &Tally) -> Option<&Tally> {
+    let mut by_rate: Vec<&Tally> = samples.iter().map(take).collect();
+    by_rate.sort_by(|a, b| a.per_second().total_cmp(&b.per_second()));
+    by_rate.get(by_rate.len() / 2).copied()
+}
+
+/// The course of one repeat: seconds since its beginning, and operations a second.
+pub fn timeline(tally: &Tally) -> Vec<[f64; 2]> {
     let points = tally.slices().filter_map(|(begin, length, slice)| {
         let middle = (begin + length / 2).as_secs_f64();
         Some([round(middle, 1e4), round(ratio(slice.count() as f64, length.as_secs_f64())?, 1.0)])

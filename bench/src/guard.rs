@@ -22,7 +22,8 @@ while read -r what value; do
     esac
 done
 for process in $processes; do
-    [ "$(cat "/proc/$process/comm" 2>/dev/null)" = midspand ] && kill -KILL "$process"
+    pid=${process%%/*}
+    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${process#*/}" ] && kill -KILL "$pid"
 done
 for loop in $loops; do losetup --detach "$loop"; done
 [ -n "$folder" ] && rm -rf -- "$folder"
@@ -49,12 +50,14 @@ impl Guard {
         Ok(Self { shell, input })
     }
 
-    /// Kills this process, if it is a `midspand` then.
+    /// Kills this process, if its program is the same then.
     ///
     /// # Errors
-    /// When the shell has ended.
+    /// When the shell has ended, or the process.
     pub fn kill(&mut self, pid: u32) -> Result<()> {
-        self.tell("process", &pid.to_string())
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        let name = name.with_context(|| format!("process {pid} has ended"))?;
+        self.tell("process", &format!("{pid}/{}", name.trim()))
     }
 
     /// Detaches this loop device.
@@ -128,10 +131,24 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_no_node_is_not_killed() {
+    fn a_process_is_killed_when_the_bench_ends_without_a_word() {
         let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
         let mut guard = Guard::start().unwrap();
         guard.kill(sleeper.id()).unwrap();
+        end_input(&mut guard);
+        assert!(!sleeper.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_process_that_has_become_another_program_is_not_killed() {
+        let mut sleeper =
+            Command::new("sh").args(["-c", "read go; exec sleep 60"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut guard = Guard::start().unwrap();
+        guard.kill(sleeper.id()).unwrap();
+        sleeper.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        while std::fs::read_to_string(format!("/proc/{}/comm", sleeper.id())).unwrap() != "sleep\n" {
+            std::thread::yield_now();
+        }
         end_input(&mut guard);
         assert_eq!(sleeper.try_wait().unwrap(), None);
         sleeper.kill().unwrap();

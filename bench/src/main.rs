@@ -6,6 +6,7 @@ mod hdr;
 mod engine;
 mod proc;
 mod environment;
+mod syscalls;
 mod show;
 mod guard;
 mod disks;
@@ -17,16 +18,24 @@ mod cluster;
 mod path;
 mod finding;
 mod report;
+mod peers;
+mod compare;
+mod html;
 mod suites;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use compare::figure::Run;
 use report::Report;
-use suites::{floor as floor_suite, load, multi, quick, read, write};
+use suites::{
+    Measuring, compare as compare_suite, floor as floor_suite, load, multi, page, peers as peers_suite,
+    quick, read, write,
+};
 
 /// Measures Midspan next to the floor of the same run: loopback round trip and durable append, both by io_uring
 #[derive(Debug, Parser)]
@@ -58,39 +67,71 @@ enum Suite {
     /// The floor alone: what loopback and disk permit
     #[command(after_help = floor_suite::EXAMPLES)]
     Floor(floor_suite::Arguments),
+    /// Midspan next to qemu's mirror, qemu-nbd and nbdkit, on disks of the same kind, in turn
+    #[command(after_help = peers_suite::EXAMPLES)]
+    Peers(peers_suite::Arguments),
+    /// What changed from one run to another, beyond noise
+    #[command(after_help = compare_suite::EXAMPLES)]
+    Compare(compare_suite::Arguments),
+    /// A run's JSON as a page with pictures
+    #[command(after_help = page::EXAMPLES)]
+    Report(page::Arguments),
     /// The load generator alone, on any NBD export that may be overwritten
     #[command(after_help = load::EXAMPLES)]
     Load(load::Arguments),
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().suite) {
-        Ok(()) => ExitCode::SUCCESS,
+    let suite = Cli::parse().suite;
+    // Of a comparison 1 means that something is worse.
+    let failed = if matches!(suite, Suite::Compare(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    match run(suite) {
+        Ok(code) => code,
         Err(error) => {
             show::say(&format!("midspan-bench: {error:#}"));
-            ExitCode::FAILURE
+            failed
         }
     }
 }
 
-fn run(suite: Suite) -> Result<()> {
+fn run(suite: Suite) -> Result<ExitCode> {
     match suite {
-        Suite::Quick(arguments) => print(&quick::run(&arguments)?, arguments.measuring.json),
-        Suite::Write(arguments) => print(&write::run(&arguments)?, arguments.measuring.json),
-        Suite::Read(arguments) => print(&read::run(&arguments)?, arguments.measuring.json),
-        Suite::Multi(arguments) => print(&multi::run(&arguments)?, arguments.measuring.json),
-        Suite::Floor(arguments) => print(&floor_suite::run(&arguments)?, arguments.measuring.json),
+        Suite::Quick(arguments) => print(&quick::run(&arguments)?, &arguments.measuring),
+        Suite::Write(arguments) => print(&write::run(&arguments)?, &arguments.measuring),
+        Suite::Read(arguments) => print(&read::run(&arguments)?, &arguments.measuring),
+        Suite::Multi(arguments) => print(&multi::run(&arguments)?, &arguments.measuring),
+        Suite::Floor(arguments) => print(&floor_suite::run(&arguments)?, &arguments.measuring),
+        Suite::Peers(arguments) => {
+            let outcome = peers_suite::run(&arguments)?;
+            let Measuring { json, html, .. } = &arguments.measuring;
+            finish(&outcome.text(), &outcome.json()?, *json, html.as_deref())
+        }
         Suite::Load(arguments) => {
             let outcome = load::run(&arguments)?;
-            let line = arguments.json.then(|| outcome.json()).transpose()?;
-            write_out(&outcome.text(), line.as_deref())
+            finish(&outcome.text(), &outcome.json()?, arguments.json, None)
         }
-    }
+        Suite::Report(arguments) => page::run(&arguments),
+        Suite::Compare(arguments) => {
+            let verdict = compare_suite::run(&arguments)?;
+            finish(&verdict.text(arguments.all), &verdict.json()?, arguments.json, None)?;
+            return Ok(if verdict.is_worse() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn print(report: &Report, json: bool) -> Result<()> {
-    let line = json.then(|| report.json()).transpose()?;
-    write_out(&report.text(), line.as_deref())
+fn print(report: &Report, measuring: &Measuring) -> Result<()> {
+    finish(&report.text(), &report.json()?, measuring.json, measuring.html.as_deref())
+}
+
+/// What a suite has found: for people, as a line of JSON if that is wanted, as a page if a file is named.
+fn finish(text: &str, line: &str, is_json: bool, html: Option<&Path>) -> Result<()> {
+    // First what cannot fail for want of space or rights: the figures were expensive.
+    write_out(text, is_json.then_some(line))?;
+    match html {
+        Some(path) => page::write(&Run::of(serde_json::from_str(line)?), path),
+        None => Ok(()),
+    }
 }
 
 /// Tables to the output; with JSON they go to the error output, and the output holds that line alone.

@@ -231,21 +231,7 @@ impl Report {
                 nodes.map(|(node, percent)| format!("{node} {} %", digits(percent.median))).collect();
             text += &format!("idle nodes use of one core: {}\n", nodes.join(", "));
         }
-        let others = Spread::over(&self.noise, |noise| Some(noise.others));
-        let stolen = Spread::over(&self.noise, |noise| Some(noise.stolen));
-        if let (Some(others), Some(stolen)) = (others, stolen) {
-            text += &format!(
-                "cores busy with others {}, kept back by the hypervisor {}{}\n",
-                others.text(),
-                stolen.text(),
-                if others.median + stolen.median > NOISY_CORES {
-                    "  ** noisy: trust ratios rather than figures **"
-                } else {
-                    ""
-                }
-            );
-        }
-        text
+        text + &noise_line(&self.noise)
     }
 }
 
@@ -269,6 +255,22 @@ fn open_text(open: &Open) -> String {
         );
     }
     text
+}
+
+/// How much of the machine others had.
+pub fn noise_line(noise: &[Noise]) -> String {
+    let others = Spread::over(noise, |noise| Some(noise.others));
+    let stolen = Spread::over(noise, |noise| Some(noise.stolen));
+    let (Some(others), Some(stolen)) = (others, stolen) else {
+        return String::new();
+    };
+    let is_noisy = others.median + stolen.median > NOISY_CORES;
+    format!(
+        "cores busy with others {}, kept back by the hypervisor {}{}\n",
+        others.text(),
+        stolen.text(),
+        if is_noisy { "  ** noisy: trust ratios rather than figures **" } else { "" }
+    )
 }
 
 fn behind_text(load: &Summary) -> String {
@@ -299,7 +301,8 @@ fn part_figures(part: &floor::Part) -> [Option<Spread>; 5] {
     [part.iops, part.mbps, part.p50_us, part.p99_us, part.p999_us]
 }
 
-fn table(head: &[&str]) -> Table {
+/// An empty table: the first column to the left, figures to the right.
+pub fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(head.iter().copied());
     for (number, column) in table.column_iter_mut().enumerate() {
@@ -309,7 +312,8 @@ fn table(head: &[&str]) -> Table {
     table
 }
 
-fn row(names: &[&str], figures: &[Option<Spread>]) -> Vec<String> {
+/// A row of names, then of figures; a missing one is a dash.
+pub fn row(names: &[&str], figures: &[Option<Spread>]) -> Vec<String> {
     let shown = figures.iter().map(|figure| figure.map_or_else(|| "-".to_owned(), |figure| figure.text()));
     names.iter().map(|name| (*name).to_owned()).chain(shown).collect()
 }

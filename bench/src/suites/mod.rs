@@ -9,6 +9,9 @@ pub mod read;
 pub mod multi;
 pub mod floor;
 pub mod load;
+pub mod peers;
+pub mod compare;
+pub mod page;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +47,9 @@ pub struct Measuring {
     /// End with one line of JSON; the tables go to the error output
     #[arg(long)]
     pub json: bool,
+    /// Write a page with pictures, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Seconds of each load in a smoke run.

@@ -1,0 +1,10 @@
+//! Other servers of the same protocol, on disks of the same kind: what Midspan is compared with.
+
+pub mod program;
+pub mod sample;
+pub mod server;
+pub mod hold;
+pub mod contender;
+pub mod ratios;
+pub mod goals;
+pub mod outcome;
