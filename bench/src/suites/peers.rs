@@ -8,6 +8,7 @@ use clap::Args;
 use midspan_uring::affinity;
 
 use super::Measuring;
+use crate::cluster::layout::Layout;
 use crate::cluster::{self, Cluster, Cores, Place, Plan};
 use crate::disks::Disks;
 use crate::environment::Environment;
@@ -77,6 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let smaller = |mib: u64, smoke: u64| if measuring.smoke { smoke } else { mib };
     let plan = Plan {
         midspand: cluster::find_midspand()?,
+        layout: Layout::SINGLE,
         volume_bytes: smaller(arguments.volume_mib, 32) << 20,
         ring_bytes: smaller(arguments.ring_mib, 64) << 20,
         memory_bytes: 256 << 20,
@@ -262,7 +264,7 @@ impl Lab<'_> {
 
     fn load(&self, number: usize, job: &Job, contender: Contender) -> Result<Load> {
         let uri = match contender {
-            Contender::Held | Contender::Attached => self.cluster.uri(),
+            Contender::Held | Contender::Attached => self.cluster.uris().first().context("no export")?,
             Contender::Peer(peer) => self.server(peer)?.uri(),
         };
         Ok(Load {
