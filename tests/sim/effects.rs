@@ -61,7 +61,7 @@ impl World {
                 let bytes = with_parts(&message, &parts);
                 self.send(node, link, Payload::Bulk(bytes), Keep::Parts(Box::new(parts)));
             }
-            Effect::Disk { disk, token, op } => self.start_disk(node, owner, disk, token, op),
+            Effect::Disk { disk, token, op, .. } => self.start_disk(node, owner, disk, token, op),
             Effect::Answer { request, result } => self.answer(node, request, result),
             Effect::Note(note) => self.on_note(node, note),
         }

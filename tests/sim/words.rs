@@ -116,7 +116,7 @@ pub fn describe_effect(effect: &Effect<SimBuf>) -> String {
         Effect::SendData { link, message, .. } => {
             format!("{} sends {}", name(*link), describe_message(message))
         }
-        Effect::Disk { disk, token, op } => format!("{disk:?} {token:?} {}", describe_op(op)),
+        Effect::Disk { disk, token, op, .. } => format!("{disk:?} {token:?} {}", describe_op(op)),
         Effect::Answer { request, result } => match result {
             Ok(data) => format!("answers {request:?} {}", data.as_ref().map_or(0, |data| data.bytes().len())),
             Err(error) => format!("answers {request:?} {}", describe_error(*error)),

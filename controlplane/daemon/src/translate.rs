@@ -51,6 +51,7 @@ pub fn node(config: &Config) -> NodeConfig {
     let mut node = NodeConfig::new(node_id(config.node.id));
     node.cores = config.node.cores.iter().map(|core| usize::from(*core)).collect();
     node.memory = memory(config);
+    node.spin_ns = u64::try_from(config.node.spin.duration().as_nanos()).unwrap_or(u64::MAX);
     node.journal = Some(config.node.journal.clone());
     node.listen = Some(Listen::At(Address::Tcp(config.node.listen)));
     let peer = |peer: &crate::config::Peer| Peer {

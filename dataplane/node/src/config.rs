@@ -37,7 +37,7 @@ pub struct NodeConfig {
     pub exports: Vec<ExportConfig>,
     /// Where hosts connect to.
     pub front: Vec<Listen>,
-    /// How long a shard that had work looks for more before it sleeps, nanoseconds.
+    /// How long a shard without work looks for more before it sleeps, nanoseconds; 0: it sleeps at once.
     pub spin_ns: u64,
     /// Bytes of recent frames that a relay keeps in memory, per area.
     pub recent_bytes: u64,
@@ -60,7 +60,7 @@ impl NodeConfig {
             lone: Vec::new(),
             exports: Vec::new(),
             front: Vec::new(),
-            spin_ns: 20_000,
+            spin_ns: 500_000,
             recent_bytes: 16 << 20,
             requests: 1024,
         }

@@ -10,6 +10,7 @@ use midspan_protocol::vocab::buffer::{Buffer, Buffers};
 use midspan_protocol::vocab::effect::{Disk, DiskError, DiskOp, DiskResult, Token};
 use midspan_uring::{Completion, Errno, File, FileId, Refused, Ring};
 
+use crate::background::Background;
 use crate::buffers::{PoolBuf, PoolBuffers};
 use crate::counters::{Counters, Durations};
 use crate::event::{Event, Events, Owner};
@@ -86,6 +87,21 @@ enum ZeroStep {
     Flushing,
 }
 
+/// What a machine asks for.
+#[derive(Debug)]
+pub struct Request {
+    /// The machine.
+    pub owner: Owner,
+    /// One of its disks.
+    pub disk: Disk,
+    /// Its name for the operation.
+    pub token: Token,
+    /// The operation.
+    pub op: DiskOp<PoolBuf>,
+    /// Whether somebody's answer waits for it.
+    pub awaited: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Op {
     owner: Owner,
@@ -94,6 +110,7 @@ struct Op {
     offset: u64,
     since: u64,
     work: Work,
+    awaited: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +119,7 @@ struct Asked {
     disk: usize,
     token: Token,
     op: DiskOp<PoolBuf>,
+    awaited: bool,
 }
 
 /// The files and what is in flight on them.
@@ -114,6 +132,8 @@ pub struct Disks {
     ops: Slab<Op>,
     /// What found no room in the ring.
     waiting: VecDeque<Asked>,
+    /// What nobody waits for.
+    background: Background<Asked>,
     /// Continuations of zeroing that found no room.
     stuck: VecDeque<Key>,
     zeroes: Option<PoolBuf>,
@@ -129,6 +149,7 @@ impl Disks {
             volumes: Vec::new(),
             ops: Slab::new(capacity),
             waiting: VecDeque::with_capacity(capacity),
+            background: Background::new(capacity),
             stuck: VecDeque::with_capacity(64),
             zeroes: None,
             failures: Vec::with_capacity(8),
@@ -143,6 +164,7 @@ impl Disks {
         let path = file.path().to_owned();
         let id = ring.add_file(file)?;
         self.open.push(Open { id, path, reported: false });
+        self.background.add_disk();
         Ok(DiskIndex(self.open.len() - 1))
     }
 
@@ -164,7 +186,7 @@ impl Disks {
 
     /// Operations that are not finished.
     pub fn in_flight(&self) -> usize {
-        self.ops.len() + self.waiting.len()
+        self.ops.len() + self.waiting.len() + self.background.waiting()
     }
 
     /// A failure that was not taken yet; of each file the first one only.
@@ -172,21 +194,22 @@ impl Disks {
         self.failures.pop()
     }
 
-    /// A machine's disk operation.
-    pub fn start(
-        &mut self,
-        ring: &mut Ring,
-        events: &mut Events,
-        now: u64,
-        owner: Owner,
-        (disk, token, op): (Disk, Token, DiskOp<PoolBuf>),
-    ) {
+    /// A machine's disk operation: at once if somebody waits for it, else behind all that others wait for in this pass.
+    pub fn start(&mut self, ring: &mut Ring, events: &mut Events, now: u64, request: Request) {
+        let Request { owner, disk, token, op, awaited } = request;
         let Some(disk) = self.find(owner, disk) else {
             debug_assert!(false, "an operation on a disk that the machine does not have");
             events.push_back(Event::Disk { owner, token, result: Err(DiskError::Failed) });
             return;
         };
-        let asked = Asked { owner, disk, token, op };
+        let asked = Asked { owner, disk, token, op, awaited };
+        let asked = match (awaited, asked) {
+            (true, asked) => asked,
+            (false, asked) => match self.background.push(disk, asked) {
+                Ok(()) => return,
+                Err(asked) => Asked { awaited: true, ..asked },
+            },
+        };
         if self.waiting.is_empty() && has_room(ring, &self.ops) {
             self.issue(ring, events, now, asked);
         } else {
@@ -194,7 +217,7 @@ impl Disks {
         }
     }
 
-    /// Tries again what found no room. Once per pass.
+    /// Tries again what found no room, then starts what nobody waits for. Once per pass, behind everything else.
     pub fn retry(&mut self, ring: &mut Ring, buffers: &mut PoolBuffers, events: &mut Events, now: u64) {
         for _ in 0..self.stuck.len() {
             let Some(key) = self.stuck.pop_front() else { break };
@@ -203,6 +226,12 @@ impl Disks {
         while !self.waiting.is_empty() && has_room(ring, &self.ops) {
             let Some(asked) = self.waiting.pop_front() else { break };
             self.issue(ring, events, now, asked);
+        }
+        for disk in 0..self.background.disks() {
+            while self.waiting.is_empty() && has_room(ring, &self.ops) {
+                let Some(asked) = self.background.next(disk) else { break };
+                self.issue(ring, events, now, asked);
+            }
         }
     }
 
@@ -255,7 +284,7 @@ impl Disks {
     }
 
     fn issue(&mut self, ring: &mut Ring, events: &mut Events, now: u64, asked: Asked) {
-        let Asked { owner, disk, token, op } = asked;
+        let Asked { owner, disk, token, op, awaited } = asked;
         let Some(file) = self.open.get(disk).map(|o| o.id) else { return };
         let (offset, work) = match &op {
             DiskOp::Write { offset, data, durable } => {
@@ -267,9 +296,9 @@ impl Disks {
                 (*offset, Work::Zero { length: *length, durable: *durable, step: ZeroStep::Kernel })
             }
         };
-        let record = Op { owner, token, disk, offset, since: now, work };
+        let record = Op { owner, token, disk, offset, since: now, work, awaited };
         let Ok(key) = self.ops.insert(record) else {
-            self.waiting.push_front(Asked { owner, disk, token, op });
+            self.waiting.push_front(Asked { owner, disk, token, op, awaited });
             return;
         };
         let user = tag::user(tag::DISK, key.raw());
@@ -304,6 +333,7 @@ impl Disks {
         };
         debug_assert!(errno != Errno::INVALID, "an impossible disk operation: {refused}");
         if let Some(op) = self.ops.remove(key) {
+            self.note_end(&op);
             self.report(&op, errno);
             events.push_back(Event::Disk {
                 owner: op.owner,
@@ -358,6 +388,7 @@ impl Disks {
         result: DiskResult<PoolBuf>,
     ) {
         let Some(op) = self.ops.remove(key) else { return };
+        self.note_end(&op);
         let took = now.saturating_sub(op.since);
         let record = |durations: &Durations| durations.record(took);
         match op.work {
@@ -376,6 +407,12 @@ impl Disks {
             Work::Flush => record(&counters.flushes),
         }
         events.push_back(Event::Disk { owner: op.owner, token: op.token, result });
+    }
+
+    fn note_end(&mut self, op: &Op) {
+        if !op.awaited {
+            self.background.on_end(op.disk);
+        }
     }
 
     fn fail(&mut self, events: &mut Events, counters: &Counters, now: u64, key: Key, errno: Errno) {

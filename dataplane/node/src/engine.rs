@@ -10,7 +10,7 @@ use midspan_uring::{Completion, Ring};
 
 use crate::buffers::{PoolBuf, PoolBuffers};
 use crate::counters::{AllCounters, Counters};
-use crate::disk::Disks;
+use crate::disk::{Disks, Request};
 use crate::event::{Events, Owner};
 use crate::frontend::HostResult;
 use crate::inbound::{Greeted, Inbound, Outcome};
@@ -74,6 +74,8 @@ pub struct Engine {
     pub notes: VecDeque<(Owner, Note)>,
     /// The shard's counters.
     pub counters: MyCounters,
+    /// Host requests that machines have and did not answer yet.
+    pub unanswered: usize,
 }
 
 impl Engine {
@@ -88,13 +90,15 @@ impl Engine {
             Effect::SendBlock { link, message } => self.send(link, Out::Block(message)),
             Effect::SendFrame { link, frame } => self.send(link, Out::Frame(frame)),
             Effect::SendData { link, message, parts } => self.send(link, Out::Data(message, parts)),
-            Effect::Disk { disk, token, op } => {
-                self.disks.start(&mut self.ring, &mut self.events, now, owner, (disk, token, op));
+            Effect::Disk { disk, token, op, awaited } => {
+                let (ring, events) = (&mut self.ring, &mut self.events);
+                self.disks.start(ring, events, now, Request { owner, disk, token, op, awaited });
             }
             Effect::Answer { request, result } => {
                 if result.is_err() {
                     self.counters.get().host_errors.add(1);
                 }
+                self.unanswered = self.unanswered.saturating_sub(1);
                 self.answers.push_back((request, result));
             }
             Effect::Note(note) => self.notes.push_back((owner, note)),

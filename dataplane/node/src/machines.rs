@@ -105,6 +105,7 @@ impl Machines {
     /// A host request for the owner of its volume.
     pub fn on_host(&mut self, engine: &mut Engine, now: Now, owner: Owner, request: HostRequest<PoolBuf>) {
         engine.counters.get().host_requests.add(1);
+        engine.unanswered += 1;
         match owner {
             Owner::Relay => {
                 let effect = Effect::Answer { request: request.id, result: Err(HostError::NotServing) };
@@ -117,6 +118,13 @@ impl Machines {
                 self.lone(engine, now, index.into(), |direct, context| direct.on_host(context, request));
             }
         }
+    }
+
+    /// Whether somebody's answer depends on how soon this shard sees the next event: hosts are served, or a journal is written,
+    /// one frame at a time.
+    pub fn is_hurried(&self) -> bool {
+        let serves = !self.lone.is_empty() || self.groups.iter().any(|slot| slot.group.is_serving());
+        self.relay.as_ref().and_then(Relay::is_hurried).unwrap_or(serves)
     }
 
     /// Whether the owner of a volume serves hosts now.

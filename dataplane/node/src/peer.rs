@@ -204,12 +204,15 @@ impl Links {
 
     /// Starts what the last events made possible: sends, and receives that found no buffer before. Once per pass.
     pub fn flush(&mut self, context: &mut LinkContext<'_>) {
-        while let Some(key) = self.dirty.pop() {
+        // In the order in which they were asked for: progress to a writer leaves before data to a reader.
+        for at in 0..self.dirty.len() {
+            let Some(&key) = self.dirty.get(at) else { break };
             if let Some(slot) = self.slots.get_mut(key) {
                 slot.dirty = false;
             }
             self.start_send(context, key);
         }
+        self.dirty.clear();
         // Each is tried: one that wants a small buffer does not wait behind one that wants a large one.
         for _ in 0..self.starved.len() {
             let Some(key) = self.starved.pop_front() else { break };

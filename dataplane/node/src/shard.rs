@@ -19,6 +19,7 @@ use crate::engine::{Engine, Routed};
 use crate::event::Owner;
 use crate::exports::{Export, ExportId, Exports};
 use crate::frontend::{Asked, FrontEnd, Host, Marks};
+use crate::idle::Idle;
 use crate::inbound::Greeted;
 use crate::machines::Machines;
 use crate::mesh::{Handed, Mesh};
@@ -31,6 +32,8 @@ const LONGEST_SLEEP_NS: u64 = 1_000_000_000;
 const STUCK_SLEEP_NS: u64 = 10_000_000;
 /// How often a pass lets answers bring about new requests before it submits.
 const ROUNDS: usize = 4;
+/// With more unanswered host requests than this, throughput counts: a shard that sleeps meets more at once when it wakes.
+const FEW_UNANSWERED: usize = 4;
 /// How long a stopping shard waits for what is in flight.
 const STOP_NS: u64 = 5_000_000_000;
 
@@ -62,8 +65,7 @@ pub struct Parts {
 pub struct Shard {
     parts: Parts,
     asked: Asked,
-    /// When the shard last had something to do.
-    busy_at: u64,
+    idle: Idle,
     stopping: Stopping,
     /// Whose requests wait for room.
     blocked: Vec<Owner>,
@@ -105,7 +107,8 @@ impl Shard {
         owners.dedup();
         // One more: requests for exports of nobody here, which are answered at once.
         let (owner_count, blocked) = (owners.len(), Vec::with_capacity(owners.len() + 1));
-        Self { parts, asked, busy_at: 0, stopping: Stopping::No, blocked, owner_count, more: false }
+        let idle = Idle::new(parts.spin_ns);
+        Self { parts, asked, idle, stopping: Stopping::No, blocked, owner_count, more: false }
     }
 
     /// Runs until it is told to stop.
@@ -386,11 +389,18 @@ impl Shard {
     /// Submits; then looks for more at once, or sleeps until something happens or is due.
     fn rest(&mut self, now: u64, worked: bool) -> Result<(), Errno> {
         if worked {
-            self.busy_at = now;
+            self.idle.on_work(now);
         }
-        if self.more || now.saturating_sub(self.busy_at) < self.parts.spin_ns {
+        if self.more {
             return self.parts.engine.ring.wait(0, None);
         }
+        let Parts { engine, machines, .. } = &mut self.parts;
+        if engine.unanswered <= FEW_UNANSWERED && machines.is_hurried() && self.idle.looks(now) {
+            engine.ring.wait(0, None)?;
+            std::thread::yield_now();
+            return Ok(());
+        }
+        self.idle.sleeps();
         let longest = if self.parts.port.is_stuck() { STUCK_SLEEP_NS } else { LONGEST_SLEEP_NS };
         let wake_at = self.deadline().min(now + longest);
         let pause = Duration::from_nanos(wake_at.saturating_sub(now).max(1));

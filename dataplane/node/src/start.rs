@@ -168,6 +168,7 @@ fn begin(plan: ShardPlan) -> Result<Begun, ShardError> {
     let mut engine = Engine {
         ring,
         buffers: PoolBuffers::new(pool),
+        unanswered: 0,
         disks: Disks::new(DISK_OPERATIONS),
         links: Links::new(plan.groups.len(), &plan.peers),
         inbound: Inbound::default(),

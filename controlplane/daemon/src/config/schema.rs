@@ -64,6 +64,9 @@ pub struct Node {
     /// Takes the buffer memory from huge pages.
     #[serde(default)]
     pub huge_pages: bool,
+    /// How long a shard without work looks for more before it sleeps.
+    #[serde(default = "default_spin")]
+    pub spin: Span,
 }
 
 /// `[[peer]]`: another node.
@@ -211,6 +214,10 @@ fn default_cores() -> Vec<u16> {
 
 fn default_memory() -> Size {
     Size::from_mib(256)
+}
+
+fn default_spin() -> Span {
+    Span::from_us(500)
 }
 
 fn default_lease() -> Span {

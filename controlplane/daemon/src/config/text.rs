@@ -93,6 +93,11 @@ impl Span {
         Self(Duration::from_millis(milliseconds))
     }
 
+    /// A span of so many microseconds.
+    pub const fn from_us(microseconds: u64) -> Self {
+        Self(Duration::from_micros(microseconds))
+    }
+
     /// The same as the standard library's type.
     pub const fn duration(self) -> Duration {
         self.0

@@ -22,6 +22,7 @@ fn engine(pool: Pool) -> Engine {
     Engine {
         ring: Ring::new(config, &pool).unwrap(),
         buffers: PoolBuffers::new(pool),
+        unanswered: 0,
         disks: Disks::new(64),
         links: Links::new(1, &[]),
         inbound: Inbound::default(),

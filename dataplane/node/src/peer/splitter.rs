@@ -14,6 +14,10 @@ use crate::peer::wire::{self, BadStream};
 /// With less room than this behind the last whole unit, a fresh chunk is taken.
 const LOW_ROOM: usize = 64 * 1024;
 
+/// With so much or more of a unit missing, it is received to its end in one go, and not beyond it: the kernel puts the parts
+/// together, and nothing of the next unit lies where it has no room.
+const MUCH_MISSING: usize = 32 * 1024;
+
 /// How the bytes of a direction are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -100,7 +104,8 @@ impl Splitter {
         let need = self.unit_length(rest).ok().flatten().unwrap_or(header);
         self.make_room(buffers, have, need)?;
         let buf = self.chunk.clone()?;
-        let exactly = (self.mode == Mode::Greeting).then(|| need - have);
+        let missing = need.saturating_sub(have);
+        let exactly = (self.mode == Mode::Greeting || missing >= MUCH_MISSING).then_some(missing);
         Some(Target { buf, exactly })
     }
 

@@ -105,6 +105,7 @@ impl Rig {
         let mut engine = Engine {
             ring: Ring::new(config, &pool).unwrap(),
             buffers: PoolBuffers::new(pool),
+            unanswered: 0,
             disks: Disks::new(64),
             links: Links::new(0, &[]),
             inbound: Inbound::default(),

@@ -212,6 +212,13 @@ impl<B: Buffer> Relay<B> {
         polls.min(scanning).min(self.permits.deadline(soon))
     }
 
+    /// Whether writers wait for each of their frames, rather than send many or full ones; `None` while no journal has a
+    /// writer.
+    pub fn is_hurried(&self) -> Option<bool> {
+        let rings = self.areas.iter().filter(|a| a.session_open && a.entry.kind == AreaKind::Ring);
+        rings.map(Area::is_hurried).reduce(|all, one| all && one)
+    }
+
     /// Gives remembered frames back to the pool. `false` when there are none.
     pub fn shed(&mut self) -> bool {
         let mut any = false;

@@ -247,7 +247,7 @@ impl<B: Buffer> Applier<B> {
             }
         };
         let disk = Disk::Volume(VolumeId(entry.record.volume));
-        context.disk(disk, Token(self.tag | u64::from(id)), op);
+        context.disk_unawaited(disk, Token(self.tag | u64::from(id)), op);
     }
 }
 

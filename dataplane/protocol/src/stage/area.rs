@@ -19,6 +19,8 @@ use crate::vocab::tip::Tip;
 
 /// Durable writes of one area that run at the same time; what comes meanwhile gathers into the next one.
 const APPENDS_IN_FLIGHT: usize = 2;
+/// Frames with more records than this come from a writer with much to say.
+const FEW_RECORDS: u32 = 4;
 /// Longest durable write, bytes.
 const APPEND_BYTES: usize = 1 << 20;
 
@@ -144,6 +146,12 @@ impl<B: Buffer> Area<B> {
     /// Whether no append is running or waiting.
     pub fn is_settled(&self) -> bool {
         self.appends.is_empty() && self.queued.is_empty()
+    }
+
+    /// Whether the writer sends one small frame at a time.
+    pub fn is_hurried(&self) -> bool {
+        let few = self.last.as_ref().is_none_or(|last| last.records <= FEW_RECORDS);
+        few && self.appends.len() + self.queued.len() <= 1
     }
 
     /// The writer's session ended: what was not given to the disk is forgotten (it was never acknowledged).

@@ -265,6 +265,7 @@ impl<B: Buffer> Inflight<B> {
         let token = Token(self.tag | SIDE_MAIN << SIDE_SHIFT | u64::from(id));
         let Some(op) = self.ops.get_mut(id as usize).and_then(Option::as_mut) else { return };
         op.phase = Phase::OnDisk;
+        let awaited = op.request.is_some();
         let (offset, span) = (op.start(), op.span());
         let length = usize::try_from(span).unwrap_or(0);
         let disk_op = match op.kind {
@@ -278,7 +279,12 @@ impl<B: Buffer> Inflight<B> {
             },
             OpKind::Zero { unmap } => DiskOp::Zero { offset, length: span, unmap, durable },
         };
-        context.disk(Disk::Volume(op.volume), token, disk_op);
+        let disk = Disk::Volume(op.volume);
+        if awaited {
+            context.disk(disk, token, disk_op);
+        } else {
+            context.disk_unawaited(disk, token, disk_op);
+        }
     }
 
     /// A disk operation of this table completed. A fill is continued here; anything else is reported.

@@ -148,8 +148,9 @@ pub enum Effect<B> {
     SendFrame { link: LinkId, frame: Rc<Frame<B>> },
     /// Send a block message and data behind it in the bulk direction.
     SendData { link: LinkId, message: Message, parts: Parts<B> },
-    /// Start a disk operation; its completion comes back with the token.
-    Disk { disk: Disk, token: Token, op: DiskOp<B> },
+    /// Start a disk operation; its completion comes back with the token. One that nobody's answer waits for (`awaited` is
+    /// not set) may be held back for those that somebody waits for.
+    Disk { disk: Disk, token: Token, op: DiskOp<B>, awaited: bool },
     /// Answer a host request; a read's data is the filled part of its buffer.
     Answer { request: RequestId, result: Result<Option<B>, HostError> },
     /// Tell the control plane and the log.
@@ -285,7 +286,12 @@ impl<S: Buffers> Context<'_, S> {
 
     /// Starts a disk operation.
     pub fn disk(&mut self, disk: Disk, token: Token, op: DiskOp<S::Buf>) {
-        self.effects.push(Effect::Disk { disk, token, op });
+        self.effects.push(Effect::Disk { disk, token, op, awaited: true });
+    }
+
+    /// Starts a disk operation that nobody's answer waits for.
+    pub fn disk_unawaited(&mut self, disk: Disk, token: Token, op: DiskOp<S::Buf>) {
+        self.effects.push(Effect::Disk { disk, token, op, awaited: false });
     }
 
     /// Reports to people.

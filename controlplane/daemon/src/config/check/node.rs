@@ -5,13 +5,15 @@ use std::path::Path;
 
 use super::super::field::Field;
 use super::super::schema::Config;
-use super::super::text::Size;
+use super::super::text::{Size, Span};
 use super::report::Report;
 
 /// Longest path of a unix socket, bytes: `sockaddr_un` without the closing zero.
 const SOCKET_PATH_MAX: usize = 107;
 /// Least buffer memory of a node.
 const MEMORY_MIN: Size = Size::from_mib(16);
+/// Longest that a shard without work may look for more.
+const SPIN_MAX: Span = Span::from_ms(10);
 /// Size of a huge page.
 const HUGE_PAGE: Size = Size::from_mib(2);
 
@@ -29,7 +31,8 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     }
     socket_path(&config.node.api, &node.clone().key("api"), report);
     cores(config, &node.clone().key("cores"), report);
-    memory(config, &node.key("memory"), report);
+    memory(config, &node.clone().key("memory"), report);
+    spin(config, &node.key("spin"), report);
 }
 
 fn nodes_are_distinct(config: &Config, report: &mut Report<'_>) {
@@ -84,6 +87,13 @@ fn cores(config: &Config, field: &Field, report: &mut Report<'_>) {
         |core| format!("core {core}"),
         cores.map(|(index, core)| (field.clone().index(index), *core)),
     );
+}
+
+fn spin(config: &Config, field: &Field, report: &mut Report<'_>) {
+    let spin = config.node.spin;
+    if spin > SPIN_MAX {
+        report.error(field, format!("{spin} is too long: a core may be kept awake for up to {SPIN_MAX}"));
+    }
 }
 
 fn memory(config: &Config, field: &Field, report: &mut Report<'_>) {
