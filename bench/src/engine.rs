@@ -10,6 +10,8 @@ use midspan_uring::{Buf, Class, Completion, Config, Pool, Ring, affinity};
 /// How long one sleep lasts at most. A disk that others keep busy can make a durable write wait for seconds; what takes twice
 /// as long hangs.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long somebody who waits awake does so, nanoseconds: as a node's shard does.
+const AWAKE_NS: u64 = 500_000;
 
 /// Pins the calling thread and makes a ring with these buffers.
 ///
@@ -26,6 +28,22 @@ pub fn ring(core: usize, classes: &[Class]) -> Result<Ring> {
 /// # Errors
 /// If nothing completes for a long time, or the ring is broken.
 pub fn next(ring: &mut Ring, what: &str) -> Result<Completion> {
+    next_of(ring, what, false)
+}
+
+/// Waits until something has completed and returns it: asleep, or awake for up to [`AWAKE_NS`], where others go first.
+///
+/// # Errors
+/// If nothing completes for a long time, or the ring is broken.
+pub fn next_of(ring: &mut Ring, what: &str, awake: bool) -> Result<Completion> {
+    let began_ns = if awake { boottime_ns() } else { 0 };
+    while awake && boottime_ns() < began_ns + AWAKE_NS {
+        if let Some(done) = ring.next_completion() {
+            return Ok(done);
+        }
+        ring.wait(0, None).with_context(|| what.to_owned())?;
+        std::thread::yield_now();
+    }
     let mut give_up_ns = None;
     loop {
         if let Some(done) = ring.next_completion() {

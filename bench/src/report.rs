@@ -155,10 +155,11 @@ impl Report {
     fn floor_table(&self) -> String {
         let mut table = table(&["load", "part", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
         for (name, floor) in &self.floors {
-            let floor::Shape { frames, writes, cores: [near, far] } = &floor.shape;
+            let floor::Shape { frames, writes, cores: [near, far], awake } = &floor.shape;
             let place = if near == far { "one core" } else { "two cores" };
             let plural = if *frames == 1 { "" } else { "s" };
-            let shape = format!("  {frames} frame{plural} of {writes}, {place}");
+            let awake = if *awake { ", awake" } else { "" };
+            let shape = format!("  {frames} frame{plural} of {writes}, {place}{awake}");
             for (load, part, figures) in [
                 (name.as_str(), "answer: both together", &floor.answer),
                 (shape.as_str(), "round trip alone", &floor.round_trip),

@@ -43,6 +43,8 @@ pub struct Exchange {
     pub reply_bytes: usize,
     /// Cores of the near and of the far thread.
     pub cores: [usize; 2],
+    /// Whether both threads look for what comes next, and yield meanwhile, rather than sleep.
+    pub awake: bool,
     /// The file that the far thread appends to; without it, it replies at once.
     pub append_to: Option<PathBuf>,
 }
@@ -121,7 +123,7 @@ impl<'a> Near<'a> {
         let buf = engine::take(&self.ring, REPLY_ROOM)?;
         self.ring.recv(self.socket, buf, 0)?;
         while self.answered < self.sent {
-            let done = engine::next(&mut self.ring, "replies")?;
+            let done = engine::next_of(&mut self.ring, "replies", self.exchange.awake)?;
             let now = boottime_ns();
             let moved = done.result.context("the loopback connection")?;
             if done.kind == Kind::Recv {
@@ -214,7 +216,7 @@ impl<'a> Far<'a> {
             if self.has_ended && self.ring.in_flight() == 0 {
                 return Ok(());
             }
-            let done = engine::next(&mut self.ring, "frames")?;
+            let done = engine::next_of(&mut self.ring, "frames", self.exchange.awake)?;
             match done.kind {
                 Kind::Recv => self.on_frame(done)?,
                 Kind::Write => self.on_stored(done)?,

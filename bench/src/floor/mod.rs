@@ -67,6 +67,8 @@ pub struct Shape {
     pub writes: usize,
     /// Cores of the two threads.
     pub cores: [usize; 2],
+    /// Whether they wait awake rather than asleep.
+    pub awake: bool,
 }
 
 impl Shape {
@@ -173,6 +175,7 @@ pub fn host_hop(write_bytes: usize, hop: Hop, cores: [usize; 2], window: Window)
         in_flight: 1,
         reply_bytes: SIMPLE_REPLY,
         cores,
+        awake: false,
         append_to: None,
     };
     exchange::measure(&exchange, window)
@@ -190,6 +193,7 @@ fn lane(demand: Demand, shape: &Shape, file: Option<&FloorFile>) -> Exchange {
         in_flight: shape.frames,
         reply_bytes: LANE_REPLY,
         cores: shape.cores,
+        awake: shape.awake,
         append_to: file.map(|file| file.path.clone()),
     }
 }
@@ -203,7 +207,8 @@ fn score(demand: Demand, shape: &Shape, tally: &Tally) -> f64 {
     }
 }
 
-/// The shapes worth a try: the queue in one frame, or in up to eight; both threads on one core, or on two.
+/// The shapes worth a try: the queue in one frame, or in up to eight; both threads on one core, or on two;
+/// for a single write also awake, since a thread that sleeps must be woken.
 fn candidates(depth: usize, cores: &[usize]) -> Vec<Shape> {
     let Some((&first, others)) = cores.split_first() else { return Vec::new() };
     let mut pairs = vec![[first, first]];
@@ -211,7 +216,14 @@ fn candidates(depth: usize, cores: &[usize]) -> Vec<Shape> {
     let mut shapes = Vec::new();
     for frames in [1, 2, 4, 8] {
         if frames <= depth && depth.is_multiple_of(frames) {
-            shapes.extend(pairs.iter().map(|&cores| Shape { frames, writes: depth / frames, cores }));
+            for awake in [false, true].into_iter().take(if depth == 1 { 2 } else { 1 }) {
+                shapes.extend(pairs.iter().map(|&cores| Shape {
+                    frames,
+                    writes: depth / frames,
+                    cores,
+                    awake,
+                }));
+            }
         }
     }
     shapes
@@ -291,10 +303,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_write_is_tried_on_one_core_and_on_two() {
-        let cores: Vec<[usize; 2]> = candidates(1, &[3, 5, 7]).into_iter().map(|shape| shape.cores).collect();
-        assert_eq!(cores, [[3, 3], [3, 7]]);
-        assert_eq!(candidates(1, &[3]).len(), 1);
+    fn a_single_write_is_tried_on_one_core_and_on_two_asleep_and_awake() {
+        let tried: Vec<_> = candidates(1, &[3, 5, 7]).into_iter().map(|s| (s.cores, s.awake)).collect();
+        assert_eq!(tried, [([3, 3], false), ([3, 7], false), ([3, 3], true), ([3, 7], true)]);
+        assert_eq!(candidates(1, &[3]).len(), 2);
         assert!(candidates(1, &[]).is_empty());
     }
 
@@ -310,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_single_write_is_judged_by_its_latency_and_a_queue_by_its_rate() {
-        let shape = Shape { frames: 1, writes: 8, cores: [0, 1] };
+        let shape = Shape { frames: 1, writes: 8, cores: [0, 1], awake: false };
         let tally = |count, latency_ns| {
             let window = Window { warm: Duration::ZERO, measured: Duration::from_secs(1) };
             let mut tally = Tally::new(window, 0).unwrap();
@@ -328,9 +340,9 @@ mod tests {
 
     #[test]
     fn a_frame_is_its_head_and_its_writes() {
-        let shape = Shape { frames: 4, writes: 8, cores: [0, 1] };
+        let shape = Shape { frames: 4, writes: 8, cores: [0, 1], awake: false };
         assert_eq!(shape.frame_bytes(Demand { write_bytes: 4096, depth: 32 }), 4096 + 8 * 4096);
-        let shape = Shape { frames: 1, writes: 1, cores: [0, 0] };
+        let shape = Shape { frames: 1, writes: 1, cores: [0, 0], awake: false };
         assert_eq!(shape.frame_bytes(Demand { write_bytes: 4096, depth: 1 }), 8192);
     }
 }

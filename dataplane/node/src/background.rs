@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn few_are_given_at_once_and_more_when_many_wait() {
         let mut lines = lines(1, 1000);
-        (0..FEW as u32 + 1).for_each(|number| lines.push(0, number).unwrap());
+        (0..=FEW).for_each(|_| lines.push(0, 0).unwrap());
         assert_eq!(given(&mut lines, 0).len(), FEW);
         assert_eq!(given(&mut lines, 0).len(), 0, "the rest waits until one has ended");
         lines.on_end(0);
