@@ -74,7 +74,11 @@ pub fn signal(name: &str, pid: u32) -> Result<()> {
 /// The count in what `perf stat -x,` writes: `1234,,raw_syscalls:sys_enter,…`, or words in its place.
 fn calls(output: &str) -> Option<u64> {
     let line = output.lines().find(|line| line.contains(EVENT))?;
-    line.split(',').next()?.trim().parse().ok()
+    match line.split(',').next()?.trim() {
+        // The process has not run at all meanwhile.
+        "<not counted>" => Some(0),
+        count => count.parse().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -82,9 +86,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_count_is_read_and_words_are_none() {
+    fn the_count_is_read_and_a_process_that_has_not_run_has_none() {
         assert_eq!(calls("1234,,raw_syscalls:sys_enter,1000,100.00,,\n"), Some(1234));
-        assert_eq!(calls("<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n"), None);
+        assert_eq!(calls("<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n"), Some(0));
+        assert_eq!(calls("<not supported>,,raw_syscalls:sys_enter,0,100.00,,\n"), None);
         assert_eq!(calls("Error: no permission\n"), None);
     }
 }

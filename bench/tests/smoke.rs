@@ -130,3 +130,39 @@ fn floor_runs_without_nodes() {
     assert!(report["floor"]["randwrite_4k_qd1"]["answer"]["p50_us"].is_object());
     assert_eq!(report["loads"], Value::Array(Vec::new()));
 }
+
+#[test]
+fn peers_runs_with_those_that_are_installed_and_draws_a_page() {
+    let page = std::env::temp_dir().join(format!("midspan-smoke-page-{}.html", std::process::id()));
+    let report = smoke("peers", &["--html", page.to_str().unwrap()]);
+    let loads = report["loads"].as_array().unwrap();
+    let missing = report["missing"].as_array().unwrap();
+    let by = |on: &str| loads.iter().filter(|load| load["on"] == on).count();
+    for on in ["midspan", "midspan_attached", "quorum", "qemu_nbd", "nbdkit"] {
+        let is_missing = missing.iter().any(|peer| peer["peer"] == on);
+        assert_eq!(by(on), if is_missing { 0 } else { 6 }, "{on}");
+    }
+    assert_eq!(report["goals"].as_array().unwrap().len(), 7);
+    assert!(report["ratios"].is_object() && report["ratio_ranges"].is_object());
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<svg") && html.ends_with("</html>\n"));
+    fs::remove_file(page).unwrap();
+}
+
+#[test]
+fn a_run_compared_with_itself_is_the_same_and_what_is_no_run_is_refused() {
+    let run = std::env::temp_dir().join(format!("midspan-smoke-run-{}.json", std::process::id()));
+    fs::write(&run, r#"{"suite":"quick","path":{"a":{"iops":{"median":2.0,"min":1.0,"max":3.0}}}}"#).unwrap();
+    let compare = |other: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_midspan-bench"));
+        command.arg("compare").args([&run, other]).output().unwrap().status.code()
+    };
+    assert_eq!(compare(&run), Some(0));
+    let worse = run.with_extension("worse");
+    fs::write(&worse, r#"{"suite":"quick","path":{"a":{"iops":{"median":0.5,"min":0.4,"max":0.6}}}}"#)
+        .unwrap();
+    assert_eq!(compare(&worse), Some(1));
+    assert_eq!(compare(Path::new("/nonexistent/run.json")), Some(2));
+    fs::remove_file(run).unwrap();
+    fs::remove_file(worse).unwrap();
+}

@@ -109,7 +109,7 @@ pub fn ratios(run: &Value) -> String {
     let bars = ranges.into_iter().flatten().filter_map(|(name, range)| {
         let goal = goals.iter().find(|goal| goal.get("ratio").is_some_and(|ratio| ratio == name.as_str()));
         let bar = Bar {
-            name: name.replace('_', " "),
+            name: name.rsplit_once("_vs_").map_or(name.as_str(), |(load, _)| load).replace('_', " "),
             spread: spread(range).filter(|spread| spread.min > 0.0)?,
             goal: goal.and_then(|goal| goal.get("goal")?.as_f64()),
             is_good: goal.and_then(|goal| goal.get("reached")?.as_bool()),
@@ -123,6 +123,8 @@ pub fn ratios(run: &Value) -> String {
             None => groups.push((peer, vec![bar])),
         }
     }
+    // What goals are set for comes first.
+    groups.sort_by_key(|(_, bars)| std::cmp::Reverse(bars.iter().filter(|bar| bar.goal.is_some()).count()));
     let pictures = groups
         .into_iter()
         .map(|(title, bars)| Bars { title, unit: Unit::Plain, are_ratios: true, bars }.html());

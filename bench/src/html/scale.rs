@@ -74,7 +74,8 @@ impl Scale {
                 all.filter(inside).collect()
             }
             Spacing::Nines => {
-                [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999].into_iter().filter(inside).collect()
+                let marks = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999].into_iter();
+                marks.filter(|mark| *mark <= self.to).collect()
             }
         }
     }
@@ -122,6 +123,8 @@ mod tests {
         let step = scale.place(99.9) - scale.place(99.0);
         assert!((scale.place(99.0) - scale.place(90.0) - step).abs() < 1e-6 && step > 0.0);
         assert_eq!((scale.place(100.0), scale.place(0.0)), (100.0, 0.0));
+        let short = Scale::over(Spacing::Nines, [99.99].into_iter(), 0.0, 100.0);
+        assert_eq!(short.marks(), [0.0, 90.0, 99.0, 99.9, 99.99]);
     }
 
     #[test]
