@@ -252,6 +252,10 @@ impl Lab<'_> {
         if let Contender::Peer(peer) = contender {
             return self.server(peer)?.settle();
         }
+        if self.cluster.behind()?.applied_bytes.is_none() {
+            // The primary knows no distance yet: the first load was too short for a first report of the secondary.
+            return Ok(());
+        }
         let caught_up = self.cluster.wait_until_caught_up(CATCH_UP_LIMIT)?;
         ensure!(
             caught_up.is_some(),
