@@ -1,6 +1,6 @@
 //! One outbound connection that is kept up: connect, greet, notice silence, try again.
 
-use midspan_format::ids::NodeId;
+use midspan_format::ids::{GroupId, NodeId};
 use midspan_format::message::Hello;
 
 use crate::vocab::buffer::Buffers;
@@ -41,6 +41,11 @@ impl Link {
     /// Whether requests can be sent.
     pub fn is_up(&self) -> bool {
         matches!(self.state, State::Up { .. })
+    }
+
+    /// The group it is about.
+    pub fn group(&self) -> GroupId {
+        self.hello.group
     }
 
     /// The greeting that the next connection uses.

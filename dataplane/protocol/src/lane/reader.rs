@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use midspan_format::geometry::{BLOCK, Position};
-use midspan_format::ids::NodeId;
+use midspan_format::ids::{GroupId, NodeId};
 use midspan_format::message::{Hello, Message, Read, Refused, Welcome};
 
 use crate::lane::link::Link;
@@ -68,6 +68,11 @@ impl Reader {
     /// The node that holds the area.
     pub fn node(&self) -> NodeId {
         self.link.node
+    }
+
+    /// The group whose area it is.
+    pub fn group(&self) -> GroupId {
+        self.link.group()
     }
 
     /// Whether reads can be sent.

@@ -351,6 +351,7 @@ impl<B: Buffer> Primary<B> {
                 let Some(&op) = self.steps.join.get(at) else { break };
                 let time = self.clock.next(context.now.wall.min(LATEST_WALL));
                 if let Some(view) = self.inflight.view(op) {
+                    self.reach_timed(context, op, time, &view);
                     self.sealer.join(op, time, view);
                 }
             }

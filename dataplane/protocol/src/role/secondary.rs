@@ -27,6 +27,7 @@ use crate::stage::ring_read::{ReadStep, RingRead};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, LinkEvent, LinkId, Note, Token};
+use crate::vocab::milestone::{Milestone, Stage};
 use crate::vocab::tags;
 use crate::vocab::tip::Tip;
 
@@ -245,13 +246,19 @@ impl<B: Buffer> Secondary<B> {
         let failed = result.is_err();
         match tags::of(token) {
             tags::APPLIER => {
-                self.applier.on_disk(context, token, result.err());
+                if self.applier.on_disk(context, token, result.err()) {
+                    let applied = self.applier.applied().position;
+                    context.reach(Milestone::prefix(Stage::Applied, self.config.group, applied));
+                }
                 if let Some(volume) = self.applier.failed().filter(|_| failed) {
                     context.note(Note::DiskFailed { disk_is_journal: false, volume });
                 }
             }
             tags::ACQUIRE => {
-                self.acquirer.on_disk(token, failed);
+                if self.acquirer.on_disk(token, failed) {
+                    let acquired = self.acquirer.acquired().position;
+                    context.reach(Milestone::prefix(Stage::Acquired, self.config.group, acquired));
+                }
                 self.disk_failed |= failed;
                 if failed {
                     context.note(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });

@@ -15,6 +15,7 @@ use midspan_format::superblock::AreaEntry;
 
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, LinkId, MAX_PARTS, Parts, Token};
+use crate::vocab::milestone::{Milestone, Stage};
 use crate::vocab::tip::Tip;
 
 /// Durable writes of one area that run at the same time; what comes meanwhile gathers into the next one.
@@ -190,6 +191,9 @@ impl<B: Buffer> Area<B> {
             return Err(RefusedReason::BadFrame);
         }
         self.received = Tip::after(&header);
+        if header.kind == FrameKind::Journal {
+            context.reach(Milestone::frame(Stage::Received, &header));
+        }
         self.forget_recent(frame.len());
         self.remember(header.position, &frame);
         self.enqueue(frame, header);

@@ -20,6 +20,7 @@ use crate::stage::acquirer::{Acquirer, Held};
 use crate::vocab::buffer::{Buffers, Slice};
 use crate::vocab::effect::{Context, LinkEvent, LinkId, Note};
 use crate::vocab::limits::{Limits, Pace};
+use crate::vocab::milestone::{Milestone, Stage};
 use crate::vocab::tip::Tip;
 
 const MANIFEST_BYTES: u32 = 256 * 1024;
@@ -220,6 +221,7 @@ impl Fetcher {
             self.asked.push_back(piece);
             let length = u32::try_from(length).unwrap_or(0);
             self.ring.read(context, piece.start, length, 0);
+            context.reach(Milestone::range(Stage::Asked, self.ring.group(), piece.start, length));
             if piece.scan {
                 break;
             }
@@ -411,7 +413,8 @@ impl Fetcher {
         let stop = loop {
             let found = walk.next(data.bytes().get(done..).unwrap_or_default());
             match &found {
-                Found::Frame(_, range) => {
+                Found::Frame(header, range) => {
+                    context.reach(Milestone::frame(Stage::Fetched, header));
                     done += range.end;
                     self.found.push(found);
                 }

@@ -237,6 +237,11 @@ impl<B: Buffer> Inflight<B> {
         Some(WriteView { volume: op.volume, offset: op.start(), length: op.span(), kind: op.kind, data })
     }
 
+    /// The host's name of an entry that was not answered yet.
+    pub fn request(&self, id: u32) -> Option<RequestId> {
+        self.op(id).and_then(|op| op.request)
+    }
+
     /// The host's name of an entry, to be answered now; `None` when it was taken before.
     pub fn take_request(&mut self, id: u32) -> Option<RequestId> {
         self.ops.get_mut(id as usize).and_then(Option::as_mut).and_then(|op| op.request.take())

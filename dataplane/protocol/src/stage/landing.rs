@@ -94,14 +94,20 @@ impl<B> Landing<B> {
         self.flights.push_back(Flight { frame, ops, ops_left, answerable: false });
     }
 
+    /// Whether another frame is answerable because everything before `journaled` is durable.
+    pub fn is_answerable(&self, journaled: Position) -> bool {
+        let index = usize::try_from(self.answerable - self.first).ok();
+        index.and_then(|at| self.flights.get(at)).is_some_and(|flight| flight.frame.header.end() <= journaled)
+    }
+
     /// The next frame that became answerable because everything before `journaled` is durable; its entries are appended
     /// to `ops`.
     pub fn next_answerable(&mut self, journaled: Position, ops: &mut Vec<u32>) -> Option<Rc<Frame<B>>> {
-        let index = usize::try_from(self.answerable - self.first).ok()?;
-        let flight = self.flights.get_mut(index)?;
-        if flight.frame.header.end() > journaled {
+        if !self.is_answerable(journaled) {
             return None;
         }
+        let index = usize::try_from(self.answerable - self.first).ok()?;
+        let flight = self.flights.get_mut(index)?;
         flight.answerable = true;
         self.answerable += 1;
         ops.extend_from_slice(&flight.ops);

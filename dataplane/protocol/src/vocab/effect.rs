@@ -12,6 +12,7 @@ use midspan_format::ids::{Epoch, NodeId, VolumeId};
 use midspan_format::message::{Hello, Message};
 
 use super::buffer::{Buffers, Slice};
+use super::milestone::Milestone;
 
 /// The two clocks as read by the driver for one event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -243,12 +244,14 @@ pub struct StartReport {
 #[derive(Debug)]
 pub struct Effects<B> {
     list: Vec<Effect<B>>,
+    /// Bounded by its capacity: what finds no room is not recorded.
+    milestones: Vec<Milestone>,
 }
 
 impl<B> Effects<B> {
     /// Room for `capacity` effects before the list would have to grow.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { list: Vec::with_capacity(capacity) }
+        Self { list: Vec::with_capacity(capacity), milestones: Vec::with_capacity(capacity) }
     }
 
     /// Appends an effect.
@@ -259,6 +262,18 @@ impl<B> Effects<B> {
     /// Takes all effects, oldest first; the memory stays.
     pub fn drain(&mut self) -> impl Iterator<Item = Effect<B>> + '_ {
         self.list.drain(..)
+    }
+
+    /// Notes what was reached, for whoever records it.
+    pub fn reach(&mut self, milestone: Milestone) {
+        if self.milestones.len() < self.milestones.capacity() {
+            self.milestones.push(milestone);
+        }
+    }
+
+    /// Takes all milestones, oldest first; the memory stays.
+    pub fn drain_milestones(&mut self) -> impl Iterator<Item = Milestone> + '_ {
+        self.milestones.drain(..)
     }
 
     /// Whether nothing is asked.
@@ -292,6 +307,11 @@ impl<S: Buffers> Context<'_, S> {
     /// Starts a disk operation that nobody's answer waits for.
     pub fn disk_unawaited(&mut self, disk: Disk, token: Token, op: DiskOp<S::Buf>) {
         self.effects.push(Effect::Disk { disk, token, op, awaited: false });
+    }
+
+    /// Notes what was reached, for tracers.
+    pub fn reach(&mut self, milestone: Milestone) {
+        self.effects.reach(milestone);
     }
 
     /// Reports to people.

@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod limits;
+pub mod milestone;
 pub mod effect;
 pub mod interval;
 pub mod tip;

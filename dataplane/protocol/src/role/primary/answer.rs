@@ -8,11 +8,15 @@ use crate::role::site::AnswerMode;
 use crate::stage::inflight::{Finished, OpKind};
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, HostError, Note, RequestId};
+use crate::vocab::milestone::{Milestone, Stage};
 
 impl<B: Buffer> Primary<B> {
     /// The lane's prefix moved or a request was confirmed: answer, write locally, let reads go.
     pub(super) fn on_progress<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let journaled = self.ring.journaled();
+        if self.landing.is_answerable(journaled) {
+            context.reach(Milestone::prefix(Stage::Acknowledged, self.config.group, journaled));
+        }
         loop {
             self.answerable.clear();
             if !self.manifests.has_room() {

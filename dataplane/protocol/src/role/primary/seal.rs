@@ -3,12 +3,15 @@
 use alloc::rc::Rc;
 
 use midspan_format::geometry::Position;
+use midspan_format::time::Time;
 
 use super::Primary;
+use crate::stage::inflight::WriteView;
 use crate::stage::sealer::Known;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::Context;
 use crate::vocab::limits::RESERVE_BYTES;
+use crate::vocab::milestone::{Milestone, Stage};
 
 impl<B: Buffer> Primary<B> {
     /// Oldest position whose bytes may still be needed by somebody (I3).
@@ -53,6 +56,20 @@ impl<B: Buffer> Primary<B> {
         }
     }
 
+    /// A write has its time: it is on its way into a frame.
+    pub(super) fn reach_timed<S: Buffers<Buf = B>>(
+        &self,
+        context: &mut Context<'_, S>,
+        op: u32,
+        time: Time,
+        view: &WriteView<B>,
+    ) {
+        let request = self.inflight.request(op).map_or(u32::MAX, |request| request.0);
+        let length = u32::try_from(view.length).unwrap_or(u32::MAX);
+        let (group, with) = (self.config.group, u64::from(op));
+        context.reach(Milestone { stage: Stage::Timed, group, request, length, place: time.0, with });
+    }
+
     pub(super) fn known(&self) -> Known {
         let (landed, landed_time) = self.landing.landed();
         Known { landed, landed_time, journaled: self.ring.journaled() }
@@ -63,6 +80,8 @@ impl<B: Buffer> Primary<B> {
         let known = self.known();
         let mut ops = self.landing.blank();
         let Some(frame) = self.sealer.seal(context.buffers, tip, known, &mut ops) else { return false };
+        let (request, with) = (frame.header.records, frame.header.last_time.0);
+        context.reach(Milestone { request, with, ..Milestone::frame(Stage::Sealed, &frame.header) });
         self.ring.append(context, Rc::clone(&frame));
         self.landing.push(frame, ops);
         true

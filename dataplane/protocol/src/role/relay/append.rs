@@ -9,6 +9,7 @@ use crate::stage::area::{Area, Health};
 use crate::stage::area_scan::Verdict;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, DiskResult, Effect, Note, Token};
+use crate::vocab::milestone::{Milestone, Stage};
 
 impl<B: Buffer> Relay<B> {
     pub(super) fn on_unit<S: Buffers<Buf = B>>(
@@ -72,6 +73,10 @@ impl<B: Buffer> Relay<B> {
                 area.answered_at = context.now.mono;
                 let (journaled, sequence) = (area.journaled(), area.last().map_or(0, |l| l.sequence));
                 let progress = Progress { journaled, sequence };
+                if area.entry.kind == AreaKind::Ring {
+                    let prefix = Milestone::prefix(Stage::Journaled, area.group, journaled);
+                    context.reach(Milestone { with: sequence, ..prefix });
+                }
                 context.ask(Effect::Send { link, message: Message::Progress(progress) });
             }
             for at in 0..self.sessions.len() {

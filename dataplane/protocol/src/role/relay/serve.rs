@@ -1,5 +1,6 @@
 //! What is read: ranges up to the journaled prefix, in the order in which they were asked for.
 
+use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::message::{Message, Read, ReadReply, Refused, RefusedReason};
@@ -9,6 +10,7 @@ use crate::stage::area::Area;
 use crate::stage::ring_read::ReadStep;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, DiskResult, Effect, LinkId, MAX_PARTS, Parts};
+use crate::vocab::milestone::{Milestone, Stage};
 
 impl<B: Buffer> Relay<B> {
     /// Answers the reads of a session in their order, as far as possible.
@@ -51,6 +53,7 @@ impl<B: Buffer> Relay<B> {
                 };
                 session.waiting.pop_front();
                 session.sending += 1;
+                reach_served(context, area, &read, length);
                 send_range(context, link, &read, length, journaled, parts);
             } else {
                 session.waiting.pop_front();
@@ -76,6 +79,9 @@ impl<B: Buffer> Relay<B> {
                 let Some(waiting) = session.waiting.pop_front() else { return };
                 session.sending += 1;
                 let length = u32::try_from(data.len()).unwrap_or(0);
+                if let Some(area) = session.area.and_then(|a| self.areas.get(a)) {
+                    reach_served(context, area, &waiting.read, length);
+                }
                 let mut parts: Parts<B> = [const { None }; MAX_PARTS];
                 if let Some(first) = parts.first_mut() {
                     *first = Some(data);
@@ -84,6 +90,13 @@ impl<B: Buffer> Relay<B> {
             }
         }
         self.serve(context, index);
+    }
+}
+
+/// A range of the journal goes to its reader.
+fn reach_served<S: Buffers>(context: &mut Context<'_, S>, area: &Area<S::Buf>, read: &Read, length: u32) {
+    if area.entry.kind == AreaKind::Ring {
+        context.reach(Milestone::range(Stage::Served, area.group, read.position, length));
     }
 }
 
