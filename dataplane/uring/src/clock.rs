@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod ticker;
+
+pub use ticker::Ticker;
+
 /// How long the end of a killed process is waited for, nanoseconds.
 const PATIENCE_NS: u64 = 2_000_000_000;
 /// Between two attempts.

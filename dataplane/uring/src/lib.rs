@@ -13,6 +13,7 @@
 pub mod errno;
 pub mod allocation;
 pub mod clock;
+pub mod tape;
 pub mod affinity;
 pub mod probe;
 pub mod buffer;
