@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub recent_bytes: u64,
     /// Host requests that may wait or run on each shard.
     pub requests: usize,
+    /// Memory of each shard's flight recorder, bytes; 0: nothing is recorded.
+    pub recorder_bytes: usize,
 }
 
 impl NodeConfig {
@@ -63,6 +65,7 @@ impl NodeConfig {
             spin_ns: 500_000,
             recent_bytes: 16 << 20,
             requests: 1024,
+            recorder_bytes: 2 << 20,
         }
     }
 }

@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 
+pub mod spans;
+
+use spans::Spans;
+
 /// A number that only its shard changes.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -108,6 +112,8 @@ pub struct Counters {
     pub host_requests: Counter,
     /// Host requests answered with an error.
     pub host_errors: Counter,
+    /// How long writes and frames took between stages.
+    pub spans: Spans,
 }
 
 /// The counters of all shards, each on cache lines of its own.

@@ -16,6 +16,7 @@ use crate::frontend::HostResult;
 use crate::inbound::{Greeted, Inbound, Outcome};
 use crate::peer::outgoing::Out;
 use crate::peer::{LinkContext, Links};
+use crate::recorder::Recorder;
 use crate::tag;
 
 /// Large buffers that are kept free for receiving: below, remembered frames are given back.
@@ -76,6 +77,8 @@ pub struct Engine {
     pub counters: MyCounters,
     /// Host requests that machines have and did not answer yet.
     pub unanswered: usize,
+    /// What writes have reached.
+    pub recorder: Recorder,
 }
 
 impl Engine {
@@ -99,6 +102,7 @@ impl Engine {
                     self.counters.get().host_errors.add(1);
                 }
                 self.unanswered = self.unanswered.saturating_sub(1);
+                self.recorder.answered(request);
                 self.answers.push_back((request, result));
             }
             Effect::Note(note) => self.notes.push_back((owner, note)),
@@ -193,6 +197,7 @@ impl Engine {
             buffers: &mut self.buffers,
             events: &mut self.events,
             counters: self.counters.get(),
+            recorder: &mut self.recorder,
             now,
         };
         act(&mut self.links, &mut context);

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod counters;
 pub mod buffers;
 pub mod exports;
+pub mod recorder;
 mod event;
 mod background;
 pub mod disk;

@@ -79,6 +79,9 @@ impl Machines {
                     self.relay(engine, now, |relay, context| relay.on_disk(context, token, result))
                 }
                 Owner::Group(index) => {
+                    if let Some(slot) = self.groups.get(usize::from(index)) {
+                        engine.recorder.on_disk(slot.id, token, &result);
+                    }
                     self.group(engine, now, index.into(), |group, context| {
                         group.on_disk(context, token, result)
                     });
@@ -265,6 +268,7 @@ impl Machines {
 }
 
 fn carry_out(effects: &mut Effects<PoolBuf>, engine: &mut Engine, now: Now, owner: Owner) {
+    engine.recorder.reached(effects);
     for effect in effects.drain() {
         engine.execute(now.mono, owner, effect);
     }

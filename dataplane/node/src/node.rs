@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use midspan_format::ids::GroupId;
 use midspan_uring::queue::{Receiver, Sender};
+use midspan_uring::tape::Reader;
 use midspan_uring::wake::{SignalReceiver, signal};
 use midspan_uring::{Errno, Waker};
 
@@ -30,6 +31,7 @@ pub struct NodeHandle {
     reports: Receiver<Report>,
     signal: SignalReceiver,
     counters: Arc<AllCounters>,
+    recorders: Vec<Reader>,
     exports: Arc<Exports>,
     listening: Option<SocketAddr>,
     hosts_at: Vec<Option<SocketAddr>>,
@@ -95,6 +97,11 @@ impl NodeHandle {
         &self.counters
     }
 
+    /// The shards' flight recorders, by number of the shard; none when nothing is recorded.
+    pub fn recorders(&self) -> &[Reader] {
+        &self.recorders
+    }
+
     /// All exports.
     pub fn exports(&self) -> &Arc<Exports> {
         &self.exports
@@ -149,7 +156,8 @@ impl Drop for NodeHandle {
 }
 
 fn launch(plan: Plan) -> Result<NodeHandle, StartError> {
-    let Plan { shards: plans, groups, routes, counters, exports, listening, hosts_at, journal } = plan;
+    let Plan { shards: plans, groups, routes, counters, recorders, exports, listening, hosts_at, journal } =
+        plan;
     let (sender, receiver) = signal().map_err(StartError::Resources)?;
     let (report_sender, reports) = port::reports(&sender);
     let (ready, begun) = mpsc::channel::<Ready>();
@@ -170,6 +178,7 @@ fn launch(plan: Plan) -> Result<NodeHandle, StartError> {
         reports,
         signal,
         counters,
+        recorders,
         exports,
         listening,
         hosts_at,

@@ -24,6 +24,7 @@ use slot::{Phase, Slot, user};
 
 use crate::buffers::PoolBuffers;
 use crate::counters::Counters;
+use crate::recorder::Recorder;
 use crate::tag;
 
 /// Connections of a shard at a time.
@@ -55,6 +56,8 @@ pub struct LinkContext<'a> {
     pub events: &'a mut Events,
     /// The shard's counters.
     pub counters: &'a Counters,
+    /// What writes have reached.
+    pub recorder: &'a mut Recorder,
     /// Monotonic time.
     pub now: u64,
 }
@@ -337,7 +340,7 @@ impl Links {
     fn start_send(&mut self, context: &mut LinkContext<'_>, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let Some(socket) = slot.socket() else { return };
-        slot.outgoing.gather(&mut self.gathered);
+        slot.outgoing.gather(&mut self.gathered, context.recorder);
         if self.gathered.is_empty() {
             return;
         }

@@ -10,6 +10,7 @@ use midspan_format::superblock::{DiskUse, MAX_VOLUMES};
 use midspan_protocol::role::relay::RelayConfig;
 use midspan_protocol::role::site::{SiteConfig, Volume};
 use midspan_uring::file::Access;
+use midspan_uring::tape::Reader;
 use midspan_uring::{Address, Errno, Listener};
 
 use crate::boot::{BootError, Journal, SiteAreas};
@@ -20,6 +21,7 @@ use crate::event::Owner;
 use crate::exports::{Backing, Export, ExportId, Exports};
 use crate::frontend::MakeFrontEnd;
 use crate::peer::LINKS_PER_GROUP;
+use crate::recorder::ring_of;
 use crate::start::{GroupPlan, ShardError, ShardPlan};
 use crate::volume::{OpenVolume, VolumeError};
 
@@ -107,6 +109,8 @@ pub struct Plan {
     pub routes: BTreeMap<GroupId, usize>,
     /// The counters of all shards.
     pub counters: Arc<AllCounters>,
+    /// Their flight recorders.
+    pub recorders: Vec<Reader>,
     /// All exports.
     pub exports: Arc<Exports>,
     /// Where other nodes connect to.
@@ -138,6 +142,7 @@ impl Plan {
         check_usage(&config, journal.as_ref())?;
         let counters: Arc<AllCounters> = Arc::new(config.cores.iter().map(|_| Default::default()).collect());
         let mut shards = empty_shards(&config, journal.as_ref(), &counters, front)?;
+        let recorders = add_recorders(&mut shards, config.recorder_bytes);
         let mut places = Vec::new();
         let groups = add_groups(&mut shards, &mut places, &config, journal.as_ref())?;
         let routes = add_relays(&mut shards, &config, journal.as_ref())?;
@@ -151,7 +156,7 @@ impl Plan {
             first.listener = listener;
             first.front_listeners = front_listeners;
         }
-        Ok(Self { shards, groups, routes, counters, exports, listening, hosts_at, journal })
+        Ok(Self { shards, groups, routes, counters, recorders, exports, listening, hosts_at, journal })
     }
 }
 
@@ -194,9 +199,20 @@ fn empty_shards(
             counters: Arc::clone(counters),
             spin_ns: config.spin_ns,
             requests: config.requests,
+            tape: None,
         })
     };
     config.cores.iter().enumerate().map(empty).collect()
+}
+
+/// Gives each shard a flight recorder; none where there is no memory for one.
+fn add_recorders(shards: &mut [ShardPlan], bytes: usize) -> Vec<Reader> {
+    let add = |plan: &mut ShardPlan| {
+        let (writer, reader) = ring_of(bytes)?;
+        plan.tape = Some(writer);
+        Some(reader)
+    };
+    shards.iter_mut().filter_map(add).collect()
 }
 
 /// Opens the groups' volumes, reads what is recorded of them, and gives each group to a shard.

@@ -382,6 +382,7 @@ impl Shard {
             now,
             shard: *number,
             asked: &mut self.asked,
+            recorder: &mut engine.recorder,
         };
         call(front.as_mut(), &mut host);
     }

@@ -11,6 +11,7 @@ use midspan_protocol::role::site::{Recovered, SiteConfig};
 use midspan_uring::affinity::{PinError, pin};
 use midspan_uring::pool::PoolError;
 use midspan_uring::probe::ProbeError;
+use midspan_uring::tape::Writer;
 use midspan_uring::{Config, Errno, File, Listener, Pool, Refused, Ring, Waker};
 
 use crate::buffers::PoolBuffers;
@@ -27,6 +28,7 @@ use crate::machines::{GroupSlot, Machines};
 use crate::mesh::Mesh;
 use crate::peer::{CONNECTIONS, Links, Peer};
 use crate::port::ShardPort;
+use crate::recorder::Recorder;
 use crate::shard::{Parts, Shard};
 
 /// Disk operations of a shard at a time.
@@ -78,6 +80,8 @@ pub struct ShardPlan {
     pub spin_ns: u64,
     /// Host requests that may wait or run.
     pub requests: usize,
+    /// The shard's end of its flight recorder.
+    pub tape: Option<Writer>,
 }
 
 /// Why a shard could not begin.
@@ -165,6 +169,8 @@ fn begin(plan: ShardPlan) -> Result<Begun, ShardError> {
         .map_err(|error| ShardError::Pool { shard, error })?;
     let ring = Ring::new(ring_config(), &pool).map_err(|error| ShardError::Ring { shard, error })?;
     let refused = |error| ShardError::Refused { shard, error };
+    let relayed = plan.relay.iter().flat_map(|relay| relay.permits.iter().map(|(_, permit)| permit.group));
+    let groups_of = plan.groups.iter().map(|group| group.id).chain(relayed);
     let mut engine = Engine {
         ring,
         buffers: PoolBuffers::new(pool),
@@ -175,7 +181,8 @@ fn begin(plan: ShardPlan) -> Result<Begun, ShardError> {
         events: std::collections::VecDeque::with_capacity(4096),
         answers: std::collections::VecDeque::with_capacity(plan.requests),
         notes: std::collections::VecDeque::with_capacity(256),
-        counters: MyCounters::new(plan.counters, shard),
+        counters: MyCounters::new(Arc::clone(&plan.counters), shard),
+        recorder: Recorder::new(plan.tape, (plan.counters, shard), plan.requests, groups_of),
     };
     if let Some(journal) = plan.journal {
         let disk = engine.disks.add(&mut engine.ring, journal).map_err(refused)?;
@@ -209,6 +216,7 @@ fn begin(plan: ShardPlan) -> Result<Begun, ShardError> {
             now: clock::now(),
             shard,
             asked: &mut asked,
+            recorder: &mut engine.recorder,
         };
         front.listen(&mut host, plan.front_listeners);
     }

@@ -22,6 +22,7 @@ use midspan_uring::{Completion, Listener, Ring, Socket};
 
 use crate::buffers::{PoolBuf, PoolBuffers};
 use crate::exports::{ExportId, Exports};
+use crate::recorder::Recorder;
 use crate::tag;
 
 /// Outcome of a host request: a read gives its filled buffer back.
@@ -124,6 +125,7 @@ pub struct Host<'a> {
     pub now: Now,
     pub(crate) shard: usize,
     pub(crate) asked: &'a mut Asked,
+    pub(crate) recorder: &'a mut Recorder,
 }
 
 impl Host<'_> {
@@ -155,6 +157,7 @@ impl Host<'_> {
         if self.asked.requests.len() >= self.asked.limit {
             return Err(request);
         }
+        self.recorder.arrived(self.exports.get(export), &request);
         self.asked.requests.push_back((export, request));
         Ok(())
     }

@@ -30,6 +30,7 @@ fn engine(pool: Pool) -> Engine {
         answers: std::collections::VecDeque::new(),
         notes: std::collections::VecDeque::new(),
         counters: MyCounters::new(std::sync::Arc::default(), 0),
+        recorder: crate::recorder::Recorder::off(),
     }
 }
 

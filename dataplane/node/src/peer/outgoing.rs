@@ -12,6 +12,7 @@ use midspan_uring::{Buf, MAX_PARTS};
 
 use crate::buffers::PoolBuf;
 use crate::peer::wire;
+use crate::recorder::Recorder;
 
 /// Bytes of the buffer that messages and blocks are encoded in.
 pub const SCRATCH_BYTES: usize = 16 * 1024;
@@ -75,7 +76,7 @@ impl Outgoing {
     }
 
     /// Takes what the next send carries; nothing while a send runs. Whoever calls must send what it gets.
-    pub fn gather(&mut self, parts: &mut Gathered) {
+    pub fn gather(&mut self, parts: &mut Gathered, recorder: &mut Recorder) {
         parts.clear();
         if self.sending.is_some() || self.queue.is_empty() {
             return;
@@ -92,7 +93,10 @@ impl Outgoing {
             match out {
                 Out::Message(message) => bytes += self.encode(&message, parts),
                 Out::Block(message) => bytes += self.encode_block(&message, parts),
-                Out::Frame(frame) => bytes += add_slices(parts, frame.parts.iter()),
+                Out::Frame(frame) => {
+                    recorder.sent(&frame.header);
+                    bytes += add_slices(parts, frame.parts.iter());
+                }
                 Out::Data(message, slices) => {
                     bytes += self.encode_block(&message, parts);
                     bytes += add_slices(parts, slices.iter().flatten());

@@ -18,6 +18,7 @@ struct Rig {
     buffers: PoolBuffers,
     events: Events,
     counters: Counters,
+    recorder: Recorder,
     links: Links,
 }
 
@@ -33,6 +34,7 @@ impl Rig {
             buffers: PoolBuffers::new(pool),
             events: Events::new(),
             counters: Counters::default(),
+            recorder: Recorder::off(),
             links: Links::new(1, peers),
         }
     }
@@ -43,6 +45,7 @@ impl Rig {
             buffers: &mut self.buffers,
             events: &mut self.events,
             counters: &self.counters,
+            recorder: &mut self.recorder,
             now: 1,
         };
         act(&mut self.links, &mut context)

@@ -113,6 +113,7 @@ impl Rig {
             answers: std::collections::VecDeque::new(),
             notes: std::collections::VecDeque::new(),
             counters: MyCounters::new(Arc::default(), 0),
+            recorder: crate::recorder::Recorder::off(),
         };
         let mut exports = Vec::new();
         for number in 0..2_u16 {
