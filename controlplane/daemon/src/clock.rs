@@ -8,6 +8,12 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Time since boot and wall time, nanoseconds, as the data plane reads them.
+pub fn boot_and_wall_ns() -> (u64, u64) {
+    let now = midspan_node::clock::now();
+    (now.mono, now.wall)
+}
+
 /// Wall time, nanoseconds since 1970; 0 when the clock stands before that.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn wall_ns() -> u64 {

@@ -19,6 +19,8 @@ mod metrics;
 #[cfg(feature = "server")]
 mod view;
 #[cfg(feature = "server")]
+mod recording;
+#[cfg(feature = "server")]
 mod driver;
 #[cfg(feature = "server")]
 mod routes;

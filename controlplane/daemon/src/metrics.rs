@@ -13,6 +13,8 @@ pub struct Sample {
     pub help: &'static str,
     /// Number of the shard.
     pub shard: usize,
+    /// The stage that it is about, where a metric has one sample for each.
+    pub stage: Option<&'static str>,
     /// The value.
     pub value: Value,
 }
@@ -190,23 +192,21 @@ fn shards(page: &mut Page, samples: &[Sample]) {
 
 fn shard_lines(page: &mut Page, sample: &Sample) {
     let shard = sample.shard.to_string();
+    let mut labels = vec![("shard", shard.as_str())];
+    labels.extend(sample.stage.map(|stage| ("stage", stage)));
     match &sample.value {
-        Value::Counter(value) | Value::Gauge(value) => {
-            page.line(sample.name, &[("shard", &shard)], whole(*value))
-        }
+        Value::Counter(value) | Value::Gauge(value) => page.line(sample.name, &labels, whole(*value)),
         Value::Histogram { buckets, sum } => {
             let mut total = 0u64;
             for (bound, count) in buckets {
                 total = total.saturating_add(*count);
                 let bound = if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() };
-                page.line(
-                    &format!("{}_bucket", sample.name),
-                    &[("shard", &shard), ("le", &bound)],
-                    whole(total),
-                );
+                let mut labels = labels.clone();
+                labels.push(("le", &bound));
+                page.line(&format!("{}_bucket", sample.name), &labels, whole(total));
             }
-            page.line(&format!("{}_sum", sample.name), &[("shard", &shard)], *sum);
-            page.line(&format!("{}_count", sample.name), &[("shard", &shard)], whole(total));
+            page.line(&format!("{}_sum", sample.name), &labels, *sum);
+            page.line(&format!("{}_count", sample.name), &labels, whole(total));
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
         };
         let status = NodeStatus { node: "a".into(), groups: vec![group], ..NodeStatus::default() };
         let value = Value::Histogram { buckets: vec![(0.5, 2), (f64::INFINITY, 1)], sum: 3.25 };
-        let text = page(&status, &[Sample { name: "x_seconds", help: "X.", shard: 0, value }]);
+        let text = page(&status, &[Sample { name: "x_seconds", help: "X.", shard: 0, stage: None, value }]);
         for line in [
             "midspan_resource_role{group=\"vault\",role=\"primary\"} 1",
             "midspan_lane_position_bytes{group=\"vault\",node=\"re\\\"lay\",watermark=\"journaled\"} 8192",
@@ -258,8 +258,13 @@ mod tests {
 
     #[test]
     fn every_family_is_announced_once() {
-        let sample =
-            |shard| Sample { name: "passes_total", help: "Passes.", shard, value: Value::Counter(1) };
+        let sample = |shard| Sample {
+            name: "passes_total",
+            help: "Passes.",
+            shard,
+            stage: None,
+            value: Value::Counter(1),
+        };
         let text = page(&NodeStatus::default(), &[sample(0), sample(1)]);
         assert_eq!(text.matches("# TYPE midspan_passes_total counter").count(), 1);
         assert_eq!(text.matches("midspan_passes_total{").count(), 2);

@@ -13,9 +13,12 @@ use axum::routing::{get, post};
 use crate::api::refusal::Refusal;
 use crate::api::stream;
 use crate::api::types::{
-    ApiError, AreaStatus, Event, ExportStatus, GroupStatus, NodeStatus, TakeoverProgress, TakeoverRequest,
+    ApiError, AreaStatus, Event, ExportStatus, GroupRecording, GroupStatus, NodeStatus, TakeoverProgress,
+    TakeoverRequest,
 };
+use crate::clock;
 use crate::metrics;
+use crate::recording::{self, After};
 use crate::view::{Shared, unknown_group};
 
 type Known = State<Arc<Shared>>;
@@ -26,6 +29,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/groups/{name}", get(group))
         .route("/v1/groups/{name}/takeover", get(last_takeover).post(takeover))
+        .route("/v1/groups/{name}/trace", get(trace))
         .route("/v1/areas", get(areas))
         .route("/v1/exports", get(exports))
         .route("/v1/events", get(events))
@@ -71,6 +75,32 @@ async fn events(State(shared): Known, RawQuery(query): RawQuery) -> Result<Json<
     Ok(Json(shared.view().events.since(since)))
 }
 
+async fn trace(
+    State(shared): Known,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<GroupRecording>, Refusal> {
+    let from = After::parse(query.as_deref()).ok_or_else(|| {
+        let message = format!("trace: `{}` is not understood", query.as_deref().unwrap_or_default());
+        ApiError::new("bad_request", message, "/v1/groups/NAME/trace?after=NUMBER,NUMBER, one number a shard")
+    })?;
+    let NodeStatus { node, node_id, groups, .. } = shared.status();
+    let Some(found) = groups.into_iter().find(|group| group.group == name) else {
+        return Err(unknown_group(&name, &node).into());
+    };
+    if shared.recorders().is_empty() {
+        let message = format!("group {name}: node {node} records nothing");
+        let hint = "set `recorder` in [node] of its configuration to more than 0B and restart it";
+        return Err(ApiError::new("refused", message, hint).into());
+    }
+    let (boot_ns, wall_ns) = clock::boot_and_wall_ns();
+    let GroupStatus { group, group_id, role, .. } = found;
+    let mut answer =
+        GroupRecording { node, node_id, role, group, group_id, boot_ns, wall_ns, shards: Vec::new() };
+    recording::fill(&mut answer, shared.recorders(), &from);
+    Ok(Json(answer))
+}
+
 async fn last_takeover(
     State(shared): Known,
     Path(name): Path<String>,
@@ -108,7 +138,7 @@ async fn prometheus(State(shared): Known) -> Response {
 }
 
 async fn no_route(uri: axum::http::Uri) -> Refusal {
-    let hint = "GET /v1/status, /v1/groups/NAME, /v1/areas, /v1/exports, /v1/events, /metrics; \
+    let hint = "GET /v1/status, /v1/groups/NAME, /v1/groups/NAME/trace, /v1/areas, /v1/exports, /v1/events, /metrics; \
          POST /v1/groups/NAME/takeover, /v1/stop";
     Refusal(ApiError::new("not_found", format!("{} is not a path of this API", uri.path()), hint))
 }

@@ -99,7 +99,7 @@ struct Begun {
 fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, Failure> {
     let Begun { handle, objects, view, tells, until_eof } = begun;
     let (sender, requests) = channel(MAX_REQUESTS);
-    let shared = Arc::new(Shared::new(view, sender));
+    let shared = Arc::new(Shared::new(view, sender).with_recorders(handle.recorders()));
     for tell in tells {
         shared.tell(tell);
     }

@@ -1,5 +1,6 @@
 //! What the shards count, under the names that Prometheus knows it by.
 
+use midspan_node::counters::spans::Latencies;
 use midspan_node::counters::{AllCounters, Counter, Counters, Durations};
 
 use crate::metrics::{Sample, Value};
@@ -37,11 +38,14 @@ const HISTOGRAMS: &[Histogram] = &[
     ("disk_flush_seconds", "Flushes.", |c| &c.flushes),
 ];
 
+const STAGE: (&str, &str) =
+    ("stage_seconds", "Time that writes and frames took from one stage to the next, see docs/tracing.md.");
+
 /// Everything that all shards count now.
 pub fn samples(counters: &AllCounters) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (shard, of_shard) in counters.iter().enumerate() {
-        let mut add = |name, help, value| samples.push(Sample { name, help, shard, value });
+        let mut add = |name, help, value| samples.push(Sample { name, help, shard, stage: None, value });
         for (name, help, counter) in COUNTERS {
             add(*name, *help, Value::Counter(counter(of_shard).get()));
         }
@@ -51,8 +55,24 @@ pub fn samples(counters: &AllCounters) -> Vec<Sample> {
         for (name, help, durations) in HISTOGRAMS {
             add(*name, *help, histogram(durations(of_shard)));
         }
+        for (span, latencies) in of_shard.spans.all() {
+            // A node has only the spans of its roles.
+            if let Some(value) = latency(latencies) {
+                let (name, help) = STAGE;
+                samples.push(Sample { name, help, shard, stage: Some(span.word()), value });
+            }
+        }
     }
     samples
+}
+
+/// A span's histogram; `None` while there is nothing in it.
+fn latency(latencies: &Latencies) -> Option<Value> {
+    let seconds = |ns| std::time::Duration::from_nanos(ns).as_secs_f64();
+    let bucket = |(bound, count): (Option<u64>, u64)| (bound.map_or(f64::INFINITY, seconds), count);
+    let buckets: Vec<_> = latencies.buckets().map(bucket).collect();
+    let is_empty = buckets.iter().all(|(_, count)| *count == 0);
+    (!is_empty).then(|| Value::Histogram { buckets, sum: seconds(latencies.sum_ns()) })
 }
 
 /// The data plane's buckets end at 1 us, 2 us, 4 us and so on; the last one holds all that is longer.
@@ -71,6 +91,8 @@ fn histogram(durations: &Durations) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use midspan_node::counters::spans::Span;
+
     use super::*;
 
     #[test]
@@ -90,5 +112,17 @@ mod tests {
         assert_eq!(buckets[1], (2e-6, 1));
         assert!((sum - 1.5e-6).abs() < 1e-12);
         assert!(buckets.last().unwrap().0.is_infinite());
+    }
+
+    #[test]
+    fn a_span_is_shown_under_its_stage_once_something_went_through_it() {
+        let counters: AllCounters = vec![Default::default()];
+        counters[0].spans.record(Span::Lane, 100_000);
+        let samples = samples(&counters);
+        let stages: Vec<_> = samples.iter().filter(|s| s.name == "stage_seconds").collect();
+        assert_eq!(stages.iter().map(|s| s.stage).collect::<Vec<_>>(), [Some("lane")]);
+        let Value::Histogram { buckets, sum } = &stages[0].value else { panic!("no histogram") };
+        let full: Vec<_> = buckets.iter().filter(|(_, count)| *count > 0).collect();
+        assert!(full.len() == 1 && full[0].0 >= 1e-4 && full[0].0 < 1.25e-4 && (sum - 1e-4).abs() < 1e-12);
     }
 }

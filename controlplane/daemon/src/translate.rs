@@ -52,6 +52,7 @@ pub fn node(config: &Config) -> NodeConfig {
     node.cores = config.node.cores.iter().map(|core| usize::from(*core)).collect();
     node.memory = memory(config);
     node.spin_ns = u64::try_from(config.node.spin.duration().as_nanos()).unwrap_or(u64::MAX);
+    node.recorder_bytes = usize::try_from(config.node.recorder.bytes()).unwrap_or(usize::MAX);
     node.journal = Some(config.node.journal.clone());
     node.listen = Some(Listen::At(Address::Tcp(config.node.listen)));
     let peer = |peer: &crate::config::Peer| Peer {

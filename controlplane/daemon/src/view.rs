@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use midspan_node::recorder::Reader;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, watch};
@@ -54,13 +55,31 @@ pub struct Shared {
     requests: Sender<Request>,
     ending: Notify,
     started: Instant,
+    recorders: Vec<Reader>,
 }
 
 impl Shared {
     /// A first view; requests go to the driver through `requests`.
     pub fn new(view: View, requests: Sender<Request>) -> Self {
         let takeovers = Mutex::new(BTreeMap::new());
-        Self { view: Mutex::new(view), takeovers, requests, ending: Notify::new(), started: clock::now() }
+        Self {
+            view: Mutex::new(view),
+            takeovers,
+            requests,
+            ending: Notify::new(),
+            started: clock::now(),
+            recorders: Vec::new(),
+        }
+    }
+
+    /// With the flight recorders of the shards.
+    pub fn with_recorders(self, recorders: &[Reader]) -> Self {
+        Self { recorders: recorders.to_vec(), ..self }
+    }
+
+    /// The flight recorders of the shards.
+    pub fn recorders(&self) -> &[Reader] {
+        &self.recorders
     }
 
     /// The view, locked. Held only for copying out or in: never across a wait.

@@ -368,3 +368,79 @@ impl ApiError {
         Self { code: code.to_owned(), message: message.into(), hint: hint.into() }
     }
 }
+
+/// `GET /v1/groups/{name}/trace?after=NUMBER,NUMBER,...`: what this node's flight recorders hold of a group. `after` has
+/// for each shard the `next` of the answer before; without it the answer has no events, only where "now" is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupRecording {
+    /// Name of the node.
+    pub node: String,
+    /// Its number.
+    pub node_id: u64,
+    /// What it is for the group.
+    pub role: Role,
+    /// Name of the group.
+    pub group: String,
+    /// Its number.
+    pub group_id: u64,
+    /// The node's time since boot when this was answered: the clock of all events.
+    pub boot_ns: u64,
+    /// Its wall clock at the same moment, nanoseconds since 1970.
+    pub wall_ns: u64,
+    /// One recorder a shard; none when nothing is recorded.
+    pub shards: Vec<ShardRecording>,
+}
+
+/// A part of what one shard's flight recorder holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShardRecording {
+    /// Number of the shard.
+    pub shard: usize,
+    /// Where the next request goes on.
+    pub next: u64,
+    /// Events (of all groups) that were overwritten before they could be read.
+    pub lost: u64,
+    /// There are more already.
+    pub more: bool,
+    /// Events of the group, oldest first.
+    pub events: Vec<TraceEvent>,
+}
+
+/// One event: time since boot in nanoseconds, stage, host request, length in bytes, place, and what else the stage tells.
+/// What the last four mean at which stage is listed in docs/tracing.md; what a stage does not have is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceEvent(pub u64, pub TraceStage, pub u32, pub u32, pub u64, pub u64);
+
+/// What a write, a frame or a range has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TraceStage {
+    /// Primary: a host's write is whole in memory.
+    Arrived,
+    /// Primary: it took its time.
+    Timed,
+    /// Primary: its frame was sealed.
+    Sealed,
+    /// Primary: the frame was given to the kernel.
+    Sent,
+    /// Relay: the frame was verified.
+    Received,
+    /// Relay: the ring is durable up to here.
+    Journaled,
+    /// Primary: that is known.
+    Acknowledged,
+    /// Primary: the host was answered.
+    Answered,
+    /// Primary: the write is on the own disk.
+    Written,
+    /// Secondary: a range of the ring was asked for.
+    Asked,
+    /// Relay: it was sent.
+    Served,
+    /// Secondary: a frame was verified.
+    Fetched,
+    /// Secondary: the own ring is durable up to here.
+    Acquired,
+    /// Secondary: the volumes hold everything up to here.
+    Applied,
+}

@@ -67,6 +67,9 @@ pub struct Node {
     /// How long a shard without work looks for more before it sleeps.
     #[serde(default = "default_spin")]
     pub spin: Span,
+    /// Memory of each shard's flight recorder; `0B` records nothing.
+    #[serde(default = "default_recorder")]
+    pub recorder: Size,
 }
 
 /// `[[peer]]`: another node.
@@ -218,6 +221,10 @@ fn default_memory() -> Size {
 
 fn default_spin() -> Span {
     Span::from_us(500)
+}
+
+fn default_recorder() -> Size {
+    Size::from_mib(2)
 }
 
 fn default_lease() -> Span {

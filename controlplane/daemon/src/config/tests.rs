@@ -319,6 +319,16 @@ fn memory_is_enough_and_whole_pages() {
 }
 
 #[test]
+fn a_flight_recorder_is_bounded() {
+    let recorder = |text: &str| with("id = 1\nname = \"a\"", &format!("id = 1\n{text}\nname = \"a\""));
+    found(
+        &recorder("recorder = \"2GiB\""),
+        &["a.toml:3: node.recorder: 2GiB is too much, at most 1GiB is possible"],
+    );
+    found(&recorder("recorder = \"0B\""), &[]);
+}
+
+#[test]
 fn a_group_has_two_known_sites() {
     found(&with("[1, 3]", "[1]"), &["a.toml:22: group[0].sites: a group has two sites, here are 1"]);
     found(

@@ -14,6 +14,8 @@ const SOCKET_PATH_MAX: usize = 107;
 const MEMORY_MIN: Size = Size::from_mib(16);
 /// Longest that a shard without work may look for more.
 const SPIN_MAX: Span = Span::from_ms(10);
+/// Most memory of a flight recorder.
+const RECORDER_MAX: Size = Size::from_mib(1024);
 /// Size of a huge page.
 const HUGE_PAGE: Size = Size::from_mib(2);
 
@@ -32,7 +34,11 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     socket_path(&config.node.api, &node.clone().key("api"), report);
     cores(config, &node.clone().key("cores"), report);
     memory(config, &node.clone().key("memory"), report);
-    spin(config, &node.key("spin"), report);
+    spin(config, &node.clone().key("spin"), report);
+    if config.node.recorder > RECORDER_MAX {
+        let message = format!("{} is too much, at most {RECORDER_MAX} is possible", config.node.recorder);
+        report.error(&node.key("recorder"), message);
+    }
 }
 
 fn nodes_are_distinct(config: &Config, report: &mut Report<'_>) {
