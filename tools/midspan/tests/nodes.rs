@@ -138,6 +138,49 @@ fn a_primary_is_lost_and_the_other_site_takes_over() {
 }
 
 #[test]
+fn a_trace_follows_writes_over_all_three_nodes() {
+    let place = Place::new("cli-trace");
+    let [_relay, mut b, mut a] = place.all();
+    a.wait("serving", |status| vault(status)["serving"] == true);
+    b.wait("following", |status| vault(status)["lanes"][0]["connected"] == true);
+    let config = Config { initial: Initial::Zeroes, ..Config::new(vec![uri(&place, "a")]) };
+    let hammer = Hammer::start(config, 1).unwrap();
+    let file = place.file("out.json");
+    let sockets = ["relay", "b"].map(|node| place.file(&format!("{node}.api")).display().to_string());
+    let line = ["trace", "vault", "--seconds", "2", "--output", "json", "-o", file.to_str().unwrap()];
+    let apis = ["--api", &sockets[0], "--api", &sockets[1]];
+    let traced = ask(&place, "a", &[&line[..], &apis[..]].concat());
+    let alone = ask(&place, "relay", &["trace", "vault", "--past", "--output", "json"]);
+    hammer.cut();
+    assert!([0, 6].contains(&code(&traced)), "{traced:?}");
+    let summary: Value = serde_json::from_slice(&traced.stdout).unwrap();
+    assert!(summary["writes"].as_u64() > Some(0), "{summary}");
+    let stages: Vec<&str> =
+        summary["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    for stage in ["admit", "seal", "send", "out", "journal", "back", "answer", "carry", "acquire", "apply"] {
+        assert!(stages.contains(&stage), "{stage} is missing: {summary}");
+    }
+    for clock in summary["clocks"].as_array().unwrap() {
+        // One machine, one clock: whatever was measured must be right.
+        let offset = clock["offset_ns"].as_i64().unwrap().unsigned_abs();
+        assert!(offset <= clock["error_ns"].as_u64().expect("measured by messages"), "{clock}");
+    }
+    let trace: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let pids: std::collections::BTreeSet<u64> = trace["traceEvents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["ph"] == "X")
+        .map(|event| event["pid"].as_u64().unwrap())
+        .collect();
+    assert_eq!(pids, [1, 2, 3].into(), "each node has slices");
+    assert_eq!(code(&alone), 0, "{alone:?}");
+    let alone: Value = serde_json::from_slice(&alone.stdout).unwrap();
+    assert!(alone["frames"].as_u64() > Some(0), "{alone}");
+    assert_eq!(code(&ask(&place, "a", &["trace", "none", "--seconds", "1"])), 3);
+}
+
+#[test]
 fn a_takeover_without_the_relay_changes_nothing_and_can_be_repeated() {
     let place = Place::new("cli-no-relay");
     let [mut relay, mut b, mut a] = place.all();

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use midspan_daemon::api::types::{ErrorBody, NodeStatus, TakeoverProgress, TakeoverRequest};
+use midspan_daemon::api::types::{ErrorBody, GroupRecording, NodeStatus, TakeoverProgress, TakeoverRequest};
 use serde::de::DeserializeOwned;
 
 use super::exit::{Exit, Failure};
@@ -41,6 +41,21 @@ impl Client {
     /// [`Exit::Unreachable`] when nobody answers.
     pub fn status(&self) -> Result<NodeStatus, Failure> {
         self.get("/v1/status")
+    }
+
+    /// What the node's flight recorders hold of a group: after these numbers, or where "now" is.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or that it cannot be reached.
+    pub fn recording(&self, group: &str, after: Option<&[u64]>) -> Result<GroupRecording, Failure> {
+        let path = format!("/v1/groups/{}/trace", encode(group));
+        match after {
+            None => self.get(&path),
+            Some(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                self.get(&format!("{path}?after={}", numbers.join(",")))
+            }
+        }
     }
 
     /// Asks the daemon to end.

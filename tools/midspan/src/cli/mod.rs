@@ -10,6 +10,7 @@ mod disk;
 mod status;
 mod takeover;
 mod stop;
+mod trace;
 mod dump;
 mod hammer;
 mod demo;
@@ -56,6 +57,14 @@ enum Command {
         reach: Reach,
         #[command(flatten)]
         arguments: takeover::Arguments,
+    },
+    /// Record what each write goes through on all nodes, as spans that Perfetto shows
+    #[command(after_help = trace::EXAMPLES)]
+    Trace {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: trace::Arguments,
     },
     /// Prepare a relay's journal disk
     #[command(subcommand)]
@@ -127,6 +136,7 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
     match command {
         Command::Status { reach, arguments } => status::run(&Client::new(&reach.socket), &arguments, out),
         Command::Takeover { reach, arguments } => takeover::run(&Client::new(&reach.socket), &arguments, out),
+        Command::Trace { reach, arguments } => trace::run(&reach.socket, &arguments, out),
         Command::Relay(command) => disk::relay(&command),
         Command::Site(command) => disk::site(&command),
         Command::Volume(command) => volume::run(&command, out),
