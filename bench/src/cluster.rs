@@ -1,9 +1,10 @@
 //! The three nodes: configs, disks, processes; started in order, asked, and killed by their numbers at the end.
 
 pub mod layout;
+pub mod ports;
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,9 +15,11 @@ use midspan::clock::{Clock, Signal};
 
 use crate::disks::Disks;
 use crate::floor::exchange::Hop;
+use crate::hold::Hold;
 use crate::proc::Usage;
 use crate::status::{Behind, Status};
 use layout::Layout;
+use ports::free_ports;
 
 /// Sizes of the small areas.
 const MANIFEST_BYTES: u64 = 16 << 20;
@@ -144,7 +147,11 @@ struct Node {
 pub struct Cluster {
     nodes: Vec<Node>,
     uris: Vec<String>,
+    taker: String,
 }
+
+/// Where a node finds another: from the one that connects, the one that it connects to, and where that one listens.
+pub type Route<'a> = dyn FnMut(Place, Place, SocketAddr) -> Result<SocketAddr> + 'a;
 
 impl Cluster {
     /// Makes disks and configs, formats, starts, and waits until the primary serves and the secondary follows.
@@ -152,6 +159,19 @@ impl Cluster {
     /// # Errors
     /// What the file system or a node says, with the end of that node's log.
     pub fn start(plan: &Plan, disks: &mut Disks, progress: &dyn Fn(&str)) -> Result<Self> {
+        Self::start_routed(plan, disks, &mut |_, _, address| Ok(address), progress)
+    }
+
+    /// As [`Cluster::start`], but each node finds the others where `route` says.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`], or what `route` says.
+    pub fn start_routed(
+        plan: &Plan,
+        disks: &mut Disks,
+        route: &mut Route<'_>,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self> {
         progress("making disks");
         let ports = free_ports()?;
         for place in Place::ALL {
@@ -166,7 +186,11 @@ impl Cluster {
                 }
             }
             let path = disks.folder().join(format!("{name}.toml"));
-            let text = config(plan, place, &ports, &journal, &volumes)?;
+            let mut peers = Vec::new();
+            for peer in Place::ALL.into_iter().filter(|peer| *peer != place) {
+                peers.push((peer, route(place, peer, address(&ports, peer))?));
+            }
+            let text = config(plan, place, &ports, &peers, &journal, &volumes)?;
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
         let [.., host_port] = ports;
@@ -177,7 +201,9 @@ impl Cluster {
             }
         };
         let uris = plan.layout.exports().into_iter().map(uri).collect();
-        let mut cluster = Self { nodes: Vec::new(), uris };
+        let socket = disks.folder().join("secondary.nbd");
+        let taker = format!("nbd+unix:///{}?socket={}", layout::EXPORT, socket.display());
+        let mut cluster = Self { nodes: Vec::new(), uris, taker };
         progress("starting three nodes");
         for place in Place::ALL {
             format(plan, disks.folder(), place)?;
@@ -207,6 +233,53 @@ impl Cluster {
         self.nodes.iter().find(|node| node.place == place).map(|node| node.child.id())
     }
 
+    /// Where the first export is.
+    ///
+    /// # Errors
+    /// Never: there is one at least.
+    pub fn uri(&self) -> Result<&str> {
+        self.uris.first().map(String::as_str).context("no export")
+    }
+
+    /// Where the secondary's first export is once it has taken over.
+    pub fn uri_after_takeover(&self) -> &str {
+        &self.taker
+    }
+
+    /// Socket of a node's API.
+    ///
+    /// # Errors
+    /// When the node has been killed.
+    pub fn api(&self, place: Place) -> Result<&Path> {
+        Ok(&self.node(place)?.api)
+    }
+
+    /// How a node stands.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status(&self, place: Place) -> Result<Status> {
+        Status::of(self.api(place)?)
+    }
+
+    /// Stops a node in its tracks until the hold is dropped: its connections stay, and nothing comes from it.
+    ///
+    /// # Errors
+    /// When the node has been killed, or does not stop.
+    pub fn hold(&self, place: Place) -> Result<Hold> {
+        Hold::of(self.node(place)?.child.id())
+    }
+
+    /// Kills a node (SIGKILL); it is gone when this returns.
+    pub fn kill(&mut self, place: Place) {
+        self.nodes.retain(|node| node.place != place);
+    }
+
+    fn node(&self, place: Place) -> Result<&Node> {
+        let found = self.nodes.iter().find(|node| node.place == place);
+        found.with_context(|| format!("the {} has been killed", place.name()))
+    }
+
     /// What each node has used so far, in the order of [`Place::ALL`].
     ///
     /// # Errors
@@ -226,8 +299,7 @@ impl Cluster {
     /// # Errors
     /// When the primary does not answer.
     pub fn behind(&self) -> Result<Behind> {
-        let primary = self.nodes.iter().find(|node| node.place == Place::Primary);
-        Ok(Status::of(&primary.context("no primary")?.api)?.behind)
+        Ok(self.status(Place::Primary)?.behind)
     }
 
     /// Waits until the secondary has applied everything; the milliseconds that took, `None` if it was longer than `limit`.
@@ -238,14 +310,15 @@ impl Cluster {
         let clock = Clock::starting_at(0);
         loop {
             let behind = self.behind()?;
-            ensure!(
-                behind.applied_bytes.is_some(),
-                "the primary does not know how far the secondary is behind"
-            );
             if behind.applied_bytes == Some(0) {
                 return Ok(Some(clock.elapsed().as_secs_f64() * 1e3));
             }
             if clock.elapsed() > limit {
+                // At first nobody has told it yet.
+                ensure!(
+                    behind.applied_bytes.is_some(),
+                    "the primary does not know how far the secondary is behind"
+                );
                 return Ok(None);
             }
             Signal::default().wait(POLL);
@@ -358,30 +431,23 @@ fn config(
     plan: &Plan,
     place: Place,
     ports: &[u16; 4],
+    peers: &[(Place, SocketAddr)],
     journal: &Path,
     volumes: &[PathBuf],
 ) -> Result<String> {
-    let [primary, relay, secondary, host] = *ports;
-    let address = |place: Place| {
-        let port = match place {
-            Place::Primary => primary,
-            Place::Relay => relay,
-            Place::Secondary => secondary,
-        };
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-    };
+    let [.., host] = *ports;
     let name = place.name();
     let mut text = format!(
         "[node]\nid = {}\nname = \"{name}\"\nlisten = \"{}\"\napi = \"{name}.api\"\njournal = \"{}\"\ncores = [{}]\n\
          memory = \"{}MiB\"\n",
         place.id(),
-        address(place),
+        address(ports, place),
         journal.display(),
         plan.layout.cores_text(plan.cores.of(place)),
         plan.memory_bytes >> 20,
     );
-    for peer in Place::ALL.into_iter().filter(|peer| *peer != place) {
-        let (id, peer_name, address) = (peer.id(), peer.name(), address(peer));
+    for (peer, address) in peers {
+        let (id, peer_name) = (peer.id(), peer.name());
         text += &format!("\n[[peer]]\nid = {id}\nname = \"{peer_name}\"\naddress = \"{address}\"\n");
     }
     let group = format!(
@@ -395,10 +461,11 @@ fn config(
         RECEIPT_BYTES >> 20,
     );
     text += &plan.layout.groups_text(&group, volumes)?;
-    if place == Place::Primary {
-        let listen = match plan.host {
-            Hop::Tcp => format!("127.0.0.1:{host}"),
-            Hop::Unix => format!("unix:{name}.nbd"),
+    if place != Place::Relay {
+        // The secondary serves only once it has taken over.
+        let listen = match (place, plan.host) {
+            (Place::Primary, Hop::Tcp) => format!("127.0.0.1:{host}"),
+            (Place::Primary | Place::Relay | Place::Secondary, _) => format!("unix:{name}.nbd"),
         };
         text += &format!("\n[nbd]\nlisten = [\"{listen}\"]\n");
         text += &plan.layout.exports_text();
@@ -406,18 +473,15 @@ fn config(
     Ok(text)
 }
 
-/// Ports that nobody listens on now. All are held at once, so that they differ.
-///
-/// # Errors
-/// When there are not as many.
-pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port");
-    let listeners: Vec<TcpListener> = (0..N).map(|_| listen()).collect::<Result<_>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+/// Where a node listens.
+fn address(ports: &[u16; 4], place: Place) -> SocketAddr {
+    let [primary, relay, secondary, _] = *ports;
+    let port = match place {
+        Place::Primary => primary,
+        Place::Relay => relay,
+        Place::Secondary => secondary,
+    };
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 #[cfg(test)]
@@ -437,14 +501,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_primary_serves_hosts_and_the_relay_has_no_volume() {
+    fn the_relay_has_no_volume_and_peers_are_found_where_the_route_says() {
         let disk = [PathBuf::from("/x/disk")];
         let ports = [7001, 7002, 7003, 7004];
-        let primary = config(&plan(Hop::Tcp), Place::Primary, &ports, Path::new("/x/j"), &disk).unwrap();
+        let detour = [(Place::Relay, SocketAddr::from((Ipv4Addr::LOCALHOST, 8002)))];
+        let text = |host, place, volumes: &[PathBuf]| {
+            config(&plan(host), place, &ports, &detour, Path::new("/x/j"), volumes).unwrap()
+        };
+        let primary = text(Hop::Tcp, Place::Primary, &disk);
         assert!(primary.contains("127.0.0.1:7004") && primary.contains("path = \"/x/disk\""));
-        let secondary = config(&plan(Hop::Tcp), Place::Secondary, &ports, Path::new("/x/j"), &disk).unwrap();
-        assert!(!secondary.contains("[nbd]") && secondary.contains("role = \"secondary\""));
-        let relay = config(&plan(Hop::Unix), Place::Relay, &ports, Path::new("/x/j"), &[]).unwrap();
+        assert!(primary.contains("address = \"127.0.0.1:8002\"") && !primary.contains("7002"));
+        let secondary = text(Hop::Tcp, Place::Secondary, &disk);
+        assert!(!secondary.contains("7004") && secondary.contains("role = \"secondary\""));
+        let relay = text(Hop::Unix, Place::Relay, &[]);
         assert!(
             !relay.contains("volume") && relay.contains("cores = [1]") && relay.contains("ring = \"64MiB\"")
         );
@@ -465,11 +534,5 @@ mod tests {
     fn cores_are_read_from_four_numbers() {
         assert_eq!("0, 1,2,3".parse(), Ok(Cores { primary: 0, relay: 1, secondary: 2, client: 3 }));
         assert!("0,1,2".parse::<Cores>().is_err() && "a,b,c,d".parse::<Cores>().is_err());
-    }
-
-    #[test]
-    fn ports_differ() {
-        let ports: std::collections::BTreeSet<u16> = free_ports::<4>().unwrap().into();
-        assert_eq!(ports.len(), 4);
     }
 }

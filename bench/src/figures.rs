@@ -137,6 +137,11 @@ impl Spread {
         Self::of(repeats.iter().filter_map(take))
     }
 
+    /// In another unit: all of it times `factor`.
+    pub fn scaled(self, factor: f64) -> Self {
+        Self { median: self.median * factor, min: self.min * factor, max: self.max * factor }
+    }
+
     /// `median [min..max]`, each with three digits; of a single repeat only the figure.
     pub fn text(&self) -> String {
         if self.min.total_cmp(&self.max).is_eq() {

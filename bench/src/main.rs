@@ -8,19 +8,27 @@ mod proc;
 mod environment;
 mod syscalls;
 mod show;
+mod hold;
 mod guard;
 mod disks;
 mod floor;
+mod machine;
+mod stages;
 mod negotiate;
 mod generator;
 mod status;
 mod cluster;
+mod proxy;
+mod wires;
+mod takeover;
 mod path;
 mod finding;
+mod backlog;
 mod report;
 mod peers;
 mod compare;
 mod html;
+mod scene;
 mod suites;
 
 use std::io::{self, Write};
@@ -32,9 +40,10 @@ use clap::{Parser, Subcommand};
 
 use compare::figure::Run;
 use report::Report;
+use scene::Scene;
 use suites::{
-    Measuring, compare as compare_suite, floor as floor_suite, load, multi, page, peers as peers_suite,
-    quick, read, write,
+    Measuring, compare as compare_suite, distance, drain, floor as floor_suite, load, multi, page,
+    path as path_suite, peers as peers_suite, quick, read, takeover as takeover_suite, write,
 };
 
 /// Measures Midspan next to the floor of the same run: loopback round trip and durable append, both by io_uring
@@ -76,6 +85,18 @@ enum Suite {
     /// A run's JSON as a page with pictures
     #[command(after_help = page::EXAMPLES)]
     Report(page::Arguments),
+    /// Each stage of a write alone, in one thread without I/O, next to copy and checksum
+    #[command(after_help = path_suite::EXAMPLES)]
+    Path(path_suite::Arguments),
+    /// The secondary is held, the host fills a backlog, the secondary works it off
+    #[command(after_help = drain::EXAMPLES)]
+    Drain(drain::Arguments),
+    /// The primary is killed under load, the secondary takes over: time to serve by backlog
+    #[command(after_help = takeover_suite::EXAMPLES)]
+    Takeover(takeover_suite::Arguments),
+    /// Answer by distance of relay and far site, and what the secondary does over a long path
+    #[command(after_help = distance::EXAMPLES)]
+    Distance(distance::Arguments),
     /// The load generator alone, on any NBD export that may be overwritten
     #[command(after_help = load::EXAMPLES)]
     Load(load::Arguments),
@@ -106,6 +127,13 @@ fn run(suite: Suite) -> Result<ExitCode> {
             let Measuring { json, html, .. } = &arguments.measuring;
             finish(&outcome.text(), &outcome.json()?, *json, html.as_deref())
         }
+        Suite::Path(arguments) => {
+            let scene = path_suite::run(&arguments)?;
+            finish(&scene.text(), &scene.json()?, arguments.json, None)
+        }
+        Suite::Drain(arguments) => stage(&drain::run(&arguments)?, &arguments.measuring),
+        Suite::Takeover(arguments) => stage(&takeover_suite::run(&arguments)?, &arguments.measuring),
+        Suite::Distance(arguments) => stage(&distance::run(&arguments)?, &arguments.measuring),
         Suite::Load(arguments) => {
             let outcome = load::run(&arguments)?;
             finish(&outcome.text(), &outcome.json()?, arguments.json, None)
@@ -132,6 +160,10 @@ fn finish(text: &str, line: &str, is_json: bool, html: Option<&Path>) -> Result<
         Some(path) => page::write(&Run::of(serde_json::from_str(line)?), path),
         None => Ok(()),
     }
+}
+
+fn stage(scene: &Scene, measuring: &Measuring) -> Result<()> {
+    finish(&scene.text(), &scene.json()?, measuring.json, measuring.html.as_deref())
 }
 
 /// Tables to the output; with JSON they go to the error output, and the output holds that line alone.

@@ -10,6 +10,7 @@ use crate::figures::{Spread, digits};
 use crate::finding::{Apart, Costs, Finding, Open, Summary};
 use crate::floor;
 use crate::generator::Mix;
+use crate::machine;
 use crate::proc::Noise;
 
 /// How a run was made.
@@ -55,6 +56,8 @@ pub struct Report {
     pub disk_reads: Vec<(String, floor::Part)>,
     /// The host's hop alone.
     pub host_hop: Option<floor::Part>,
+    /// Memory and raw device alone.
+    pub machine: Option<machine::Summary>,
     /// Loads on the nodes.
     pub loads: Vec<Finding>,
     /// CPU use of the idle nodes, percent of one core.
@@ -75,6 +78,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     disk_reads: BTreeMap<&'a str, &'a floor::Part>,
     host_hop: &'a Option<floor::Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: &'a Option<machine::Summary>,
     /// Loads by name, figures alone.
     path: BTreeMap<&'a str, &'a Summary>,
     /// Loads in order, with all that is known of them.
@@ -99,6 +104,7 @@ impl Report {
             floor: self.floors.iter().map(|(name, floor)| (name.as_str(), floor)).collect(),
             disk_reads: self.disk_reads.iter().map(|(name, part)| (name.as_str(), part)).collect(),
             host_hop: &self.host_hop,
+            machine: &self.machine,
             path: self.loads.iter().map(|load| (load.name.as_str(), &load.summary)).collect(),
             loads: &self.loads,
             idle_percent: &self.idle_percent,
@@ -121,6 +127,9 @@ impl Report {
             text += "\nFloor: the same reads from the disk itself, past the page cache\n";
             text += &self.floor_table();
         }
+        if let Some(machine) = &self.machine {
+            text += &machine_text(machine);
+        }
         if !self.loads.is_empty() {
             text += "\n\nPath: host, primary, relay and secondary\n";
             text += &self.path_table();
@@ -129,10 +138,10 @@ impl Report {
         }
         if !self.ratios.is_empty() {
             text += "\n\nRatios, each taken inside a repeat: median [min..max]\n";
-            text += &self.ratio_table();
+            text += &ratio_table(&self.ratios);
         }
         text += "\n";
-        text + &self.noise_text()
+        text + &self.idle_text() + &noise_line(&self.noise)
     }
 
     fn settings_text(&self) -> String {
@@ -212,28 +221,27 @@ impl Report {
         text
     }
 
-    fn ratio_table(&self) -> String {
-        let mut table = table(&["ratio", "", "what"]);
-        for ratio in &self.ratios {
-            table.add_row(vec![ratio.name.clone(), ratio.spread.text(), ratio.meaning.clone()]);
+    fn idle_text(&self) -> String {
+        if self.idle_percent.is_empty() {
+            return String::new();
         }
-        if let Some(column) = table.column_mut(2) {
-            column.set_cell_alignment(CellAlignment::Left);
-        }
-        table.to_string()
+        let nodes = self.idle_percent.iter();
+        let nodes: Vec<String> =
+            nodes.map(|(node, percent)| format!("{node} {} %", digits(percent.median))).collect();
+        format!("idle nodes use of one core: {}\n", nodes.join(", "))
     }
+}
 
-    /// Who else was there: what figures have to be read with.
-    fn noise_text(&self) -> String {
-        let mut text = String::new();
-        if !self.idle_percent.is_empty() {
-            let nodes = self.idle_percent.iter();
-            let nodes: Vec<String> =
-                nodes.map(|(node, percent)| format!("{node} {} %", digits(percent.median))).collect();
-            text += &format!("idle nodes use of one core: {}\n", nodes.join(", "));
-        }
-        text + &noise_line(&self.noise)
+/// Ratios, one a line.
+pub fn ratio_table(ratios: &[Ratio]) -> String {
+    let mut table = table(&["ratio", "", "what"]);
+    for ratio in ratios {
+        table.add_row(vec![ratio.name.clone(), ratio.spread.text(), ratio.meaning.clone()]);
     }
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    table.to_string()
 }
 
 /// More cores than this, used by others, bend the figures.
@@ -298,6 +306,21 @@ fn behind_text(load: &Summary) -> String {
     text
 }
 
+/// The machine's own figures.
+fn machine_text(machine: &machine::Summary) -> String {
+    let mut device = table(&["raw durable writes", "IOPS", "MB/s", "p50 us", "p99 us", "p99.9 us"]);
+    for (name, part) in &machine.device {
+        device.add_row(row(&[name], &part_figures(part)));
+    }
+    let mut memory = table(&["memory", "GiB/s"]);
+    for (name, gibps) in &machine.memory_gibps {
+        memory.add_row(row(&[name], &[Some(*gibps)]));
+    }
+    format!(
+        "\n\nThe machine alone: 4 KiB past the page cache, each durable (O_DIRECT, RWF_DSYNC)\n{device}\n\n{memory}"
+    )
+}
+
 fn part_figures(part: &floor::Part) -> [Option<Spread>; 5] {
     [part.iops, part.mbps, part.p50_us, part.p99_us, part.p999_us]
 }
@@ -338,6 +361,7 @@ mod tests {
             floors: Vec::new(),
             disk_reads: Vec::new(),
             host_hop: None,
+            machine: None,
             loads: Vec::new(),
             idle_percent: BTreeMap::new(),
             noise: vec![Noise { others: 1.5, stolen: 0.0 }],

@@ -25,6 +25,19 @@ pub struct Status {
     pub connected: bool,
     /// How far the secondary is behind.
     pub behind: Behind,
+    /// The watermarks of its first lane.
+    pub marks: Marks,
+}
+
+/// Watermarks of a lane as one node knows them: ring positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Sealed by the primary.
+    pub sealed: Option<u64>,
+    /// Durable in the secondary's own ring.
+    pub acquired: Option<u64>,
+    /// On the secondary's disk.
+    pub applied: Option<u64>,
 }
 
 /// How far the secondary is behind, as one node knows it.
@@ -87,6 +100,7 @@ impl Status {
                 applied_bytes: number("/lag/applied_bytes").or_else(|| distance("sealed", "applied")),
                 seconds: group.pointer("/lag/seconds").and_then(Value::as_f64),
             },
+            marks: Marks { sealed: mark("sealed"), acquired: mark("acquired"), applied: mark("applied") },
         }
     }
 }
@@ -123,6 +137,7 @@ mod tests {
         assert!(status.serving && status.connected && status.role == "primary");
         assert_eq!((status.behind.acquired_bytes, status.behind.applied_bytes), (Some(200), Some(300)));
         assert_eq!(status.behind.seconds, None);
+        assert_eq!(status.marks, Marks { sealed: Some(900), acquired: Some(700), applied: Some(600) });
         group["lag"] = json!({ "acquired_bytes": 1, "applied_bytes": 2, "seconds": 0.5 });
         let behind = Status::from_json(&json!({ "groups": [group] })).behind;
         assert_eq!(

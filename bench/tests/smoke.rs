@@ -166,3 +166,40 @@ fn a_run_compared_with_itself_is_the_same_and_what_is_no_run_is_refused() {
     fs::remove_file(run).unwrap();
     fs::remove_file(worse).unwrap();
 }
+
+#[test]
+fn path_measures_each_stage_without_nodes() {
+    let report = smoke("path", &[]);
+    for name in ["nbd_request_and_reply", "inflight_overlap", "seal_8x4k", "walk_1x128k", "append_32x4k"] {
+        assert!(report["stages"][name]["ns"]["median"].as_f64().unwrap() > 0.0, "{name}");
+    }
+    assert!(report["ratios"]["seal_32x4k_vs_checksum"].is_number());
+}
+
+#[test]
+fn drain_works_a_backlog_off() {
+    let report = smoke("drain", &[]);
+    assert!(report["ratios"]["drain_vs_fill"].is_number());
+    let drain = &report["drains"]["randwrite_4k_qd32"];
+    assert!(drain["journal_bytes"]["median"].as_f64() > drain["data_bytes"]["median"].as_f64(), "{drain}");
+}
+
+#[test]
+fn takeover_serves_what_the_primary_answered() {
+    let report = smoke("takeover", &[]);
+    assert!(report["ratios"]["takeover_s_vs_goal"].is_number());
+    let with_backlog = &report["takeovers"]["backlog_8mib"];
+    assert!(
+        with_backlog["backlog_bytes"]["median"].as_f64().unwrap() >= f64::from(8 << 20),
+        "{with_backlog}"
+    );
+}
+
+#[test]
+fn distance_measures_over_paths_of_each_length() {
+    let report = smoke("distance", &[]);
+    let far = &report["answer_by_far"]["far_100ms"];
+    assert!(far["round_trip_us"]["median"].as_f64().unwrap() > 99_000.0, "{far}");
+    assert!(report["answer_by_relay"]["relay_200us"].is_object());
+    assert!(report["carried"]["far_100ms"]["drain_mbps"]["median"].is_number());
+}

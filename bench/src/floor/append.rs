@@ -1,6 +1,7 @@
-//! The disk's part of the floor: durable sequential appends to one file, past the page cache.
+//! The disk's part of the floor: durable writes to one file, past the page cache, one behind the other or anywhere.
 
 use anyhow::{Context, Result};
+use midspan::hammer::random::Seeded;
 use midspan_uring::clock::boottime_ns;
 use midspan_uring::file::Access;
 use midspan_uring::{Class, File, FileId, Ring};
@@ -9,22 +10,40 @@ use std::path::Path;
 use crate::engine;
 use crate::window::{Tally, Window};
 
-/// Positions of one append after the other, round and round in the file.
+/// Where writes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// One behind the other, round and round, as in a ring.
+    Sequential,
+    /// Anywhere, at multiples of a write's size.
+    Random,
+}
+
+/// Positions of one write after the other.
 #[derive(Debug)]
 pub struct Positions {
     size: u64,
     next: u64,
+    random: Option<Seeded>,
 }
 
 impl Positions {
     /// From the start of a file of this size.
     pub fn new(size: u64) -> Self {
-        Self { size, next: 0 }
+        Self { size, next: 0, random: None }
+    }
+
+    /// Anywhere in a file of this size.
+    pub fn anywhere(size: u64) -> Self {
+        Self { random: Some(Seeded::new(1, 4)), ..Self::new(size) }
     }
 
     /// Where the next `len` bytes go: behind the last ones, or at the start again if they do not fit there.
     pub fn advance(&mut self, len: usize) -> u64 {
         let len = len as u64;
+        if let Some(random) = &mut self.random {
+            return random.below((self.size / len.max(1)).max(1)) * len;
+        }
         let at = if self.next + len > self.size { 0 } else { self.next };
         self.next = at + len;
         at
@@ -53,8 +72,26 @@ pub fn measure(
     core: usize,
     window: Window,
 ) -> Result<Tally> {
+    measure_ordered(path, append_bytes, in_flight, core, window, Order::Sequential)
+}
+
+/// As [`measure`], of writes in any order.
+///
+/// # Errors
+/// What the kernel says.
+pub fn measure_ordered(
+    path: &Path,
+    append_bytes: usize,
+    in_flight: usize,
+    core: usize,
+    window: Window,
+    order: Order,
+) -> Result<Tally> {
     let mut ring = engine::ring(core, &[Class { size: append_bytes, count: in_flight }])?;
     let (file, mut positions) = open(&mut ring, path, append_bytes)?;
+    if order == Order::Random {
+        positions = Positions::anywhere(positions.size);
+    }
     let mut tally = Tally::new(window, boottime_ns())?;
     for _ in 0..in_flight {
         let mut buf = engine::take(&ring, append_bytes)?;
@@ -84,5 +121,12 @@ mod tests {
         let found: Vec<u64> = (0..4).map(|_| positions.advance(4096)).collect();
         assert_eq!(found, [0, 4096, 0, 4096]);
         assert_eq!(Positions::new(4096).advance(4096), 0);
+    }
+
+    #[test]
+    fn anywhere_is_within_the_file_aligned_and_not_one_place() {
+        let mut positions = Positions::anywhere(1 << 20);
+        let found: std::collections::BTreeSet<u64> = (0..1000).map(|_| positions.advance(4096)).collect();
+        assert!(found.iter().all(|at| at.is_multiple_of(4096) && at + 4096 <= 1 << 20) && found.len() > 200);
     }
 }

@@ -8,7 +8,7 @@ pub mod append;
 pub mod read;
 pub mod exchange;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -98,6 +98,11 @@ impl FloorFile {
     /// What the kernel says.
     pub fn read(&self, reads: Reads, core: usize, window: Window) -> Result<Tally> {
         read::measure(&self.path, reads, core, window)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

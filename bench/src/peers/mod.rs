@@ -3,7 +3,6 @@
 pub mod program;
 pub mod sample;
 pub mod server;
-pub mod hold;
 pub mod contender;
 pub mod ratios;
 pub mod goals;

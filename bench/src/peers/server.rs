@@ -12,7 +12,7 @@ use midspan::clock::{Clock, Signal};
 
 use super::program::{NBDKIT, Peer, Program, QEMU_NBD, STORAGE_DAEMON};
 use super::sample::Process;
-use crate::cluster::free_ports;
+use crate::cluster::ports::free_ports;
 use crate::disks::Disks;
 
 /// How long a server may take to listen.

@@ -13,6 +13,7 @@ use crate::disks::Disks;
 use crate::environment::Environment;
 use crate::floor::exchange::Hop;
 use crate::floor::{self, Floor, FloorFile};
+use crate::machine;
 use crate::proc::{Cores, Noise, Usage};
 use crate::report::{Report, Settings};
 use crate::show::Show;
@@ -42,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let hdr = measuring.hdr()?;
     let cores = affinity::current_cores();
     let (repeats, jobs) = (measuring.repeats(), quick::jobs());
-    let show = Show::new((repeats * (jobs.len() + 1) + jobs.len()) as u64);
+    let show = Show::new((repeats * (jobs.len() + 2) + jobs.len()) as u64);
     let mut disks = Disks::create(&folder, measuring.ram, false)?;
     let file = FloorFile::create(&mut disks)?;
     let mut floors = Vec::new();
@@ -55,6 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     let window = measuring.window(1.0 / 3.0);
     let pair = [*cores.first().unwrap_or(&0), *cores.last().unwrap_or(&0)];
     let (mut hops, mut noise) = (Vec::new(), Vec::new());
+    let mut raw = machine::Repeats::default();
     for repeat in 1..=repeats {
         let before = (boottime_ns(), Cores::now(), own_cpu_us());
         for (job, floor, samples) in &mut floors {
@@ -63,6 +65,8 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         }
         show.step(&format!("repeat {repeat}: a host's hop"));
         hops.push(floor::host_hop(4096, Hop::Tcp, pair, window)?);
+        show.step(&format!("repeat {repeat}: raw durable writes, memory"));
+        raw.measure(file.path(), *cores.last().unwrap_or(&0), window)?;
         let (ours_us, wall_ns) =
             (own_cpu_us().saturating_sub(before.2), boottime_ns().saturating_sub(before.0));
         noise.push(Noise::of(before.1, Cores::now(), ours_us, wall_ns));
@@ -91,6 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
             .collect(),
         disk_reads: Vec::new(),
         host_hop: Some(floor::Part::of(hops.iter(), 1, 4096)),
+        machine: Some(raw.summary()),
         loads: Vec::new(),
         idle_percent: BTreeMap::new(),
         noise,

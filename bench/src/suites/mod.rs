@@ -12,6 +12,11 @@ pub mod load;
 pub mod peers;
 pub mod compare;
 pub mod page;
+pub mod scenes;
+pub mod path;
+pub mod drain;
+pub mod takeover;
+pub mod distance;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -278,6 +278,7 @@ fn report(
         floors: of_floors,
         disk_reads,
         host_hop: Some(host_hop),
+        machine: None,
         loads,
         idle_percent,
         noise,
