@@ -53,7 +53,7 @@ const TABLE: [Row; 10] = [
         name: URING,
         folder: "dataplane/uring",
         ours: &[],
-        outside: Outside::Only(&["io-uring", "libc", "core_affinity", "crossbeam", "thiserror"]),
+        outside: Outside::Only(&["io-uring", "libc", "core_affinity", "crossbeam", "thiserror", "usdt"]),
     },
     // Glue of the data plane: no async runtime, no control crate.
     Row {

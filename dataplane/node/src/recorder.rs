@@ -206,12 +206,22 @@ impl Recorder {
     fn put(&mut self, at: u64, milestone: Milestone) {
         if let Some(tape) = self.tape.as_mut() {
             tape.push(Recorded { at, milestone }.record());
+            #[cfg(feature = "usdt")]
+            probe(milestone);
         }
     }
 
     fn now(&mut self) -> u64 {
         if self.tape.is_some() { self.ticker.now() } else { 0 }
     }
+}
+
+/// Fires the static probe of a stage.
+#[cfg(feature = "usdt")]
+fn probe(milestone: Milestone) {
+    use midspan_uring::probes::{Told, fire};
+    let Milestone { stage, group, request, length, place, with } = milestone;
+    fire(stage as u8, Told { group: group.0, request, length, place, with });
 }
 
 fn spans(counters: &AllCounters, shard: usize) -> Option<&Spans> {

@@ -23,6 +23,8 @@ pub mod socket;
 pub mod wake;
 pub mod queue;
 pub mod op;
+#[cfg(feature = "usdt")]
+pub mod probes;
 mod table;
 mod vector;
 pub mod ring;
