@@ -5,12 +5,15 @@ use std::process::Command;
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let asked = Command::new("git").arg("-C").arg(&folder).args(["rev-parse", "--short=12", "HEAD"]).output();
-    let commit = asked.ok().filter(|output| output.status.success());
-    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    // Changes with every commit; without it (an unpacked archive) there is nothing to follow.
-    let log = folder.join(".git/logs/HEAD");
-    let followed = if log.is_file() { log } else { Path::new("build.rs").to_owned() };
+    let git = |words: &[&str]| {
+        let asked = Command::new("git").arg("-C").arg(&folder).args(words).output();
+        let answer = asked.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
+    };
+    // Changes with every commit, wherever this checkout keeps it; without it (an unpacked archive) there is nothing to follow.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).map(|log| folder.join(log));
+    let followed = log.filter(|log| log.is_file()).unwrap_or_else(|| Path::new("build.rs").to_owned());
     println!("cargo::rerun-if-changed={}", followed.display());
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
     println!("cargo::rustc-env=MIDSPAN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
 }

@@ -292,7 +292,7 @@ impl<B: Buffer> Secondary<B> {
     /// When `on_tick` has something to do next; `soon` is when what found the pool empty is tried again.
     pub fn deadline(&self, soon: u64) -> u64 {
         let pace = &self.config.pace;
-        let cut = self.cut.deadline(self.applier.applied().position, pace.flush_ns);
+        let cut = self.cut.deadline(self.applier.applied().position, self.cut_pace());
         let receipt = self.receipt_due();
         let links = if self.is_recovered() {
             self.fetcher.deadline().min(self.receipts.deadline())
@@ -352,7 +352,13 @@ impl<B: Buffer> Secondary<B> {
         let manifest = self.fetcher.manifest_done(self.applier.applied().position);
         let manifest = if manifest.0 == u64::MAX { self.cut.persisted().manifest } else { manifest };
         let to = Point { tip: self.applier.applied(), time: self.applier.applied_time(), manifest };
-        self.cut.poke(context, to, self.config.pace.flush_ns);
+        self.cut.poke(context, to, self.cut_pace());
+    }
+
+    /// The last move of the cut before a takeover serves has no reason to wait: nothing else comes that it could take along.
+    fn cut_pace(&self) -> u64 {
+        let is_last = self.fetcher.target() == Some(self.applier.applied().position);
+        if is_last { 0 } else { self.config.pace.flush_ns }
     }
 
     fn obstacle_is_transient(&self) -> bool {

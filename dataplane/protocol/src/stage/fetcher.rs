@@ -138,6 +138,11 @@ impl Fetcher {
         self.rescan(context);
     }
 
+    /// Where a takeover stops reading, once it has fenced the lane.
+    pub fn target(&self) -> Option<Position> {
+        self.target
+    }
+
     /// Whether the link is one of this fetcher's.
     pub fn owns(&self, link: LinkId) -> bool {
         link == self.ring.id() || link == self.manifests.id()
