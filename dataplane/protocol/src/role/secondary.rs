@@ -291,7 +291,6 @@ impl<B: Buffer> Secondary<B> {
 
     /// When `on_tick` has something to do next; `soon` is when what found the pool empty is tried again.
     pub fn deadline(&self, soon: u64) -> u64 {
-        let pace = &self.config.pace;
         let cut = self.cut.deadline(self.applier.applied().position, self.cut_pace());
         let receipt = self.receipt_due();
         let links = if self.is_recovered() {
