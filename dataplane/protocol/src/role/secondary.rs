@@ -151,6 +151,7 @@ impl<B: Buffer> Secondary<B> {
     /// A takeover has fenced the lane: bring exactly its prefix to the volumes.
     pub fn set_target<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
         self.fetcher.set_target(context, prefix);
+        self.fetch(context);
     }
 
     /// A takeover goes on with what is acquired: the journal's rest cannot be read.
@@ -341,8 +342,7 @@ impl<B: Buffer> Secondary<B> {
             read.start(context, self.config.own_ring_place(), walk.tip().position, *chunk);
         }
         if self.is_recovered() {
-            let room = self.acquirer.has_room() && self.obstacle_is_transient();
-            self.fetcher.poke(context, room);
+            self.fetch(context);
             if self.identity.is_some_and(|change| store.is_saved(change)) {
                 self.acquirer.poke(context, self.cut.persisted().tip.position);
             }
@@ -352,6 +352,14 @@ impl<B: Buffer> Secondary<B> {
         let manifest = if manifest.0 == u64::MAX { self.cut.persisted().manifest } else { manifest };
         let to = Point { tip: self.applier.applied(), time: self.applier.applied_time(), manifest };
         self.cut.poke(context, to, self.cut_pace());
+    }
+
+    /// Asks for what is wanted next, as far as there is room for it.
+    fn fetch<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if self.is_recovered() {
+            let room = self.acquirer.has_room() && self.obstacle_is_transient();
+            self.fetcher.poke(context, room);
+        }
     }
 
     /// The last move of the cut before a takeover serves has no reason to wait: nothing else comes that it could take along.
@@ -445,3 +453,6 @@ fn take_acquired<B: Buffer>(walk: &mut Walk, data: &Slice<B>, acquirer: &mut Acq
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
