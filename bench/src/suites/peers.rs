@@ -80,7 +80,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         midspand: cluster::find_midspand()?,
         layout: Layout::SINGLE,
         volume_bytes: smaller(arguments.volume_mib, 32) << 20,
-        ring_bytes: smaller(arguments.ring_mib, 64) << 20,
+        // While the secondary is stopped a full ring makes the host wait: even a smoke run writes 100 MiB on a fast machine.
+        ring_bytes: smaller(arguments.ring_mib, 384) << 20,
         memory_bytes: 256 << 20,
         cores: arguments.cores.map_or_else(|| Cores::share_out(&affinity::current_cores()), Ok)?,
         host: Hop::Tcp,
