@@ -322,7 +322,10 @@ impl World {
                 {
                     self.takeover.asked = false;
                 }
-                StartRefusal::LaneRefused { .. } | StartRefusal::MayLose(_) => {
+                StartRefusal::LaneRefused { .. }
+                | StartRefusal::MayLose(_)
+                | StartRefusal::NoCut
+                | StartRefusal::NothingToAbort => {
                     self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
                 }
             },
@@ -334,7 +337,10 @@ impl World {
             | Note::LaneDown { .. }
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
-            | Note::FenceDone { .. } => {}
+            | Note::FenceDone { .. }
+            | Note::Handover(_)
+            | Note::Round(_)
+            | Note::Rejoined { .. } => {}
             Note::LaneLost { .. } | Note::DiskFailed { .. } => {
                 self.fail("I8", format!("{node} says {note:?}, but no disk ever failed"));
             }

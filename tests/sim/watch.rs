@@ -281,7 +281,8 @@ fn apply(bytes: &[u8], image: &mut [Vec<u8>]) {
                 | RecordKind::RoundBegin
                 | RecordKind::RoundEnd
                 | RecordKind::LaneSet
-                | RecordKind::Leave,
+                | RecordKind::Leave
+                | RecordKind::Handover,
             )
             | None => {}
         }

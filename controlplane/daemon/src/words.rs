@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use midspan_format::control::LossReason;
 use midspan_format::ids::{Epoch as NodeEpoch, NodeId};
 use midspan_format::message::RefusedReason;
-use midspan_node::port::{Note, StartNote, StartRefusal, StartReport};
+use midspan_node::port::{
+    HandoverNote, HandoverRefusal, Note, RoundNote, StartNote, StartRefusal, StartReport,
+};
 
 use crate::api::types::{ApiError, Epoch};
 use crate::events::Tell;
@@ -89,6 +91,14 @@ impl Names {
                 Tell::info("fence_done", object, self.fence_done(*former, *epoch, *waited_ns))
             }
             Note::Start(step) => return self.start(object, step),
+            Note::Handover(step) => handover(object, *step),
+            Note::Round(step) => round(object, *step),
+            Note::Rejoined { epoch, has_cut } => {
+                let copy =
+                    if *has_cut { "its disks hold the cut of the takeover" } else { "its disks hold no cut" };
+                let message = format!("follows the primary of epoch {}; {copy}", self.show(*epoch));
+                Tell::info("rejoined", object, message)
+            }
         })
     }
 
@@ -166,11 +176,98 @@ impl Names {
             StartRefusal::MayLose(reason) => {
                 (format!("answered writes may be missing: {}", loss(reason)), accept_loss(reason))
             }
+            StartRefusal::NoCut => (
+                "this site's disks hold no consistent cut: a copy to it has not ended".to_owned(),
+                "let the copy from the other site end first; it goes on by itself when that site is there",
+            ),
+            StartRefusal::NothingToAbort => (
+                "there is no unfinished takeover here".to_owned(),
+                "`midspan status` shows what this site is",
+            ),
             StartRefusal::Stopping => ("the daemon is ending".to_owned(), "start it again first"),
         };
         let code =
             if matches!(refusal, StartRefusal::LaneUnreachable { .. }) { "timeout" } else { "refused" };
         ApiError::new(code, format!("{group}: {message}"), hint)
+    }
+}
+
+fn handover(object: &str, step: HandoverNote) -> Tell {
+    match step {
+        HandoverNote::Draining => {
+            Tell::info("switchover", object, "hosts wait until the other site has everything")
+        }
+        HandoverNote::Given { took_ns } => {
+            let ms = took_ns / 1_000_000;
+            Tell::info(
+                "switchover_given",
+                object,
+                format!("handed over to the other site; hosts waited {ms} ms here"),
+            )
+        }
+        HandoverNote::Refused(refusal) => {
+            let (message, hint) = handover_refused(refusal);
+            Tell::warn("switchover_refused", object, message).hint(hint)
+        }
+    }
+}
+
+/// Why a switchover did not happen, and what would help.
+pub const fn handover_refused(refusal: HandoverRefusal) -> (&'static str, &'static str) {
+    match refusal {
+        HandoverRefusal::NotPrimary => (
+            "this site is not the group's primary in the lanes",
+            "a switchover runs on the primary's site; `midspan status` shows the roles",
+        ),
+        HandoverRefusal::Running => ("a switchover is running already", "wait for its end"),
+        HandoverRefusal::NotPaired => (
+            "the other site is not up to date: a round has not ended",
+            "wait until `midspan status` says `paired`, then run it again",
+        ),
+        HandoverRefusal::SecondaryAway => (
+            "the secondary did not follow in time; this site goes on as primary",
+            "`midspan status` at the secondary shows what keeps it; run it again when it follows",
+        ),
+        HandoverRefusal::Failed => (
+            "a disk of this site failed, or the daemon is ending",
+            "see the events; a takeover on the other site does not need this one's disks",
+        ),
+    }
+}
+
+fn round(object: &str, step: RoundNote) -> Tell {
+    match step {
+        RoundNote::Began { round, bytes, in_place } => {
+            let message = format!("round {round} began: {bytes} bytes to send");
+            if in_place {
+                Tell::warn(
+                    "round_began",
+                    object,
+                    message + "; the other site's copy is inconsistent until its end",
+                )
+                .hint("no takeover there is possible until then")
+            } else {
+                Tell::info(
+                    "round_began",
+                    object,
+                    message + "; the other site keeps its last cut until its end",
+                )
+            }
+        }
+        RoundNote::Sent { round, bytes } => {
+            Tell::info("round_sent", object, format!("round {round}: all {bytes} bytes are sent"))
+        }
+        RoundNote::Ended { round, took_ns } => {
+            let ms = took_ns / 1_000_000;
+            Tell::info(
+                "round_ended",
+                object,
+                format!("round {round} ended after {ms} ms: both sites hold the same"),
+            )
+        }
+        RoundNote::Cancelled { round } => {
+            Tell::warn("round_cancelled", object, format!("round {round} was given up; another one follows"))
+        }
     }
 }
 

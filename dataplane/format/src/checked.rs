@@ -109,6 +109,10 @@ pub struct ReceiptView<'a> {
     pub fence_version: u64,
     /// The round whose staged data is whole.
     pub round: u64,
+    /// Bytes of the own ring.
+    pub staging: u64,
+    /// [`crate::receipt::NO_CUT`].
+    pub flags: u64,
     /// One entry for each lane.
     pub lanes: ReceiptLanes<'a>,
 }
@@ -234,6 +238,8 @@ impl ReceiptView<'_> {
             manifest: self.manifest,
             fence_version: self.fence_version,
             round: self.round,
+            staging: self.staging,
+            flags: self.flags,
             lanes: self.lanes.iter().collect(),
         }
     }
@@ -286,10 +292,12 @@ fn check_receipt<'a>(header: &FrameHeader, archived: &'a [u8]) -> Result<Receipt
         manifest: table.manifest.to_native(),
         fence_version: table.fence_version.to_native(),
         round: table.round.to_native(),
+        staging: table.staging.to_native(),
+        flags: table.flags.to_native(),
         lanes: Rows::new(&table.lanes),
     };
     let possible = receipt.lanes.iter().all(|lane| lane.is_possible());
-    if !possible || !Receipt::is_possible(receipt.cut, receipt.manifest) {
+    if !possible || !Receipt::is_possible(receipt.cut, receipt.manifest, receipt.flags) {
         return Err(FrameError::Table);
     }
     Ok(receipt)

@@ -34,6 +34,14 @@ pub enum GroupCommand {
         /// Only say what would be found.
         dry_run: bool,
     },
+    /// Undo a takeover that fenced the lanes and did not end: the former primary may go on.
+    Abort,
+    /// The primary hands its role to the other site: planned, both alive, without loss.
+    Switchover,
+    /// Hold the round that runs, or that is to come.
+    Pause,
+    /// Go on with it.
+    Resume,
     /// Answer what can be answered, then end.
     Stop,
 }
@@ -104,6 +112,25 @@ pub enum LossReason {
     DiskFailed,
 }
 
+/// A round at its source, or what the target knows of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct RoundStatus {
+    /// Its name; 0 while it has not begun.
+    pub round: u64,
+    /// The target holds no cut until its end.
+    pub in_place: bool,
+    /// An operator holds it.
+    pub paused: bool,
+    /// Everything was sent: the target brings it to its disks.
+    pub sent: bool,
+    /// Bytes of the marked regions.
+    pub bytes: u64,
+    /// Bytes of them that were sent.
+    pub bytes_sent: u64,
+    /// When it began, on the clock of the leases, ns.
+    pub began_ns: u64,
+}
+
 /// How a group stands at a site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -141,6 +168,10 @@ pub struct GroupStatus {
     pub disk_failed: bool,
     /// Marked regions; `None` where there is no map.
     pub dirty_regions: Option<u64>,
+    /// The round that runs, or is to come.
+    pub round: Option<RoundStatus>,
+    /// This site's disks hold no cut until a round's end.
+    pub no_cut: bool,
     /// Whether a takeover now would lose nothing, as far as this site knows.
     pub zero_loss: bool,
     /// Why not.

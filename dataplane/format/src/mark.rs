@@ -3,7 +3,7 @@
 //! The record's checksum covers the whole block. In this version only their layout is used by anybody; they are fixed
 //! now because a late field would be a new frame version.
 
-use crate::geometry::BLOCK;
+use crate::geometry::{BLOCK, Position};
 use crate::ids::{AreaId, Epoch, LaneId, NodeId};
 use crate::list::List;
 use crate::record::{RecordError, RecordKind};
@@ -140,6 +140,10 @@ wire_enum! {
         Suspended = 2,
         /// An operator asked.
         Asked = 3,
+        /// The other site was taken over from, and is away.
+        TakenOver = 4,
+        /// The other site never held anything.
+        InitialCopy = 5,
     }
 }
 
@@ -156,6 +160,24 @@ wire_struct! {
         pub cut: Time,
         /// Generation of the dirty map that records what comes.
         pub map_generation: u64,
+        /// The former primary, after a takeover; else none.
+        pub former: NodeId,
+        /// Its disks hold everything before this position: behind it, up to this mark, they may lack or have torn anything.
+        pub former_landed: Position,
+        /// Time of the last record before that.
+        pub former_landed_time: Time,
+    } = 64
+}
+
+wire_struct! {
+    /// A planned change of roles: the primary has stopped, everything before this mark is on its disks, and the other site is
+    /// to go on. Counts only as long as the epoch that is named is in force and nothing follows it.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Handover {
+        /// Epoch of the primary that hands over.
+        pub epoch: Epoch,
+        /// The site that is to go on.
+        pub to: NodeId,
     } = 64
 }
 
@@ -194,6 +216,8 @@ pub enum Mark {
     LaneSet(LaneSet),
     /// Of a Leave.
     Leave(Leave),
+    /// Of a Handover.
+    Handover(Handover),
     /// Of a Verify.
     Verify(Verify),
 }
@@ -206,6 +230,7 @@ impl Mark {
             Self::RoundEnd(_) => RecordKind::RoundEnd,
             Self::LaneSet(_) => RecordKind::LaneSet,
             Self::Leave(_) => RecordKind::Leave,
+            Self::Handover(_) => RecordKind::Handover,
             Self::Verify(_) => RecordKind::Verify,
         }
     }
@@ -219,6 +244,7 @@ impl Mark {
             Self::RoundEnd(mark) => mark.put(&mut out),
             Self::LaneSet(mark) => mark.put(&mut out),
             Self::Leave(mark) => mark.put(&mut out),
+            Self::Handover(mark) => mark.put(&mut out),
             Self::Verify(mark) => mark.put(&mut out),
         }
     }
@@ -235,6 +261,7 @@ impl Mark {
             RecordKind::RoundEnd => RoundEnd::take(&mut input).map(Self::RoundEnd),
             RecordKind::LaneSet => LaneSet::take(&mut input).map(Self::LaneSet),
             RecordKind::Leave => Leave::take(&mut input).map(Self::Leave),
+            RecordKind::Handover => Handover::take(&mut input).map(Self::Handover),
             RecordKind::Verify => Verify::take(&mut input).map(Self::Verify),
         };
         let whole = data.len() == BLOCK && input.finish().is_ok();

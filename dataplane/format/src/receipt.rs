@@ -8,6 +8,9 @@ use crate::geometry::is_whole_blocks;
 use crate::ids::{Epoch, NodeId};
 use crate::time::Time;
 
+/// Flag of a receipt: the site's disks hold no cut; only a round in place leads to one.
+pub const NO_CUT: u64 = 1;
+
 /// Lanes in a receipt at most.
 pub const MAX_RECEIPT_LANES: usize = 64;
 
@@ -61,13 +64,17 @@ pub struct Receipt {
     pub fence_version: u64,
     /// The round whose staged data is whole so far; 0 when there is none.
     pub round: u64,
+    /// Bytes of the own ring: what a round may stage.
+    pub staging: u64,
+    /// [`NO_CUT`].
+    pub flags: u64,
     /// One entry for each lane.
     pub lanes: Vec<LaneReceipt>,
 }
 
 impl Receipt {
-    pub(crate) fn is_possible(cut: u64, manifest: u64) -> bool {
-        cut <= Time::MAX.0 && is_whole_blocks(manifest)
+    pub(crate) fn is_possible(cut: u64, manifest: u64, flags: u64) -> bool {
+        cut <= Time::MAX.0 && is_whole_blocks(manifest) && flags & !NO_CUT == 0
     }
 }
 
@@ -79,8 +86,8 @@ const _: () = {
     assert!(core::mem::offset_of!(ArchivedLaneReceipt, sequence) == 32);
     assert!(core::mem::offset_of!(ArchivedLaneReceipt, epoch_node) == 40);
     assert!(core::mem::offset_of!(ArchivedLaneReceipt, reserved) == 46);
-    assert!(size_of::<ArchivedReceipt>() == 40 && align_of::<ArchivedReceipt>() == 8);
-    assert!(core::mem::offset_of!(ArchivedReceipt, lanes) == 32);
+    assert!(size_of::<ArchivedReceipt>() == 56 && align_of::<ArchivedReceipt>() == 8);
+    assert!(core::mem::offset_of!(ArchivedReceipt, lanes) == 48);
 };
 
 impl From<&ArchivedLaneReceipt> for LaneReceipt {

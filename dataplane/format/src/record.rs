@@ -35,6 +35,8 @@ wire_enum! {
         LaneSet = 7,
         /// Writes are answered outside the lanes from now on; see [`crate::mark::Leave`].
         Leave = 8,
+        /// The primary has stopped, and the other site is to go on; see [`crate::mark::Handover`].
+        Handover = 9,
     }
 }
 
@@ -58,7 +60,9 @@ impl RecordKind {
             Self::Write | Self::RoundData => Shape::RangeWithData,
             Self::Zero => Shape::Range,
             Self::Verify => Shape::RangeWithPayload,
-            Self::RoundBegin | Self::RoundEnd | Self::LaneSet | Self::Leave => Shape::Payload,
+            Self::RoundBegin | Self::RoundEnd | Self::LaneSet | Self::Leave | Self::Handover => {
+                Shape::Payload
+            }
         }
     }
 
@@ -74,7 +78,12 @@ impl RecordKind {
     pub const fn changes_disk(self) -> bool {
         match self {
             Self::Write | Self::Zero | Self::RoundData => true,
-            Self::Verify | Self::RoundBegin | Self::RoundEnd | Self::LaneSet | Self::Leave => false,
+            Self::Verify
+            | Self::RoundBegin
+            | Self::RoundEnd
+            | Self::LaneSet
+            | Self::Leave
+            | Self::Handover => false,
         }
     }
 
@@ -87,7 +96,8 @@ impl RecordKind {
             | Self::RoundData
             | Self::RoundEnd
             | Self::LaneSet
-            | Self::Leave => 0,
+            | Self::Leave
+            | Self::Handover => 0,
         }
     }
 }

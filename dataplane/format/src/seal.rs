@@ -106,7 +106,7 @@ pub fn seal_receipt(header: &mut FrameHeader, table: &Receipt, out: &mut [u8]) -
         return Err(SealError::TooMuch);
     }
     let possible = table.lanes.iter().all(LaneReceipt::is_possible);
-    if !possible || !Receipt::is_possible(table.cut, table.manifest) {
+    if !possible || !Receipt::is_possible(table.cut, table.manifest, table.flags) {
         return Err(SealError::Entry);
     }
     seal(header, FrameKind::Receipt, table, (lanes, receipt_length(lanes), 0), out)

@@ -10,7 +10,9 @@ use midspan_uring::Waker;
 use midspan_uring::queue::{Receiver, Sender, to_shard, to_task};
 use midspan_uring::wake::Signal;
 
-pub use midspan_protocol::vocab::effect::{Note, StartNote, StartRefusal, StartReport};
+pub use midspan_protocol::vocab::effect::{
+    HandoverNote, HandoverRefusal, Note, RoundNote, StartNote, StartRefusal, StartReport,
+};
 
 use crate::disk::DiskFailure;
 use crate::exports::ExportId;

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let mut header = frames::header(FrameKind::Receipt, &mut input);
     let has_odd_root = input.byte() & 7 == 7;
-    let numbers: [u8; 32] = input.array();
+    let numbers: [u8; 48] = input.array();
     let count = (input.rest().len() / LANE_RECEIPT_BYTES).min(MAX_RECEIPT_LANES + 1);
     let lanes: Vec<[u8; LANE_RECEIPT_BYTES]> = (0..count).map(|_| input.array()).collect();
     let mut fields = Input::new(&numbers);
@@ -22,11 +22,13 @@ fuzz_target!(|bytes: &[u8]| {
         manifest: fields.u64(),
         fence_version: fields.u64(),
         round: fields.u64(),
+        staging: fields.u64(),
+        flags: fields.u64(),
         lanes: lanes.iter().map(lane).collect(),
     };
 
     let mut table = lanes.concat();
-    // The list's place is counted from its own in the root, behind the four numbers.
+    // The list's place is counted from its own in the root, behind the six numbers.
     let root = frames::list(table.len() + numbers.len(), lanes.len());
     table.extend_from_slice(&numbers);
     table.extend_from_slice(&if has_odd_root { input.array() } else { root });

@@ -157,6 +157,15 @@ wire_struct! {
         pub lanes: List<StateLane, MAX_LANES>,
         /// The volumes.
         pub volumes: List<StateVolume, MAX_VOLUMES>,
+        /// The primary before a takeover: its disks hold everything before this position.
+        pub former_landed: Position,
+        /// Time of the last record before that.
+        pub former_landed_time: Time,
+        /// A planned change of roles is under way: the site that hands over has recorded where it ends, the one that goes on
+        /// that it has got there.
+        pub handover: bool,
+        /// Epoch that it replaces.
+        pub handover_epoch: Epoch,
     } = 4072
 }
 

@@ -4,7 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::control::{
     AreaStatus, Command, Event, EventKind, GroupCommand, GroupStatus, LaneStatus, LossReason, Lost,
-    RefusedStatus, Report, TakeoverReport,
+    RefusedStatus, Report, RoundStatus, TakeoverReport,
 };
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
@@ -136,6 +136,10 @@ pub fn commands() -> Vec<(&'static str, Command)> {
     let command = GroupCommand::Takeover { accept_loss: true, dry_run: false };
     vec![
         ("takeover", Command::Group { group: GROUP, command }),
+        ("abort", Command::Group { group: GROUP, command: GroupCommand::Abort }),
+        ("switchover", Command::Group { group: GROUP, command: GroupCommand::Switchover }),
+        ("pause", Command::Group { group: GROUP, command: GroupCommand::Pause }),
+        ("resume", Command::Group { group: GROUP, command: GroupCommand::Resume }),
         ("group-status", Command::GroupStatus { group: GROUP }),
         ("area-status", Command::AreaStatus),
         ("stop", Command::Stop),
@@ -169,6 +173,13 @@ pub fn reports() -> Vec<(&'static str, Report)> {
         cut: CUT,
         answered: 1234,
         why: Some(REASON),
+        round: Some(RoundStatus {
+            round: 11,
+            in_place: true,
+            bytes: 1 << 30,
+            bytes_sent: 1 << 20,
+            ..RoundStatus::default()
+        }),
         ..GroupStatus::default()
     };
     let area = AreaStatus {

@@ -10,8 +10,8 @@ use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::{AreaId, DiskId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::manifest::{ManifestEntry, ManifestTable, RegionRun};
 use midspan_format::mark::{
-    DigestKind, LaneMember, LaneSet, LaneUse, Leave, LeaveReason, Mark, RoundBegin, RoundEnd, RoundOutcome,
-    RoundReason, Verify,
+    DigestKind, Handover, LaneMember, LaneSet, LaneUse, Leave, LeaveReason, Mark, RoundBegin, RoundEnd,
+    RoundOutcome, RoundReason, Verify,
 };
 use midspan_format::receipt::{LaneReceipt, Receipt};
 use midspan_format::record::{MAY_UNMAP, OF_ROUND, Record, RecordKind};
@@ -147,7 +147,7 @@ pub fn empty_frame() -> Vec<u8> {
     Builder::default().seal()
 }
 
-pub fn marks() -> [Mark; 5] {
+pub fn marks() -> [Mark; 6] {
     [
         Mark::RoundBegin(RoundBegin {
             round: 11,
@@ -185,7 +185,16 @@ pub fn marks() -> [Mark; 5] {
             .into_iter()
             .collect(),
         }),
-        Mark::Leave(Leave { epoch: EPOCH, reason: LeaveReason::Suspended, cut: CUT, map_generation: 14 }),
+        Mark::Leave(Leave {
+            epoch: EPOCH,
+            reason: LeaveReason::Suspended,
+            cut: CUT,
+            map_generation: 14,
+            former: PRIMARY,
+            former_landed: Position(5 << 12),
+            former_landed_time: CUT,
+        }),
+        Mark::Handover(Handover { epoch: EPOCH, to: SECONDARY }),
         Mark::Verify(Verify {
             run: 15,
             kind: DigestKind::Blake3,
@@ -195,7 +204,7 @@ pub fn marks() -> [Mark; 5] {
 }
 
 pub fn marks_frame() -> Vec<u8> {
-    let [begin, end, set, leave, verify] = marks();
+    let [begin, end, set, leave, handover, verify] = marks();
     Builder::default()
         .mark(begin, (0, 0, 0))
         .record(RecordKind::RoundData, 0, (1, 65536, BLOCK as u64), &data(3, BLOCK))
@@ -204,6 +213,7 @@ pub fn marks_frame() -> Vec<u8> {
         .mark(end, (0, 0, 0))
         .mark(set, (0, 0, 0))
         .mark(leave, (0, 0, 0))
+        .mark(handover, (0, 0, 0))
         .seal()
 }
 
@@ -254,7 +264,15 @@ pub fn receipt() -> Receipt {
         ..LaneReceipt::default()
     };
     let other = LaneReceipt { lane: 6, position: 1 << 20, ..lane };
-    Receipt { cut: CUT.0, manifest: 12 << 12, fence_version: 3, round: 11, lanes: vec![lane, other] }
+    Receipt {
+        cut: CUT.0,
+        manifest: 12 << 12,
+        fence_version: 3,
+        round: 11,
+        staging: 13 << 12,
+        flags: 1,
+        lanes: vec![lane, other],
+    }
 }
 
 pub fn receipt_frame() -> Vec<u8> {
@@ -370,6 +388,10 @@ pub fn state() -> GroupState {
         round_in_place: true,
         lanes: [lane, StateLane { lane: LaneId(6), node: SECONDARY, ..lane }].into_iter().collect(),
         volumes: [volume(1, 1 << 40), volume(2, 1 << 30)].into_iter().collect(),
+        former_landed: Position(2 << 20),
+        former_landed_time: Time(CUT.0 - 2),
+        handover: true,
+        handover_epoch: FORMER,
     }
 }
 

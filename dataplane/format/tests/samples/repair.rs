@@ -44,7 +44,7 @@ fn record_data(bytes: &mut [u8], at: usize, head: usize) {
     let (Some(length), Some(block), Some(kind)) = fields else { return };
     let length = match kind {
         1 | 5 => length,
-        3 | 4 | 6..=8 => 4096,
+        3 | 4 | 6..=9 => 4096,
         _ => return,
     };
     let start = head.saturating_add(block.saturating_mul(4096));

@@ -207,6 +207,10 @@ impl<B: Buffer> Group<B> {
             GroupCommand::Takeover { accept_loss, dry_run } => {
                 self.begin_takeover(context, Asked { accept_loss, dry_run });
             }
+            GroupCommand::Abort => self.abort(context),
+            GroupCommand::Switchover => self.begin_handover(context),
+            GroupCommand::Pause => self.hold_round(true),
+            GroupCommand::Resume => self.hold_round(false),
             GroupCommand::Stop => self.stop(context),
         }
     }

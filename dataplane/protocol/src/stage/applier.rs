@@ -263,6 +263,7 @@ fn is_write(kind: RecordKind) -> bool {
         | RecordKind::RoundBegin
         | RecordKind::RoundEnd
         | RecordKind::LaneSet
-        | RecordKind::Leave => false,
+        | RecordKind::Leave
+        | RecordKind::Handover => false,
     }
 }

@@ -183,6 +183,51 @@ pub enum Note {
     FenceDone { former: Epoch, epoch: Epoch, waited_ns: u64 },
     /// A takeover or start made progress or ended.
     Start(StartNote),
+    /// A planned change of roles made progress or ended.
+    Handover(HandoverNote),
+    /// A round made progress or ended.
+    Round(RoundNote),
+    /// This site was primary; it follows the one that replaced it from now on. Whether its disks hold a cut.
+    Rejoined { epoch: Epoch, has_cut: bool },
+}
+
+/// Progress and outcome of a switchover, at the site that hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandoverNote {
+    /// Hosts wait; what was answered goes to the disks and to the secondary.
+    Draining,
+    /// The lane says that the other site is to go on; hosts were held for so long until here, ns.
+    Given { took_ns: u64 },
+    /// It did not happen; this site goes on as what it was.
+    Refused(HandoverRefusal),
+}
+
+/// Why a switchover did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandoverRefusal {
+    /// This site is not a primary in the lanes.
+    NotPrimary,
+    /// One is running already.
+    Running,
+    /// A round has not ended, or hosts are answered outside the lanes.
+    NotPaired,
+    /// The secondary did not follow in time.
+    SecondaryAway,
+    /// A disk of this site failed, or the node ends.
+    Failed,
+}
+
+/// Progress and outcome of a round at its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoundNote {
+    /// It began: its name, the bytes to send, and whether the target gives up its cut until the end.
+    Began { round: u64, bytes: u64, in_place: bool },
+    /// Everything is sent.
+    Sent { round: u64, bytes: u64 },
+    /// The target's cut is at its end: the sites are equal but for what is in the lanes.
+    Ended { round: u64, took_ns: u64 },
+    /// It was given up; what it had marked stays marked.
+    Cancelled { round: u64 },
 }
 
 /// Progress and outcome of a start (restart or takeover).
@@ -217,6 +262,10 @@ pub enum StartRefusal {
     LaneRefused { node: NodeId, reason: midspan_format::message::RefusedReason },
     /// Something answered may be missing: only with loss accepted.
     MayLose(LossReason),
+    /// Nothing consistent to serve: a copy to this site has not ended.
+    NoCut,
+    /// There is no takeover to be undone.
+    NothingToAbort,
 }
 
 /// What a start found.

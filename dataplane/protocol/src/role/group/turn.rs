@@ -10,7 +10,9 @@ use crate::role::secondary::Secondary;
 use crate::role::start;
 use crate::role::takeover::{self, Asked, Takeover};
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
+use crate::vocab::effect::{
+    Context, HandoverNote, HandoverRefusal, Note, StartNote, StartRefusal, StartReport,
+};
 
 impl<B: Buffer> Group<B> {
     pub(super) fn on_start<S: Buffers<Buf = B>>(
@@ -174,6 +176,16 @@ impl<B: Buffer> Group<B> {
         context.note(Note::Start(StartNote::Done(report)));
         self.play = Play::Outside(Box::new(Direct::new(self.config.limits.requests, self.tracker.take())));
     }
+
+    pub(super) fn abort<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        context.note(Note::Start(StartNote::Refused(StartRefusal::NothingToAbort)));
+    }
+
+    pub(super) fn begin_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        context.note(Note::Handover(HandoverNote::Refused(HandoverRefusal::NotPrimary)));
+    }
+
+    pub(super) fn hold_round(&mut self, _held: bool) {}
 
     pub(super) fn stop<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.stopping = true;
