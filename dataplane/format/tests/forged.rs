@@ -138,7 +138,7 @@ fn a_record_that_verifies_and_is_impossible_is_refused() {
     let too_long = u64::from(MAX_RECORD_DATA + 4096).to_le_bytes();
     let cases: [(usize, usize, &[u8], RecordError); 14] = [
         (0, 40, &[0], RecordError::Kind),
-        (0, 40, &[9], RecordError::Kind),
+        (0, 40, &[10], RecordError::Kind),
         (0, 41, &[1], RecordError::Flags),
         (1, 41, &[4], RecordError::Flags),
         (2, 47, &[1], RecordError::Flags),
@@ -226,15 +226,16 @@ fn a_manifest_that_verifies_and_is_impossible_is_refused() {
 fn a_receipt_that_verifies_and_is_impossible_is_refused() {
     let good = samples::receipt_frame();
     let root = 2 * 48;
-    let cases: [(usize, &[u8]); 8] = [
+    let cases: [(usize, &[u8]); 9] = [
         (8, &[1]),               // position
         (24, &[1]),              // applied
         (46, &[1]),              // reserved
         (root, &[0xFF; 8]),      // cut
         (root + 8, &[1]),        // manifest position
-        (root + 32, &[0x10]),    // where the lanes lie
-        (root + 36, &[1]),       // how many there are
-        (root + 36, &[0xFF; 4]), // how many there are
+        (root + 40, &[2]),       // a flag that is not defined
+        (root + 48, &[0x10]),    // where the lanes lie
+        (root + 52, &[1]),       // how many there are
+        (root + 52, &[0xFF; 4]), // how many there are
     ];
     for (at, patch) in cases {
         refused(&table(&good, at, patch), FrameError::Table);
