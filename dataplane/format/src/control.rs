@@ -38,6 +38,8 @@ pub enum GroupCommand {
     Abort,
     /// The primary hands its role to the other site: planned, both alive, without loss.
     Switchover,
+    /// Give up what this site alone holds, because the other site replaced it: follow that one.
+    Resolve,
     /// Hold the round that runs, or that is to come.
     Pause,
     /// Go on with it.

@@ -27,6 +27,7 @@ pub mod version;
 pub mod list;
 mod wire;
 pub mod block;
+pub mod point;
 pub mod record;
 pub mod mark;
 pub mod manifest;

@@ -3,9 +3,10 @@
 //! The record's checksum covers the whole block. In this version only their layout is used by anybody; they are fixed
 //! now because a late field would be a new frame version.
 
-use crate::geometry::{BLOCK, Position};
+use crate::geometry::BLOCK;
 use crate::ids::{AreaId, Epoch, LaneId, NodeId};
 use crate::list::List;
+use crate::point::LanePoint;
 use crate::record::{RecordError, RecordKind};
 use crate::time::Time;
 use crate::wire::{Put, Take, Wire, wire_enum, wire_struct};
@@ -162,11 +163,12 @@ wire_struct! {
         pub map_generation: u64,
         /// The former primary, after a takeover; else none.
         pub former: NodeId,
-        /// Its disks hold everything before this position: behind it, up to this mark, they may lack or have torn anything.
-        pub former_landed: Position,
+        /// Its disks hold everything before this point: behind it, up to this mark, they may lack or have torn anything. At
+        /// position 0 with a former primary: nobody knows.
+        pub former_landed: LanePoint,
         /// Time of the last record before that.
         pub former_landed_time: Time,
-    } = 64
+    } = 96
 }
 
 wire_struct! {

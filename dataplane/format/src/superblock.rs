@@ -17,10 +17,11 @@ mod state;
 
 pub use crate::block::BlockError;
 pub use crate::mark::{LaneUse, MAX_LANES};
+pub use crate::point::LanePoint;
 pub use node::{DiskUse, NodeSuperblock};
 pub use permit::{AreaEntry, AreaHint, GroupPermit, MAX_AREAS};
 pub use state::{
-    GroupState, LanePoint, MAX_VOLUMES, PairState, Role, STATE_BYTES, StateLane, StateVolume, state_offset,
+    GroupState, MAX_VOLUMES, PairState, Role, STATE_BYTES, StateLane, StateVolume, state_offset,
 };
 
 /// Groups on a disk at most.

@@ -7,6 +7,7 @@ use crate::geometry::{BLOCK, BLOCK_U64, Position, is_whole_blocks};
 use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use crate::list::List;
 use crate::mark::{LaneUse, MAX_LANES};
+use crate::point::LanePoint;
 use crate::time::Time;
 use crate::wire::{wire_enum, wire_struct};
 
@@ -58,19 +59,6 @@ wire_enum! {
         /// A newer epoch exists: this site answers nothing.
         Fenced = 9,
     }
-}
-
-wire_struct! {
-    /// The point behind a frame of a lane.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub struct LanePoint {
-        /// Where the next frame goes.
-        pub position: Position,
-        /// Sequence of the frame before; 0 before the first.
-        pub sequence: u64,
-        /// Checksum of its header.
-        pub header_checksum: u64,
-    } = 24
 }
 
 wire_struct! {
@@ -157,10 +145,12 @@ wire_struct! {
         pub lanes: List<StateLane, MAX_LANES>,
         /// The volumes.
         pub volumes: List<StateVolume, MAX_VOLUMES>,
-        /// The primary before a takeover: its disks hold everything before this position.
-        pub former_landed: Position,
+        /// After a takeover: the former primary's disks hold everything before this point; position 0: nobody knows.
+        pub former_landed: LanePoint,
         /// Time of the last record before that.
         pub former_landed_time: Time,
+        /// This site was primary: its disks hold a cut from this position of the lane on; 0: only from a round's end on.
+        pub whole_at: Position,
         /// A planned change of roles is under way: the site that hands over has recorded where it ends, the one that goes on
         /// that it has got there.
         pub handover: bool,

@@ -138,6 +138,7 @@ pub fn commands() -> Vec<(&'static str, Command)> {
         ("takeover", Command::Group { group: GROUP, command }),
         ("abort", Command::Group { group: GROUP, command: GroupCommand::Abort }),
         ("switchover", Command::Group { group: GROUP, command: GroupCommand::Switchover }),
+        ("resolve", Command::Group { group: GROUP, command: GroupCommand::Resolve }),
         ("pause", Command::Group { group: GROUP, command: GroupCommand::Pause }),
         ("resume", Command::Group { group: GROUP, command: GroupCommand::Resume }),
         ("group-status", Command::GroupStatus { group: GROUP }),

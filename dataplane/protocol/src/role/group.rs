@@ -209,6 +209,7 @@ impl<B: Buffer> Group<B> {
             }
             GroupCommand::Abort => self.abort(context),
             GroupCommand::Switchover => self.begin_handover(context),
+            GroupCommand::Resolve => self.resolve(context),
             GroupCommand::Pause => self.hold_round(true),
             GroupCommand::Resume => self.hold_round(false),
             GroupCommand::Stop => self.stop(context),

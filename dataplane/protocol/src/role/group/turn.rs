@@ -185,6 +185,8 @@ impl<B: Buffer> Group<B> {
         context.note(Note::Handover(HandoverNote::Refused(HandoverRefusal::NotPrimary)));
     }
 
+    pub(super) fn resolve<S: Buffers<Buf = B>>(&mut self, _context: &mut Context<'_, S>) {}
+
     pub(super) fn hold_round(&mut self, _held: bool) {}
 
     pub(super) fn stop<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
