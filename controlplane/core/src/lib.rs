@@ -9,3 +9,5 @@ pub mod table;
 pub mod pair;
 pub mod takeover;
 pub mod estimate;
+pub mod fault;
+pub mod verdict;
