@@ -4,7 +4,7 @@
 //!  vocabulary   ids  time  geometry  checksum  version
 //!  a frame      record  mark  manifest  receipt  ▶ frame (header) ▶ table ▶ seal (write side)  checked (read side)
 //!  a disk       area  superblock/{node, permit, state}  dirty_map
-//!  a session    message                                    planes: control
+//!  a session    message      a datagram  heartbeat         planes: control
 //! ```
 //!
 //! Rules of all formats: little-endian, no padding, reserved bytes are zero and checked, a checksum over everything, every
@@ -40,4 +40,5 @@ pub mod area;
 pub mod superblock;
 pub mod dirty_map;
 pub mod message;
+pub mod heartbeat;
 pub mod control;

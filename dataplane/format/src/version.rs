@@ -15,6 +15,11 @@ pub const DISK_VERSION: u16 = 1;
 /// - 1: the first.
 pub const PROTOCOL_VERSION: u16 = 1;
 
+/// Heartbeats, which nodes of different versions send each other, too.
+///
+/// - 1: the first.
+pub const HEARTBEAT_VERSION: u16 = 1;
+
 /// What the planes say to each other.
 ///
 /// - 1: the first.

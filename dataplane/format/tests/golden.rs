@@ -21,6 +21,7 @@ use midspan_format::control::{Command, Event, EventKind, LossReason, Lost, Repor
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::frame::{FrameHeader, FrameKind, HEADER_BYTES};
 use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::heartbeat::Heartbeat;
 use midspan_format::message::{Message, RefusedReason, bulk_unit_length};
 use midspan_format::superblock::{GroupPermit, GroupState, NodeSuperblock};
 
@@ -133,8 +134,13 @@ fn planes() -> Vec<Golden> {
     goldens
 }
 
+fn heartbeats() -> Vec<Golden> {
+    let read = |b: &[u8]| Heartbeat::decode(b) == Ok(samples::heartbeats::heartbeat());
+    vec![golden("heartbeat", samples::heartbeats::heartbeat().encode().to_vec(), read)]
+}
+
 fn all() -> Vec<Golden> {
-    [frames(), blocks(), messages(), planes()].into_iter().flatten().collect()
+    [frames(), blocks(), messages(), heartbeats(), planes()].into_iter().flatten().collect()
 }
 
 fn folder() -> PathBuf {
@@ -200,10 +206,17 @@ fn accepting() -> Vec<Golden> {
     let with = |goldens: Vec<Golden>, reads: &dyn Fn(&str) -> Reads| -> Vec<Golden> {
         goldens.into_iter().map(|golden| Golden { reads: reads(&golden.name), ..golden }).collect()
     };
-    [with(frames(), &frame), with(blocks(), &block), with(messages(), &message), with(planes(), &control)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let heartbeat = |_: &str| -> Reads { Box::new(|b| Heartbeat::decode(b).is_ok()) };
+    [
+        with(frames(), &frame),
+        with(blocks(), &block),
+        with(messages(), &message),
+        with(heartbeats(), &heartbeat),
+        with(planes(), &control),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl Seeds {
             self.write("message", &name, &bytes)?;
             self.write("message_block", &name, &bytes)?;
         }
+        self.write("heartbeat", "whole", &self.read("heartbeat")?)?;
         for start in ["command-", "report-"] {
             for (name, bytes) in self.read_all(start)? {
                 self.write("control", &format!("{start}{name}"), &bytes)?;

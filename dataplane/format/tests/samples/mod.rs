@@ -25,6 +25,7 @@ use midspan_format::superblock::{
 };
 use midspan_format::time::Time;
 
+pub mod heartbeats;
 pub mod messages;
 pub mod repair;
 

@@ -85,3 +85,9 @@ pub fn control(bytes: &mut [u8]) {
     bytes[12..16].copy_from_slice(&length.to_le_bytes());
     put(bytes, 16, sum);
 }
+
+/// Of a heartbeat: the last 8 bytes cover those before.
+pub fn heartbeat(bytes: &mut [u8]) {
+    let Some(covered) = bytes.len().checked_sub(8) else { return };
+    put(bytes, covered, checksum(&bytes[..covered]));
+}
