@@ -5,9 +5,13 @@
 
 #![no_std]
 
+extern crate alloc;
+
 pub mod table;
 pub mod pair;
 pub mod takeover;
 pub mod estimate;
 pub mod fault;
 pub mod verdict;
+pub mod roster;
+pub mod automatic;

@@ -18,11 +18,22 @@ pub struct PathFacts {
     pub other_heard: bool,
     /// Another node that is heard now says that it hears the node.
     pub said_heard: bool,
+    /// Another node that is heard now says that the node is late there too.
+    pub said_late: bool,
     /// Another node that is heard now says that the node is silent there too.
     pub said_silent: bool,
 }
 
-const FACTS: usize = 5;
+const FACTS: usize = 6;
+
+const NOTHING: PathFacts = PathFacts {
+    late: false,
+    silent: false,
+    other_heard: false,
+    said_heard: false,
+    said_late: false,
+    said_silent: false,
+};
 
 impl PathFacts {
     /// With nothing known of others yet.
@@ -32,7 +43,7 @@ impl PathFacts {
             Level::Suspect => (true, false),
             Level::Dead => (true, true),
         };
-        Self { late, silent, other_heard: false, said_heard: false, said_silent: false }
+        Self { late, silent, ..NOTHING }
     }
 
     /// Another node, heard with level `heard`, says `says` of the node, or nothing. Who is silent itself is not believed:
@@ -43,14 +54,16 @@ impl PathFacts {
         }
         self.other_heard = true;
         match says {
-            Some(Level::Alive | Level::Suspect) => self.said_heard = true,
+            Some(Level::Alive) => self.said_heard = true,
+            Some(Level::Suspect) => self.said_late = true,
             Some(Level::Dead) => self.said_silent = true,
             None => {}
         }
     }
 
     fn bits(self) -> [bool; FACTS] {
-        [self.late, self.silent, self.other_heard, self.said_heard, self.said_silent]
+        let Self { late, silent, other_heard, said_heard, said_late, said_silent } = self;
+        [late, silent, other_heard, said_heard, said_late, said_silent]
     }
 }
 
@@ -70,7 +83,7 @@ pub enum Verdict {
 }
 
 struct Row {
-    /// late, silent, other heard, said heard, said silent.
+    /// late, silent, other heard, said heard, said late, said silent.
     wants: [Want; FACTS],
     verdict: Verdict,
     why: &'static str,
@@ -80,27 +93,33 @@ const fn row(wants: [Want; FACTS], verdict: Verdict, why: &'static str) -> Row {
     Row { wants, verdict, why }
 }
 
-/// One's own ears before all; then whoever hears the node, for one that hears it outweighs all that do not.
+/// One's own ears before all; then whoever hears the node, for one that hears it outweighs all that do not; then whoever
+/// still waits for it.
 const TABLE: &[Row] = &[
-    row([No, No, Any, Any, Any], Verdict::Alive, "it is heard"),
-    row([Yes, No, Any, Any, Any], Verdict::Suspect, "its heartbeats are late"),
+    row([No, No, Any, Any, Any, Any], Verdict::Alive, "it is heard"),
+    row([Yes, No, Any, Any, Any, Any], Verdict::Suspect, "its heartbeats are late"),
     row(
-        [Any, Yes, No, Any, Any],
+        [Any, Yes, No, Any, Any, Any],
         Verdict::CannotTell,
-        "it is silent and so are all others: this node may be cut off itself",
+        "it is silent and no other node is heard: this node may be cut off itself",
     ),
     row(
-        [Any, Yes, Yes, Yes, Any],
+        [Any, Yes, Yes, Yes, Any, Any],
         Verdict::PathDead,
         "it is silent here, and another node hears it: only the path between is dead",
     ),
     row(
-        [Any, Yes, Yes, No, Yes],
+        [Any, Yes, Yes, No, Yes, Any],
+        Verdict::Suspect,
+        "it is silent here, and another node still waits for its late heartbeats",
+    ),
+    row(
+        [Any, Yes, Yes, No, No, Yes],
         Verdict::NodeDead,
         "it is silent here, and a node that is heard says that it is silent there too",
     ),
     row(
-        [Any, Yes, Yes, No, No],
+        [Any, Yes, Yes, No, No, No],
         Verdict::CannotTell,
         "it is silent here, and no node that is heard has said how it hears it",
     ),
@@ -133,8 +152,8 @@ mod tests {
     use crate::table::all_inputs;
 
     fn facts(bits: [bool; FACTS]) -> PathFacts {
-        let [late, silent, other_heard, said_heard, said_silent] = bits;
-        PathFacts { late, silent, other_heard, said_heard, said_silent }
+        let [late, silent, other_heard, said_heard, said_late, said_silent] = bits;
+        PathFacts { late, silent, other_heard, said_heard, said_late, said_silent }
     }
 
     #[test]
@@ -175,6 +194,8 @@ mod tests {
         facts.add(Level::Alive, Some(Level::Dead));
         assert_eq!(Verdict::of(facts).0, Verdict::NodeDead);
         facts.add(Level::Alive, Some(Level::Suspect));
+        assert_eq!(Verdict::of(facts).0, Verdict::Suspect);
+        facts.add(Level::Alive, Some(Level::Alive));
         assert_eq!(Verdict::of(facts).0, Verdict::PathDead);
     }
 
