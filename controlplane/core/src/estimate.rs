@@ -1,4 +1,4 @@
-//! How far a secondary is behind, and when a ring will be full: from watermarks and times alone.
+//! How far a secondary is behind, when a ring will be full, and when a round will have ended: from watermarks and times alone.
 
 /// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
@@ -50,6 +50,54 @@ impl FillRate {
     }
 }
 
+/// Watches how a round gets on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SendRate {
+    anchor: Option<(u64, u64)>,
+    /// Smoothed, bytes a second; `None` until a second has been seen.
+    rate: Option<u64>,
+    sent: u64,
+}
+
+impl SendRate {
+    /// `sent` bytes were sent at `at_ns` of a monotonic clock. Samples closer than a second are gathered.
+    pub fn on_sample(&mut self, at_ns: u64, sent: u64) {
+        // Less than before: it began anew.
+        if sent < self.sent {
+            *self = Self::default();
+        }
+        self.sent = sent;
+        let Some((then, before)) = self.anchor else {
+            self.anchor = Some((at_ns, sent));
+            return;
+        };
+        let passed = at_ns.saturating_sub(then);
+        if passed < SECOND_NS {
+            return;
+        }
+        let new = u128::from(sent.saturating_sub(before)) * u128::from(SECOND_NS) / u128::from(passed);
+        let new = u64::try_from(new).unwrap_or(u64::MAX);
+        self.rate = Some(self.rate.map_or(new, |old| old / 4 * 3 + new / 4));
+        self.anchor = Some((at_ns, sent));
+    }
+
+    /// Nothing is sent for a while, and that time does not count.
+    pub fn on_pause(&mut self) {
+        *self = Self { sent: self.sent, ..Self::default() };
+    }
+
+    /// Bytes a second.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        self.rate
+    }
+
+    /// Seconds until all of `bytes` are sent at this rate.
+    pub fn seconds_to_end(&self, bytes: u64) -> Option<u64> {
+        let rate = self.rate.filter(|rate| *rate > 0)?;
+        Some(bytes.saturating_sub(self.sent).div_ceil(rate))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +142,40 @@ mod tests {
         rate.on_sample(u64::MAX, u64::MAX);
         rate.on_sample(0, 0);
         assert!(rate.seconds_to_full(u64::MAX).is_none_or(|s| s < u64::MAX));
+    }
+
+    #[test]
+    fn a_round_says_when_it_has_ended_after_its_first_second() {
+        let mut rate = SendRate::default();
+        rate.on_sample(0, 1000);
+        assert_eq!((rate.bytes_per_second(), rate.seconds_to_end(9000)), (None, None));
+        rate.on_sample(SECOND_NS, 2000);
+        assert_eq!((rate.bytes_per_second(), rate.seconds_to_end(9000)), (Some(1000), Some(7)));
+        rate.on_sample(2 * SECOND_NS, 9000);
+        assert_eq!(rate.seconds_to_end(9000), Some(0));
+    }
+
+    #[test]
+    fn a_pause_and_another_round_are_no_slowness() {
+        let mut rate = SendRate::default();
+        rate.on_sample(0, 0);
+        rate.on_sample(SECOND_NS, 4000);
+        rate.on_pause();
+        assert_eq!(rate.seconds_to_end(8000), None);
+        rate.on_sample(100 * SECOND_NS, 4000);
+        rate.on_sample(101 * SECOND_NS, 8000);
+        assert_eq!(rate.bytes_per_second(), Some(4000));
+        rate.on_sample(102 * SECOND_NS, 100);
+        assert_eq!(rate.bytes_per_second(), None);
+    }
+
+    #[test]
+    fn a_round_that_stands_still_has_no_end() {
+        let mut rate = SendRate::default();
+        rate.on_sample(0, 7);
+        rate.on_sample(SECOND_NS, 7);
+        assert_eq!((rate.bytes_per_second(), rate.seconds_to_end(9)), (Some(0), None));
+        rate.on_sample(u64::MAX, u64::MAX);
+        assert!(rate.bytes_per_second().is_some());
     }
 }

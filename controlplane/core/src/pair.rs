@@ -3,12 +3,23 @@
 //! ```text
 //!                 lanes reachable                       lanes away
 //! primary         starting -> paired  <------------->  stalled
-//!                    ^                                     | a lane refuses us for a newer epoch (I5)
-//!                    |                                     v
-//! secondary       paired -> taken_over (takeover)       fenced (a newer epoch is never left behind)
+//!                    ^          ^                          | a lane refuses us for a newer epoch (I5)
+//!                    |          | a round's end            v
+//!                    |       initial_copy, resync       fenced (a newer epoch is never left behind)
+//! secondary       paired -> taken_over (takeover)
 //!                 detached: its lanes are away; it follows again by itself
 //! either          damaged: a disk or a journal cannot be trusted; an operator decides
 //! ```
+//!
+//! | state | hosts at the primary | hosts at the secondary | a takeover by the secondary |
+//! | --- | --- | --- | --- |
+//! | `starting`, `stalled` | wait | refused | can be without loss |
+//! | `paired` | read and write | refused | can be without loss |
+//! | `initial_copy` | read and write | refused | impossible until the copy's end |
+//! | `resync` | read and write | refused | serves the last cut, with loss; impossible where the round runs in place |
+//! | `taken_over` | read and write | - | the other site is away or fenced |
+//! | `detached` | - | refused | must reach the lanes to be without loss |
+//! | `fenced`, `damaged` | refused | refused | not from this node's copy |
 
 use crate::table::{Want, matches};
 use Want::{Any, No, Yes};
@@ -20,6 +31,10 @@ pub enum PairState {
     Starting,
     /// In the lanes: what is answered is safe at the relay, and the secondary follows.
     Paired,
+    /// The secondary never held a cut: a round brings it one.
+    InitialCopy,
+    /// A round sends what differs.
+    Resync,
     /// Primary, lanes away: nothing new is answered until they are back.
     Stalled,
     /// A newer epoch exists: this node answers nothing.
@@ -58,18 +73,29 @@ pub struct PairFacts {
     pub outside: bool,
     /// A disk failed, or a journal does not verify.
     pub damaged: bool,
+    /// The secondary holds no cut: the first copy has not ended.
+    pub copying: bool,
+    /// A round has not ended.
+    pub resyncing: bool,
 }
 
-const FACTS: usize = 6;
+const FACTS: usize = 8;
 
 impl PairFacts {
     fn bits(self) -> [bool; FACTS] {
-        [self.primary, self.serving, self.lanes_up, self.fenced, self.outside, self.damaged]
+        let Self { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing } = self;
+        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing]
+    }
+
+    /// Whether a takeover can be without loss, as far as these facts say: while a round has not ended the secondary lacks
+    /// something that was answered.
+    pub fn zero_loss(self) -> bool {
+        PairState::of(self).zero_loss() && !self.copying && !self.resyncing
     }
 }
 
 struct Row {
-    /// primary, serving, lanes up, fenced, outside, damaged.
+    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing.
     wants: [Want; FACTS],
     state: PairState,
 }
@@ -78,16 +104,21 @@ const fn row(wants: [Want; FACTS], state: PairState) -> Row {
     Row { wants, state }
 }
 
-/// Fenced before all: nothing else matters once a newer epoch exists. Then damage, then where the node stands.
+/// Fenced before all: nothing else matters once a newer epoch exists. Then damage, then where the node stands, then the
+/// round: hosts that wait are told why before they are told what is copied meanwhile.
 const TABLE: &[Row] = &[
-    row([Any, Any, Any, Yes, Any, Any], PairState::Fenced),
-    row([Any, Any, Any, No, Any, Yes], PairState::Damaged),
-    row([Yes, Yes, Any, No, Yes, No], PairState::TakenOver),
-    row([Yes, Yes, Yes, No, No, No], PairState::Paired),
-    row([Yes, Yes, No, No, No, No], PairState::Stalled),
-    row([Yes, No, Any, No, Any, No], PairState::Starting),
-    row([No, Any, Yes, No, Any, No], PairState::Paired),
-    row([No, Any, No, No, Any, No], PairState::Detached),
+    row([Any, Any, Any, Yes, Any, Any, Any, Any], PairState::Fenced),
+    row([Any, Any, Any, No, Any, Yes, Any, Any], PairState::Damaged),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any], PairState::TakenOver),
+    row([Yes, Yes, Yes, No, No, No, Yes, Any], PairState::InitialCopy),
+    row([Yes, Yes, Yes, No, No, No, No, Yes], PairState::Resync),
+    row([Yes, Yes, Yes, No, No, No, No, No], PairState::Paired),
+    row([Yes, Yes, No, No, No, No, Any, Any], PairState::Stalled),
+    row([Yes, No, Any, No, Any, No, Any, Any], PairState::Starting),
+    row([No, Any, Yes, No, Any, No, Yes, Any], PairState::InitialCopy),
+    row([No, Any, Yes, No, Any, No, No, Yes], PairState::Resync),
+    row([No, Any, Yes, No, Any, No, No, No], PairState::Paired),
+    row([No, Any, No, No, Any, No, Any, Any], PairState::Detached),
 ];
 
 impl PairState {
@@ -104,6 +135,8 @@ impl PairState {
         match self {
             PairState::Starting => "starting",
             PairState::Paired => "paired",
+            PairState::InitialCopy => "initial_copy",
+            PairState::Resync => "resync",
             PairState::Stalled => "stalled",
             PairState::Fenced => "fenced",
             PairState::TakenOver => "taken_over",
@@ -115,21 +148,29 @@ impl PairState {
     /// What hosts may do at a node that is in this state.
     pub const fn access(self, primary: bool) -> Access {
         match self {
-            PairState::Paired if primary => Access::ReadWrite,
+            PairState::Paired | PairState::InitialCopy | PairState::Resync if primary => Access::ReadWrite,
             PairState::TakenOver => Access::ReadWrite,
             PairState::Starting | PairState::Stalled => Access::Waits,
-            PairState::Paired | PairState::Fenced | PairState::Detached | PairState::Damaged => {
-                Access::Refused
-            }
+            PairState::Paired
+            | PairState::InitialCopy
+            | PairState::Resync
+            | PairState::Fenced
+            | PairState::Detached
+            | PairState::Damaged => Access::Refused,
         }
     }
 
     /// Whether a takeover can be without loss, as far as this state says (I1): only in `paired` everything that was
-    /// answered is in the lanes. A stalled or detached node answers nothing outside them either.
+    /// answered is in the lanes. A stalled or detached node answers nothing outside them either. [`PairFacts::zero_loss`]
+    /// knows of rounds behind these states, too.
     pub const fn zero_loss(self) -> bool {
         match self {
             PairState::Paired | PairState::Stalled | PairState::Detached | PairState::Starting => true,
-            PairState::Fenced | PairState::TakenOver | PairState::Damaged => false,
+            PairState::InitialCopy
+            | PairState::Resync
+            | PairState::Fenced
+            | PairState::TakenOver
+            | PairState::Damaged => false,
         }
     }
 
@@ -139,6 +180,18 @@ impl PairState {
             PairState::Starting => "the start reads the journal's tail; hosts wait until it is redone",
             PairState::Paired if primary => "hosts read and write; every answered write is safe at the relay",
             PairState::Paired => "follows the primary; hosts are refused here until a takeover",
+            PairState::InitialCopy if primary => {
+                "hosts read and write; the other site is copied for the first time and cannot take over until that has ended"
+            }
+            PairState::InitialCopy => {
+                "is copied for the first time: hosts are refused, no takeover is possible here until that has ended"
+            }
+            PairState::Resync if primary => {
+                "hosts read and write; what differs is sent to the other site, which cannot take over without loss until then"
+            }
+            PairState::Resync => {
+                "gets what differs from the primary; hosts are refused, a takeover before the end loses something"
+            }
             PairState::Stalled => {
                 "the relay is away: hosts wait, nothing answered is lost; bring the relay or the path to it back"
             }
@@ -162,8 +215,8 @@ mod tests {
     use crate::table::all_inputs;
 
     fn facts(bits: [bool; FACTS]) -> PairFacts {
-        let [primary, serving, lanes_up, fenced, outside, damaged] = bits;
-        PairFacts { primary, serving, lanes_up, fenced, outside, damaged }
+        let [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing] = bits;
+        PairFacts { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing }
     }
 
     #[test]
@@ -191,6 +244,34 @@ mod tests {
             let facts = facts(input);
             if facts.primary && facts.serving && facts.outside {
                 assert!(!PairState::of(facts).zero_loss(), "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_promises_zero_loss_before_a_round_has_ended() {
+        for input in all_inputs::<FACTS>() {
+            let facts = facts(input);
+            if facts.copying || facts.resyncing {
+                assert!(!facts.zero_loss(), "{facts:?}");
+            } else {
+                assert_eq!(facts.zero_loss(), PairState::of(facts).zero_loss(), "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_site_that_is_connected_and_trusted_says_that_a_round_runs() {
+        for input in all_inputs::<FACTS>() {
+            let facts = facts(input);
+            let healthy = facts.lanes_up && !facts.fenced && !facts.damaged && !facts.outside;
+            if healthy && (facts.serving || !facts.primary) {
+                let expected = match (facts.copying, facts.resyncing) {
+                    (true, _) => PairState::InitialCopy,
+                    (false, true) => PairState::Resync,
+                    (false, false) => PairState::Paired,
+                };
+                assert_eq!(PairState::of(facts), expected, "{facts:?}");
             }
         }
     }

@@ -1,20 +1,23 @@
-//! Joins what the data plane tells with what the API asks: keeps the view, follows takeovers.
+//! Joins what the data plane tells with what the API asks: keeps the view, follows takeovers and changes.
 //!
 //! It is a machine: news and requests in, actions out; `now_ns` (monotonic) is a parameter. The loop that feeds it is in
 //! [`crate::run`].
 
+mod waiting;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use midspan_control::estimate::{FillRate, bytes_behind, time_behind};
+use midspan_control::estimate::{FillRate, SendRate, bytes_behind, time_behind};
 use midspan_control::pair::{PairFacts, PairState};
 use midspan_control::takeover::{Statement, TakeoverFacts};
-use tokio::sync::watch;
 
 use crate::api::types::{
-    ApiError, AreaStatus, Epoch, GroupStatus, Lag, Level, RefusedStatus, Role, TakeoverOutcome,
-    TakeoverProgress, TakeoverRequest,
+    ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, Lag, Level, RefusedStatus, Role,
+    TakeoverOutcome, TakeoverRequest,
 };
+use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
+use crate::following::Operation;
 use crate::metrics;
 use crate::view::{Request, Shared};
 
@@ -41,10 +44,12 @@ pub enum News {
     },
     /// Something for people.
     Tell(Tell),
-    /// A takeover goes on.
+    /// An operation goes on.
     Step {
         /// Name of the group.
         group: String,
+        /// Which.
+        operation: Operation,
         /// Where it is.
         step: Step,
     },
@@ -55,10 +60,21 @@ pub enum News {
         /// What it found.
         report: Box<Report>,
     },
-    /// A takeover was refused.
+    /// A change ended.
+    Changed {
+        /// Name of the group.
+        group: String,
+        /// Which.
+        change: Change,
+        /// How long hosts waited for it, where roles were swapped.
+        host_pause_ns: Option<u64>,
+    },
+    /// An operation was refused.
     Refused {
         /// Name of the group.
         group: String,
+        /// Which.
+        operation: Operation,
         /// Why.
         error: ApiError,
     },
@@ -77,7 +93,7 @@ pub struct GroupNews {
     pub behind_bytes: Option<u64>,
 }
 
-/// Where a takeover is.
+/// Where an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Asks the lanes what they hold.
@@ -93,6 +109,10 @@ pub enum Step {
     },
     /// Brings the disks up to it.
     Redoing,
+    /// Hosts wait until the other site has everything.
+    Draining,
+    /// The other site is to go on.
+    HandedOver,
 }
 
 /// What a takeover found.
@@ -124,20 +144,22 @@ pub enum Action {
         /// Only probe.
         dry_run: bool,
     },
-}
-
-#[derive(Debug)]
-struct Running {
-    request: TakeoverRequest,
-    since_ns: u64,
-    progress: watch::Sender<TakeoverProgress>,
+    /// Change something else of it.
+    Change {
+        /// Name of the group.
+        group: String,
+        /// What.
+        change: Change,
+    },
 }
 
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Driver {
     fill: BTreeMap<String, FillRate>,
-    running: BTreeMap<String, Running>,
+    /// The round of each group, by its number, and how it gets on.
+    rounds: BTreeMap<String, (Option<u64>, SendRate)>,
+    running: BTreeMap<(String, Operation), Running>,
     /// Warnings of the last seconds, with their times.
     warned: VecDeque<(u64, Tell)>,
 }
@@ -164,9 +186,18 @@ impl Driver {
                     shared.tell(tell);
                 }
             }
-            News::Step { group, step } => self.on_step(now_ns, &group, step),
-            News::Taken { group, report } => self.on_taken(shared, now_ns, &group, *report),
-            News::Refused { group, error } => self.on_refused(shared, now_ns, &group, error),
+            News::Step { group, operation, step } => {
+                if let Some(running) = self.running.get(&(group, operation)) {
+                    running.on_step(now_ns, step);
+                }
+            }
+            News::Taken { group, report } => self.on_taken(shared, now_ns, group, *report),
+            News::Changed { group, change, host_pause_ns } => {
+                self.on_changed(shared, now_ns, group, change, host_pause_ns);
+            }
+            News::Refused { group, operation, error } => {
+                self.on_refused(shared, now_ns, group, operation, error);
+            }
         }
     }
 
@@ -175,8 +206,15 @@ impl Driver {
         match request {
             Request::Takeover { group, request, progress } => {
                 let TakeoverRequest { accept_loss, dry_run } = request;
-                self.running.insert(group.clone(), Running { request, since_ns: now_ns, progress });
+                let waiting = Waiting::Takeover { dry_run, progress };
+                let key = (group.clone(), Operation::Takeover);
+                self.running.insert(key, Running { since_ns: now_ns, waiting });
                 Action::TakeOver { group, accept_loss, dry_run }
+            }
+            Request::Change { group, change, progress } => {
+                let key = (group.clone(), Operation::Change(change));
+                self.running.insert(key, Running { since_ns: now_ns, waiting: Waiting::Change(progress) });
+                Action::Change { group, change }
             }
         }
     }
@@ -200,7 +238,7 @@ impl Driver {
             let state = PairState::of(pair);
             state.word().clone_into(&mut status.state);
             state.meaning(pair.primary).clone_into(&mut status.meaning);
-            status.zero_loss = Some(state.zero_loss() && status.zero_loss != Some(false));
+            status.zero_loss = Some(pair.zero_loss() && !status.no_cut && status.zero_loss != Some(false));
             status.lag = lag(&status, applied_time_ns, behind_bytes);
         }
         if let Some(lane) = status.lanes.first_mut()
@@ -211,6 +249,7 @@ impl Driver {
             let seconds = rate.seconds_to_full(size);
             lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
         }
+        self.estimate_round(now_ns, &mut status);
         let mut view = shared.view();
         match view.status.groups.iter_mut().find(|known| known.group == status.group) {
             Some(known) => *known = status,
@@ -218,34 +257,31 @@ impl Driver {
         }
     }
 
-    fn on_step(&mut self, now_ns: u64, group: &str, step: Step) {
-        let Some(running) = self.running.get(group) else { return };
-        let (phase, message) = match step {
-            Step::Probing => ("probing", "asks the lanes what they hold".to_owned()),
-            Step::Fencing => (
-                "fencing",
-                "fences the relay: waits until the old primary can answer no read any more".to_owned(),
-            ),
-            Step::Reading { from, to } => {
-                ("reading", format!("reads and verifies the journal from {from} to {to}"))
-            }
-            Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
+    /// Rate and end of the round, from how far it was before.
+    fn estimate_round(&mut self, now_ns: u64, status: &mut GroupStatus) {
+        let Some(round) = &mut status.round else {
+            self.rounds.remove(&status.group);
+            return;
         };
-        running.progress.send_modify(|progress| {
-            phase.clone_into(&mut progress.phase);
-            progress.message = message;
-            if let Step::Reading { from, to } = step {
-                (progress.position, progress.end) = (Some(from), Some(to));
-            }
-            progress.elapsed_ms = running.elapsed_ms(now_ns);
-        });
+        let (number, rate) = self.rounds.entry(status.group.clone()).or_default();
+        if *number != round.round {
+            (*number, *rate) = (round.round, SendRate::default());
+        }
+        if round.paused {
+            rate.on_pause();
+            return;
+        }
+        rate.on_sample(now_ns, round.bytes_sent);
+        round.bytes_per_second = rate.bytes_per_second();
+        let seconds = rate.seconds_to_end(round.bytes);
+        round.eta_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
     }
 
-    fn on_taken(&mut self, shared: &Shared, now_ns: u64, group: &str, report: Report) {
+    fn on_taken(&mut self, shared: &Shared, now_ns: u64, group: String, report: Report) {
         let statement = Statement::of(report.facts);
         let object = format!("group:{group}");
-        let running = self.running.remove(group);
-        let dry_run = running.as_ref().is_some_and(|running| running.request.dry_run);
+        let running = self.running.remove(&(group, Operation::Takeover));
+        let dry_run = running.as_ref().is_some_and(|running| running.waiting.is_dry_run());
         let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
         let outcome = TakeoverOutcome {
             dry_run,
@@ -268,32 +304,58 @@ impl Driver {
             });
         }
         if let Some(running) = running {
-            running.progress.send_modify(|progress| {
-                "done".clone_into(&mut progress.phase);
-                progress.message.clone_from(&outcome.statement);
-                progress.elapsed_ms = took_ms;
-                progress.outcome = Some(outcome);
-            });
+            running.on_taken(outcome);
         }
     }
 
-    fn on_refused(&mut self, shared: &Shared, now_ns: u64, group: &str, error: ApiError) {
-        let message = format!("takeover refused: {}", error.message);
-        shared.tell(Tell::warn("takeover_refused", format!("group:{group}"), message));
-        if let Some(running) = self.running.remove(group) {
-            running.progress.send_modify(|progress| {
-                "refused".clone_into(&mut progress.phase);
-                progress.message.clone_from(&error.message);
-                progress.elapsed_ms = running.elapsed_ms(now_ns);
-                progress.error = Some(error);
-            });
+    fn on_changed(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: String,
+        change: Change,
+        host_pause_ns: Option<u64>,
+    ) {
+        let (kind, statement) = match change {
+            Change::Abort => (
+                "takeover_aborted",
+                "the takeover is undone: this site is secondary, the former primary may go on",
+            ),
+            Change::Switchover => {
+                ("switchover_done", "the other site goes on as primary; answered writes lost: 0")
+            }
+            Change::Failback => {
+                ("failback_done", "the group's home goes on as primary; answered writes lost: 0")
+            }
+            Change::Pause => ("round_held", "rounds are held until they are resumed"),
+            Change::Resume => ("round_resumed", "rounds go on"),
+        };
+        let object = format!("group:{group}");
+        let running = self.running.remove(&(group, Operation::Change(change)));
+        let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
+        let host_pause_ms = host_pause_ns.map(|ns| ns.div_ceil(1_000_000));
+        let waited = host_pause_ms.map(|ms| format!("; hosts waited {ms} ms here")).unwrap_or_default();
+        shared.tell(Tell::info(kind, object, format!("{statement}{waited}")));
+        if let Some(running) = running {
+            running.on_changed(ChangeOutcome { statement: statement.to_owned(), host_pause_ms, took_ms });
         }
     }
-}
 
-impl Running {
-    fn elapsed_ms(&self, now_ns: u64) -> u64 {
-        now_ns.saturating_sub(self.since_ns) / 1_000_000
+    fn on_refused(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: String,
+        operation: Operation,
+        error: ApiError,
+    ) {
+        let message = format!("{} refused: {}", operation.word(), error.message);
+        shared.tell(
+            Tell::warn(operation.refused(), format!("group:{group}"), message).hint(error.hint.clone()),
+        );
+        if let Some(running) = self.running.remove(&(group, operation)) {
+            running.on_refused(now_ns, error);
+        }
     }
 }
 

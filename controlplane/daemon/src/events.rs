@@ -1,5 +1,6 @@
 //! What happened, for people: a bounded list for the API, and at the same time lines of the log.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::api::types::{Event, Level};
@@ -19,13 +20,19 @@ pub struct Tell {
     /// What happened.
     pub message: String,
     /// What to do next; may be empty.
-    pub hint: &'static str,
+    pub hint: Cow<'static, str>,
 }
 
 impl Tell {
     /// Something that is as it should be.
     pub fn info(kind: &'static str, object: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { level: Level::Info, kind, object: object.into(), message: message.into(), hint: "" }
+        Self {
+            level: Level::Info,
+            kind,
+            object: object.into(),
+            message: message.into(),
+            hint: Cow::Borrowed(""),
+        }
     }
 
     /// Something that is not as configured; the node goes on.
@@ -39,8 +46,8 @@ impl Tell {
     }
 
     /// What to do next.
-    pub fn hint(mut self, hint: &'static str) -> Self {
-        self.hint = hint;
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = hint.into();
         self
     }
 }
@@ -56,12 +63,12 @@ impl EventLog {
     /// Keeps an event and writes it to the log.
     pub fn tell(&mut self, time_ns: u64, tell: Tell) {
         let Tell { level, kind, object, message, hint } = tell;
-        log(level, kind, &object, &message, hint);
+        log(level, kind, &object, &message, &hint);
         self.last += 1;
         if self.list.len() == KEPT {
             self.list.pop_front();
         }
-        let (kind, hint) = (kind.to_owned(), hint.to_owned());
+        let (kind, hint) = (kind.to_owned(), hint.into_owned());
         self.list.push_back(Event { seq: self.last, time_ns, level, kind, object, message, hint });
     }
 

@@ -17,6 +17,8 @@ mod events;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
+mod following;
+#[cfg(feature = "server")]
 mod view;
 #[cfg(feature = "server")]
 mod recording;

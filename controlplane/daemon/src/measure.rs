@@ -3,7 +3,9 @@
 use midspan_control::pair::PairFacts;
 use midspan_control::takeover::TakeoverFacts;
 use midspan_format::area::AreaKind;
-use midspan_format::control::{GroupStatus as Measured, LaneStatus as MeasuredLane, LossReason};
+use midspan_format::control::{
+    GroupStatus as Measured, LaneStatus as MeasuredLane, LossReason, RoundStatus as MeasuredRound,
+};
 use midspan_format::geometry::{Position, REGION_BYTES};
 use midspan_format::ids::{Epoch, GroupId, NodeId};
 use midspan_format::superblock::{PairState, Role as SiteRole};
@@ -12,7 +14,7 @@ use midspan_node::port::StartReport;
 use midspan_node::status::{AreaStatus as MeasuredArea, Health, RefusedCount, RelayStatus};
 
 use crate::api::types::{
-    AreaStatus, GroupStatus, LaneStatus, RefusedStatus, RingUse, Role, VolumeStatus, Watermarks,
+    AreaStatus, GroupStatus, LaneStatus, RefusedStatus, RingUse, Role, RoundStatus, VolumeStatus, Watermarks,
 };
 use crate::driver::{GroupNews, Report};
 use crate::words::{self, Names};
@@ -26,6 +28,8 @@ pub struct Known {
     pub id: GroupId,
     /// Its two sites.
     pub sites: Vec<NodeId>,
+    /// The site that is its primary by configuration; `None` at a relay.
+    pub home: Option<NodeId>,
     /// The shard that drives its volumes; `None` at a relay.
     pub shard: Option<usize>,
     /// Its volumes here.
@@ -72,6 +76,9 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         cut_ns: time(measured.cut),
         lanes: measured.lanes.iter().map(lane).collect(),
         dirty_bytes: measured.dirty_regions.map(|regions| regions.saturating_mul(REGION_BYTES)),
+        home: known.home.map(|home| names.node(home)),
+        round: measured.round.as_ref().map(round),
+        no_cut: measured.no_cut,
         ..known.unmeasured()
     };
     let lanes = &measured.lanes;
@@ -82,6 +89,8 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         fenced: measured.fenced_by.is_some() || measured.pair == PairState::Fenced,
         outside: is_outside(measured.pair),
         damaged: measured.disk_failed || lanes.iter().any(|lane| lane.damaged.is_some()),
+        copying: measured.pair == PairState::InitialCopy,
+        resyncing: measured.pair == PairState::Resync,
     };
     let applied_time_ns = measured.lag_ns.map(|lag| measured.last_time.0.saturating_sub(lag));
     GroupNews { status, pair, applied_time_ns, behind_bytes: measured.lag_bytes }
@@ -98,6 +107,28 @@ const fn is_outside(pair: PairState) -> bool {
         | PairState::Split
         | PairState::Fenced => false,
     }
+}
+
+fn round(round: &MeasuredRound) -> RoundStatus {
+    RoundStatus {
+        round: (round.round != 0).then_some(round.round),
+        in_place: round.in_place,
+        paused: round.paused,
+        sent: round.sent,
+        bytes: round.bytes,
+        bytes_sent: round.bytes_sent,
+        percent: percent(round),
+        ..RoundStatus::default()
+    }
+}
+
+/// To a tenth, and 100 only when everything was sent.
+fn percent(round: &MeasuredRound) -> f64 {
+    if round.sent {
+        return 100.0;
+    }
+    let permille = u128::from(round.bytes_sent) * 1000 / u128::from(round.bytes.max(1));
+    f64::from(u16::try_from(permille.min(999)).unwrap_or(999)) / 10.0
 }
 
 fn site_lane(names: &Names, lane: &MeasuredLane) -> LaneStatus {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::api::types::{GroupStatus, NodeStatus};
+use crate::api::types::{GroupStatus, NodeStatus, Role, RoundStatus};
 
 /// One number of a shard, already named in Prometheus form (without the prefix).
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +92,26 @@ const OF_GROUP: &[OfGroup] = &[
         g.answered.map(whole)
     }),
     ("group_out_of_sync_bytes", "Bytes of regions marked in the dirty map.", |g| g.dirty_bytes.map(whole)),
+    ("round_bytes", "Bytes of the regions of the round that runs or is to come; 0 without one.", |g| {
+        of_site(g, |round| round.map_or(0, |round| round.bytes))
+    }),
+    ("round_bytes_sent", "Bytes of them that were sent.", |g| {
+        of_site(g, |round| round.map_or(0, |round| round.bytes_sent))
+    }),
+    (
+        "no_cut",
+        "Whether this site's disks hold no consistent cut until a round's end (1): no takeover is possible here.",
+        |g| of_site(g, |_| u64::from(g.no_cut)),
+    ),
 ];
+
+/// A number of the group at a site; a relay knows of no rounds.
+fn of_site(group: &GroupStatus, value: impl FnOnce(Option<&RoundStatus>) -> u64) -> Option<f64> {
+    match group.role {
+        Role::Primary | Role::Secondary => Some(whole(value(group.round.as_ref()))),
+        Role::Relay | Role::Unknown => None,
+    }
+}
 
 fn groups(page: &mut Page, groups: &[GroupStatus]) {
     if groups.is_empty() {
@@ -224,7 +243,7 @@ fn seconds(value: u64, per_second: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{LaneStatus, Role, Watermarks};
+    use crate::api::types::{LaneStatus, Watermarks};
 
     #[test]
     fn the_page_names_groups_lanes_and_histograms() {

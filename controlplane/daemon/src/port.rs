@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use midspan_format::control::GroupCommand;
+use midspan_format::control::{GroupCommand, GroupStatus as Measured};
 use midspan_format::ids::NodeId;
+use midspan_format::superblock::Role;
 use midspan_node::exports::{Export, ExportId};
 use midspan_node::node::NodeHandle;
-use midspan_node::port::{Command, CommandId, Note, Reply, Report, StartNote};
+use midspan_node::port::{Command, CommandId, HandoverNote, Note, Reply, Report, StartNote, StartRefusal};
 use midspan_node::status::RelayStatus;
 
-use crate::api::types::ApiError;
+use crate::api::types::{ApiError, Change};
 use crate::driver::{Action, News, Step};
 use crate::events::Tell;
+use crate::following::Operation;
 use crate::measure::{self, Known};
 use crate::samples;
-use crate::words::Names;
+use crate::words::{self, Names};
 
 /// What the port needs of the data plane.
 pub trait DataPlane {
@@ -71,19 +73,21 @@ pub struct Offered {
 /// A command that was not answered yet.
 #[derive(Debug)]
 enum Asked {
-    /// A takeover of the group with this index.
-    Takeover(usize),
+    /// An operation of the group with this index.
+    Operation(usize, Operation),
     /// How the group with this index stands.
     Group(usize),
     /// How the relay's part on this shard stands.
     Relay(usize),
 }
 
-/// A takeover that somebody waits for.
+/// An operation that somebody waits for.
 #[derive(Debug)]
-enum Takeover {
+enum Wait {
     /// It runs.
     Running,
+    /// It was taken, and has ended when the status says that no takeover runs.
+    Undoing,
     /// It ended; told as soon as the status shows it.
     Ended(News),
 }
@@ -96,7 +100,7 @@ pub struct Port<P = NodeHandle> {
     last_command: u64,
     asked: BTreeMap<u64, Asked>,
     /// By index of the group.
-    takeovers: BTreeMap<usize, Takeover>,
+    waits: BTreeMap<(usize, Operation), Wait>,
     /// The relay's part on each shard.
     relay: Vec<RelayStatus>,
     /// How each export is served, as told last.
@@ -115,7 +119,7 @@ impl<P: DataPlane> Port<P> {
             objects,
             last_command: 0,
             asked: BTreeMap::new(),
-            takeovers: BTreeMap::new(),
+            waits: BTreeMap::new(),
             relay,
             access,
             news: Vec::new(),
@@ -164,23 +168,37 @@ impl<P: DataPlane> Port<P> {
 
     /// Carries out what the driver asks.
     pub fn act(&mut self, action: Action) {
-        let Action::TakeOver { group, accept_loss, dry_run } = action;
+        let (group, operation, command) = match action {
+            Action::TakeOver { group, accept_loss, dry_run } => {
+                (group, Operation::Takeover, GroupCommand::Takeover { accept_loss, dry_run })
+            }
+            Action::Change { group, change } => {
+                let command = match change {
+                    Change::Abort => GroupCommand::Abort,
+                    Change::Switchover | Change::Failback => GroupCommand::Switchover,
+                    Change::Pause => GroupCommand::Pause,
+                    Change::Resume => GroupCommand::Resume,
+                };
+                (group, Operation::Change(change), command)
+            }
+        };
         let Some(index) = self.objects.groups.iter().position(|known| known.name == group) else {
             let error = ApiError::new("not_found", format!("group {group} is not known here"), "");
-            return self.news.push(News::Refused { group, error });
+            return self.news.push(News::Refused { group, operation, error });
         };
-        self.takeovers.insert(index, Takeover::Running);
+        self.waits.insert((index, operation), Wait::Running);
         let shard = self.objects.groups.get(index).map(|known| (known.id, known.shard));
         let Some((id, Some(shard))) = shard else {
             let message = format!("group {group}: this node is a relay and holds no volumes");
-            return self
-                .refuse(index, ApiError::new("refused", message, "a takeover runs on the secondary's site"));
+            let error = ApiError::new("refused", message, "`midspan status` shows which nodes are sites");
+            return self.refuse(index, operation, error);
         };
-        self.news.push(News::Step { group: group.clone(), step: Step::Probing });
-        let command = GroupCommand::Takeover { accept_loss, dry_run };
-        if !self.ask(shard, Asked::Takeover(index), Command::Group { group: id, command }) {
+        if operation == Operation::Takeover {
+            self.news.push(News::Step { group: group.clone(), operation, step: Step::Probing });
+        }
+        if !self.ask(shard, Asked::Operation(index, operation), Command::Group { group: id, command }) {
             let message = format!("group {group}: its shard has too many commands waiting");
-            self.refuse(index, ApiError::new("refused", message, "try again in a moment"));
+            self.refuse(index, operation, ApiError::new("refused", message, "try again in a moment"));
         }
     }
 
@@ -230,29 +248,63 @@ impl<P: DataPlane> Port<P> {
 
     fn on_reply(&mut self, asked: &Asked, reply: Reply) {
         match (asked, reply) {
-            (Asked::Takeover(index), Reply::UnknownGroup) => {
+            (Asked::Operation(index, operation), Reply::UnknownGroup) => {
                 let message = format!("group {}: its shard does not know it", self.name(*index));
-                self.refuse(*index, ApiError::new("internal", message, "restart the daemon"));
+                self.refuse(*index, *operation, ApiError::new("internal", message, "restart the daemon"));
             }
-            (Asked::Group(index), Reply::Group(status)) => {
-                let Some(known) = self.objects.groups.get(*index) else { return };
-                self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, &status))));
-                if let Some(Takeover::Ended(_)) = self.takeovers.get(index)
-                    && let Some(Takeover::Ended(news)) = self.takeovers.remove(index)
-                {
-                    self.news.push(news);
-                }
-            }
+            (Asked::Operation(index, operation), Reply::Taken) => self.on_taken(*index, *operation),
+            (Asked::Group(index), Reply::Group(status)) => self.on_status(*index, &status),
             (Asked::Relay(shard), Reply::Relay(status)) => {
                 if let Some(part) = self.relay.get_mut(*shard) {
                     *part = *status;
                 }
                 self.tell_relay();
             }
-            (Asked::Takeover(_), Reply::Taken | Reply::Group(_) | Reply::Relay(_))
+            (Asked::Operation(..), Reply::Group(_) | Reply::Relay(_))
             | (Asked::Group(_), Reply::Taken | Reply::Relay(_) | Reply::UnknownGroup)
             | (Asked::Relay(_), Reply::Taken | Reply::Group(_) | Reply::UnknownGroup) => {}
         }
+    }
+
+    /// A shard has taken an operation. What is more than that is told by notes, or by the next status.
+    fn on_taken(&mut self, index: usize, operation: Operation) {
+        let Operation::Change(change) = operation else { return };
+        let Some(wait) = self.waits.get_mut(&(index, operation)) else { return };
+        match change {
+            Change::Switchover | Change::Failback => return,
+            Change::Abort => *wait = Wait::Undoing,
+            Change::Pause | Change::Resume => self.changed(index, change, None),
+        }
+        self.ask_group(index);
+    }
+
+    /// How a group stands; ends what waited for it.
+    fn on_status(&mut self, index: usize, status: &Measured) {
+        let Some(known) = self.objects.groups.get(index) else { return };
+        self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, status))));
+        let abort = Operation::Change(Change::Abort);
+        let undone = status.role == Role::Secondary && !status.starting;
+        if undone && matches!(self.waits.get(&(index, abort)), Some(Wait::Undoing)) {
+            self.changed(index, Change::Abort, None);
+            let message = format!("group {}: the takeover was undone", self.name(index));
+            if matches!(self.waits.get(&(index, Operation::Takeover)), Some(Wait::Running)) {
+                let error = ApiError::new("refused", message, "`midspan status` shows the roles");
+                self.refuse(index, Operation::Takeover, error);
+            }
+        }
+        let ended =
+            |(of, _): &(usize, Operation), wait: &mut Wait| *of == index && matches!(wait, Wait::Ended(_));
+        for (_, wait) in self.waits.extract_if(.., ended) {
+            if let Wait::Ended(news) = wait {
+                self.news.push(news);
+            }
+        }
+    }
+
+    /// A change has ended; told with the next status.
+    fn changed(&mut self, index: usize, change: Change, host_pause_ns: Option<u64>) {
+        let news = News::Changed { group: self.name(index), change, host_pause_ns };
+        self.waits.insert((index, Operation::Change(change)), Wait::Ended(news));
     }
 
     /// The relay as a whole: the parts of all shards.
@@ -274,9 +326,14 @@ impl<P: DataPlane> Port<P> {
 
     fn on_note(&mut self, known: Option<usize>, note: &Note) {
         if let (Some(index), Note::Start(step)) = (known, note)
-            && let Some(Takeover::Running) = self.takeovers.get(&index)
+            && self.on_start(index, step)
         {
-            return self.on_step(index, step);
+            return;
+        }
+        if let (Some(index), Note::Handover(step)) = (known, note)
+            && self.on_handover(index, *step)
+        {
+            return;
         }
         let object = match known {
             Some(index) => format!("group:{}", self.name(index)),
@@ -287,8 +344,25 @@ impl<P: DataPlane> Port<P> {
         }
     }
 
-    /// A takeover that somebody waits for goes on.
-    fn on_step(&mut self, index: usize, step: &StartNote) {
+    fn runs(&self, index: usize, operation: Operation) -> bool {
+        matches!(self.waits.get(&(index, operation)), Some(Wait::Running | Wait::Undoing))
+    }
+
+    /// A start goes on. False when nobody waits for it: then it is told as an event.
+    fn on_start(&mut self, index: usize, step: &StartNote) -> bool {
+        let abort = Operation::Change(Change::Abort);
+        let operation = match step {
+            StartNote::Refused(StartRefusal::NothingToAbort) => abort,
+            StartNote::Refused(_)
+            | StartNote::Fencing
+            | StartNote::Reading { .. }
+            | StartNote::Redoing
+            | StartNote::Done(_)
+            | StartNote::Probed(_) => Operation::Takeover,
+        };
+        if !self.runs(index, operation) {
+            return false;
+        }
         let group = self.name(index);
         let step = match step {
             StartNote::Fencing => Step::Fencing,
@@ -296,21 +370,48 @@ impl<P: DataPlane> Port<P> {
             StartNote::Redoing => Step::Redoing,
             StartNote::Done(found) | StartNote::Probed(found) => {
                 let report = Box::new(measure::takeover(&self.objects.names, found));
-                self.takeovers.insert(index, Takeover::Ended(News::Taken { group, report }));
+                self.waits.insert((index, operation), Wait::Ended(News::Taken { group, report }));
                 // Whoever hears of the end must find it in the status, too.
-                return self.ask_group(index);
+                self.ask_group(index);
+                return true;
             }
             StartNote::Refused(refusal) => {
                 let error = self.objects.names.start_refused(&format!("group:{group}"), *refusal);
-                return self.refuse(index, error);
+                self.refuse(index, operation, error);
+                return true;
             }
         };
-        self.news.push(News::Step { group, step });
+        self.news.push(News::Step { group, operation, step });
+        true
     }
 
-    fn refuse(&mut self, index: usize, error: ApiError) {
-        self.takeovers.remove(&index);
-        self.news.push(News::Refused { group: self.name(index), error });
+    /// A switchover goes on. False when nobody waits for it: then it is told as an event.
+    fn on_handover(&mut self, index: usize, step: HandoverNote) -> bool {
+        let waited = [Change::Switchover, Change::Failback]
+            .into_iter()
+            .find(|change| self.runs(index, Operation::Change(*change)));
+        let Some(change) = waited else { return false };
+        let (group, operation) = (self.name(index), Operation::Change(change));
+        match step {
+            HandoverNote::Draining => {
+                self.news.push(News::Step { group, operation, step: Step::Draining });
+            }
+            HandoverNote::Given { took_ns } => {
+                self.news.push(News::Step { group, operation, step: Step::HandedOver });
+                self.changed(index, change, Some(took_ns));
+                self.ask_group(index);
+            }
+            HandoverNote::Refused(refusal) => {
+                let error = words::handover_error(&group, refusal);
+                self.refuse(index, operation, error);
+            }
+        }
+        true
+    }
+
+    fn refuse(&mut self, index: usize, operation: Operation, error: ApiError) {
+        self.waits.remove(&(index, operation));
+        self.news.push(News::Refused { group: self.name(index), operation, error });
     }
 
     fn on_serving(&mut self, export: ExportId, serving: bool) {

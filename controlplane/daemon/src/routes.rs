@@ -8,13 +8,13 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::api::refusal::Refusal;
 use crate::api::stream;
 use crate::api::types::{
-    ApiError, AreaStatus, Event, ExportStatus, GroupRecording, GroupStatus, NodeStatus, TakeoverProgress,
-    TakeoverRequest,
+    ApiError, AreaStatus, Change, Event, ExportStatus, GroupRecording, GroupStatus, NodeStatus,
+    TakeoverProgress, TakeoverRequest,
 };
 use crate::clock;
 use crate::metrics;
@@ -25,7 +25,10 @@ type Known = State<Arc<Shared>>;
 
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let router = Change::ALL.into_iter().fold(Router::new(), |router, change| {
+        router.route(&format!("/v1/groups/{{name}}/{}", change.path()), changes(change))
+    });
+    router
         .route("/v1/status", get(status))
         .route("/v1/groups/{name}", get(group))
         .route("/v1/groups/{name}/takeover", get(last_takeover).post(takeover))
@@ -126,6 +129,17 @@ async fn takeover(State(shared): Known, Path(name): Path<String>, body: Bytes) -
     Ok(stream::follow(shared.takeover(&name, request)?))
 }
 
+/// A change needs nothing but the group's name.
+fn changes(change: Change) -> MethodRouter<Arc<Shared>> {
+    post(async move |State(shared): Known, Path(name): Path<String>, body: Bytes| {
+        if !matches!(body.trim_ascii(), b"" | b"{}") {
+            let message = format!("{}: the body must be empty or {{}}", change.word());
+            return Err(Refusal(ApiError::new("bad_request", message, "what can be said is in the path")));
+        }
+        Ok(stream::follow(shared.change(&name, change)?))
+    })
+}
+
 async fn stop(State(shared): Known) -> Json<()> {
     shared.end();
     Json(())
@@ -139,7 +153,8 @@ async fn prometheus(State(shared): Known) -> Response {
 
 async fn no_route(uri: axum::http::Uri) -> Refusal {
     let hint = "GET /v1/status, /v1/groups/NAME, /v1/groups/NAME/trace, /v1/areas, /v1/exports, /v1/events, /metrics; \
-         POST /v1/groups/NAME/takeover, /v1/stop";
+         POST /v1/groups/NAME/takeover, /v1/groups/NAME/takeover/abort, /v1/groups/NAME/switchover, \
+         /v1/groups/NAME/failback, /v1/groups/NAME/pause, /v1/groups/NAME/resume, /v1/stop";
     Refusal(ApiError::new("not_found", format!("{} is not a path of this API", uri.path()), hint))
 }
 

@@ -182,7 +182,7 @@ fn objects(config: &Config, handle: &NodeHandle) -> Objects {
     Objects {
         node: translate::node_id(config.node.id),
         names: Names::new(names),
-        groups: config.groups.iter().map(|group| known(group, handle)).collect(),
+        groups: config.groups.iter().map(|group| known(config.node.id, group, handle)).collect(),
         exports: handle.exports().all().iter().map(offered).collect(),
     }
 }
@@ -191,7 +191,7 @@ fn offered(export: &Export) -> Offered {
     Offered { name: export.name.clone(), read_only: export.read_only }
 }
 
-fn known(group: &crate::config::Group, handle: &NodeHandle) -> Known {
+fn known(own: crate::config::Id, group: &crate::config::Group, handle: &NodeHandle) -> Known {
     let id = translate::group_id(group.id);
     let volume = |volume: &crate::config::Volume| VolumeStatus {
         volume: volume.id.get().into(),
@@ -203,6 +203,7 @@ fn known(group: &crate::config::Group, handle: &NodeHandle) -> Known {
         name: group.name.clone(),
         id,
         sites: group.sites.iter().copied().map(translate::node_id).collect(),
+        home: translate::home(own, group),
         shard: if group.role == Role::Relay { None } else { handle.shard_of(id) },
         volumes: group.volumes.iter().map(volume).collect(),
     }

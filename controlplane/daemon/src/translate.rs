@@ -128,6 +128,15 @@ fn group(group: &Group) -> Option<GroupConfig> {
     })
 }
 
+/// The site that is the group's primary by configuration; a relay's configuration does not say it.
+pub fn home(own: Id, group: &Group) -> Option<NodeId> {
+    match group.role {
+        Role::Primary => Some(node_id(own)),
+        Role::Secondary => group.sites.iter().copied().find(|site| *site != own).map(node_id),
+        Role::Relay => None,
+    }
+}
+
 /// The group's lane.
 pub fn lane(group: &Group) -> Option<LaneId> {
     group.lanes.first().map(|lane| LaneId(lane.id.into()))

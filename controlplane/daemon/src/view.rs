@@ -1,6 +1,7 @@
 //! What the control plane knows now, shared by the driver that learns it and the API that tells it.
 
-use std::collections::BTreeMap;
+mod orders;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, watch};
 
 use crate::api::types::{
-    ApiError, AreaStatus, ExportStatus, NodeStatus, Role, TakeoverProgress, TakeoverRequest,
+    ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, NodeStatus, TakeoverOutcome,
+    TakeoverProgress, TakeoverRequest,
 };
 use crate::events::{EventLog, Tell};
+use crate::following::Following;
 use crate::{clock, metrics};
 
 /// What the API asks of the driver.
@@ -26,6 +29,15 @@ pub enum Request {
         request: TakeoverRequest,
         /// Where steps are told.
         progress: watch::Sender<TakeoverProgress>,
+    },
+    /// Change something else of a group; steps go to `progress`.
+    Change {
+        /// Name of the group.
+        group: String,
+        /// What.
+        change: Change,
+        /// Where steps are told.
+        progress: watch::Sender<ChangeProgress>,
     },
 }
 
@@ -51,7 +63,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Shared {
     view: Mutex<View>,
-    takeovers: Mutex<BTreeMap<String, watch::Receiver<TakeoverProgress>>>,
+    takeovers: Following<String, TakeoverOutcome>,
+    changes: Following<(String, Change), ChangeOutcome>,
     requests: Sender<Request>,
     ending: Notify,
     started: Instant,
@@ -61,10 +74,10 @@ pub struct Shared {
 impl Shared {
     /// A first view; requests go to the driver through `requests`.
     pub fn new(view: View, requests: Sender<Request>) -> Self {
-        let takeovers = Mutex::new(BTreeMap::new());
         Self {
             view: Mutex::new(view),
-            takeovers,
+            takeovers: Following::default(),
+            changes: Following::default(),
             requests,
             ending: Notify::new(),
             started: clock::now(),
@@ -105,42 +118,6 @@ impl Shared {
         self.view().events.tell(clock::wall_ns(), tell);
     }
 
-    /// Begins a takeover, or joins the one that runs.
-    ///
-    /// # Errors
-    /// When the group is not known here, this node is not its secondary, or the driver cannot take it.
-    pub fn takeover(
-        &self,
-        group: &str,
-        request: TakeoverRequest,
-    ) -> Result<watch::Receiver<TakeoverProgress>, ApiError> {
-        self.may_take_over(group)?;
-        let mut takeovers = self.takeovers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = takeovers.get(group)
-            && !running.borrow().is_final()
-            && running.has_changed().is_ok()
-        {
-            return Ok(running.clone());
-        }
-        let first = TakeoverProgress {
-            group: group.to_owned(),
-            phase: "starting".to_owned(),
-            message: "asks the shard of the group".to_owned(),
-            ..TakeoverProgress::default()
-        };
-        let (progress, receiver) = watch::channel(first);
-        let asked = Request::Takeover { group: group.to_owned(), request, progress };
-        self.ask(asked)?;
-        takeovers.insert(group.to_owned(), receiver.clone());
-        Ok(receiver)
-    }
-
-    /// The newest step of the group's last takeover.
-    pub fn last_takeover(&self, group: &str) -> Option<TakeoverProgress> {
-        let takeovers = self.takeovers.lock().unwrap_or_else(PoisonError::into_inner);
-        takeovers.get(group).map(|receiver| receiver.borrow().clone())
-    }
-
     /// Asks for the end of the daemon.
     pub fn end(&self) {
         self.ending.notify_one();
@@ -158,32 +135,6 @@ impl Shared {
             }
             TrySendError::Closed(_) => ApiError::new("refused", "the daemon is ending", ""),
         })
-    }
-
-    fn may_take_over(&self, group: &str) -> Result<(), ApiError> {
-        let view = self.view();
-        let node = &view.status.node;
-        let Some(found) = view.status.groups.iter().find(|g| g.group == group) else {
-            return Err(unknown_group(group, node));
-        };
-        match found.role {
-            Role::Secondary => Ok(()),
-            Role::Primary => Err(ApiError::new(
-                "refused",
-                format!("group {group}: node {node} is its primary already, in state {}", found.state),
-                "a takeover runs on the secondary's site",
-            )),
-            Role::Relay => Err(ApiError::new(
-                "refused",
-                format!("group {group}: node {node} is a relay and holds no volumes"),
-                "a takeover runs on the secondary's site",
-            )),
-            Role::Unknown => Err(ApiError::new(
-                "refused",
-                format!("group {group}: node {node} does not know its role yet"),
-                "try again in a moment",
-            )),
-        }
     }
 }
 

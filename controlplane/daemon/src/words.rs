@@ -235,6 +235,19 @@ pub const fn handover_refused(refusal: HandoverRefusal) -> (&'static str, &'stat
     }
 }
 
+/// [`handover_refused`] as a refusal of the API.
+pub fn handover_error(group: &str, refusal: HandoverRefusal) -> ApiError {
+    let (message, hint) = handover_refused(refusal);
+    let code = match refusal {
+        HandoverRefusal::SecondaryAway => "timeout",
+        HandoverRefusal::NotPrimary
+        | HandoverRefusal::Running
+        | HandoverRefusal::NotPaired
+        | HandoverRefusal::Failed => "refused",
+    };
+    ApiError::new(code, format!("group {group}: {message}"), hint)
+}
+
 fn round(object: &str, step: RoundNote) -> Tell {
     match step {
         RoundNote::Began { round, bytes, in_place } => {

@@ -200,6 +200,42 @@ fn a_takeover_without_the_relay_changes_nothing_and_can_be_repeated() {
 }
 
 #[test]
+fn changes_of_a_group_are_asked_for_at_the_site_where_they_are_possible() {
+    let place = Place::new("cli-changes");
+    let [_relay, mut b, mut a] = place.all();
+    let status = a.wait("serving", |status| vault(status)["serving"] == true);
+    assert_eq!((&vault(&status)["home"], &vault(&status)["no_cut"]), (&"a".into(), &false.into()));
+    let status = b.wait("following", |status| vault(status)["lanes"][0]["connected"] == true);
+    assert_eq!(vault(&status)["home"], "a");
+    for (node, line, exit, part) in [
+        ("b", &["switchover", "vault", "--yes"][..], 4, "is its secondary"),
+        ("relay", &["switchover", "vault", "--yes"], 4, "is a relay"),
+        ("a", &["switchover", "none", "--yes"], 3, "none"),
+        ("a", &["switchover", "vault"], 4, "add --yes"),
+        ("a", &["failback", "vault", "--yes"], 4, "at home at a already"),
+        ("b", &["pause", "vault"], 4, "is its secondary"),
+        ("a", &["takeover", "vault", "--abort", "--yes"], 4, "is its primary"),
+        ("b", &["takeover", "vault", "--abort", "--yes"], 4, "no unfinished takeover"),
+        ("b", &["takeover", "vault", "--abort", "--dry-run"], 2, "--abort"),
+    ] {
+        let output = ask(&place, node, line);
+        assert_eq!(code(&output), exit, "{node} {line:?}: {output:?}");
+        assert!(said(&output).contains(part), "{node} {line:?}: {output:?}");
+    }
+    let held = ask(&place, "a", &["pause", "vault"]);
+    assert_eq!((code(&held), said(&held).contains("rounds are held")), (0, true), "{held:?}");
+    let resumed = ask(&place, "a", &["resume", "vault", "--output", "json"]);
+    assert_eq!(code(&resumed), 0, "{resumed:?}");
+    let last: Value = serde_json::from_slice(&resumed.stdout).unwrap();
+    assert_eq!((&last["phase"], &last["outcome"]["host_pause_ms"]), (&"done".into(), &Value::Null));
+    let events = a.get("/v1/events");
+    let kinds: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"round_held") && kinds.contains(&"round_resumed"), "{events}");
+    assert_eq!(vault(&a.get("/v1/status"))["serving"], true, "nothing of it changes who serves");
+}
+
+#[test]
 fn a_lone_disk_is_served_and_keeps_what_was_written() {
     let place = Place::new("cli-lone");
     place.zeroes("lone.disk", 4 << 20);

@@ -5,6 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod operation;
+
+pub use operation::{
+    Change, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+};
+
 /// `GET /v1/status`: this node and everything it knows of its groups.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -96,6 +102,9 @@ pub struct GroupStatus {
     pub group_id: u64,
     /// What this node is for the group.
     pub role: Role,
+    /// The site that is its primary by configuration: where `failback` goes; `null` at a relay.
+    #[serde(default)]
+    pub home: Option<String>,
     /// The pair state's word, for example `paired`.
     pub state: String,
     /// The pair state in a sentence: who may read and write, and what to do.
@@ -128,10 +137,39 @@ pub struct GroupStatus {
     pub lanes: Vec<LaneStatus>,
     /// Bytes of regions marked in the dirty map.
     pub dirty_bytes: Option<u64>,
+    /// The round that runs, or is to come: what one site lacks is sent to it.
+    #[serde(default)]
+    pub round: Option<RoundStatus>,
+    /// This site's disks hold no consistent cut until a round's end: no takeover is possible here.
+    #[serde(default)]
+    pub no_cut: bool,
     /// The volumes; empty at a relay.
     pub volumes: Vec<VolumeStatus>,
     /// Requests refused here for lack of permission or an older epoch.
     pub refused: u64,
+}
+
+/// A round at its source, or what its target knows of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoundStatus {
+    /// Its number; `null` while it has not begun.
+    pub round: Option<u64>,
+    /// The target holds no cut until its end.
+    pub in_place: bool,
+    /// An operator holds it; `midspan resume` lets it go on.
+    pub paused: bool,
+    /// Everything was sent: the target brings it to its disks.
+    pub sent: bool,
+    /// Bytes of the marked regions.
+    pub bytes: u64,
+    /// Bytes of them that were sent.
+    pub bytes_sent: u64,
+    /// How much of it was sent, 0 to 100.
+    pub percent: f64,
+    /// Bytes that are sent in a second; `null` until a second was seen, and while it is held.
+    pub bytes_per_second: Option<u64>,
+    /// Time until everything is sent at that rate, seconds.
+    pub eta_seconds: Option<f64>,
 }
 
 /// How far the secondary is behind the primary.
@@ -280,68 +318,6 @@ pub enum Level {
     Warn,
     /// Something is lost or refused; somebody must look.
     Error,
-}
-
-/// `POST /v1/groups/{name}/takeover`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TakeoverRequest {
-    /// Serve even where "answered writes lost: 0" cannot be said.
-    pub accept_loss: bool,
-    /// Only ask what would happen: probe the lanes, fence nothing.
-    pub dry_run: bool,
-}
-
-/// Progress of a takeover: lines of NDJSON from the POST, or the newest one from
-/// `GET /v1/groups/{name}/takeover`. The last line has an `outcome` or an `error`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TakeoverProgress {
-    /// Name of the group.
-    pub group: String,
-    /// Step that runs: `starting`, `probing`, `fencing`, `reading`, `redoing`, `done`, `refused`.
-    pub phase: String,
-    /// The step in a sentence.
-    pub message: String,
-    /// Ring position read so far.
-    pub position: Option<u64>,
-    /// Ring position at which the reading ends.
-    pub end: Option<u64>,
-    /// Time since the takeover was asked for, milliseconds.
-    pub elapsed_ms: u64,
-    /// How it ended.
-    pub outcome: Option<TakeoverOutcome>,
-    /// Why it was refused.
-    pub error: Option<ApiError>,
-}
-
-impl TakeoverProgress {
-    /// Whether nothing more will come.
-    pub fn is_final(&self) -> bool {
-        self.outcome.is_some() || self.error.is_some()
-    }
-}
-
-/// What a takeover found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TakeoverOutcome {
-    /// True when nothing was changed: only asked.
-    pub dry_run: bool,
-    /// The epoch that serves now.
-    pub epoch: Epoch,
-    /// Frames read from the lanes and brought to the disks.
-    pub frames: u64,
-    /// Bytes of those frames.
-    pub bytes: u64,
-    /// Time of the last record found.
-    pub last_time_ns: Option<u64>,
-    /// Regions marked because the former primary may lack or have torn them.
-    pub marked_regions: u64,
-    /// Whether "answered writes lost: 0" can be said.
-    pub lost_nothing: bool,
-    /// The statement: `answered writes lost: 0`, or why it cannot be said.
-    pub statement: String,
-    /// How long it took, milliseconds.
-    pub took_ms: u64,
 }
 
 /// Body of every refusal: `{"error": {...}}`.

@@ -1,9 +1,10 @@
 //! Takeovers followed from request to statement, and what is derived from measurements.
 
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::watch;
 
 use super::*;
-use crate::api::types::{LaneStatus, RingUse, Watermarks};
+use crate::api::types::{ChangeProgress, LaneStatus, RingUse, RoundStatus, TakeoverProgress, Watermarks};
 use crate::view::View;
 
 const MS: u64 = 1_000_000;
@@ -32,6 +33,21 @@ impl Fixture {
         let action = self.driver.on_request(5 * MS, self.requests.try_recv().unwrap());
         (progress, action)
     }
+}
+
+fn change(fixture: &mut Fixture, change: Change) -> (watch::Receiver<ChangeProgress>, Action) {
+    let progress = fixture.shared.change("vault", change).unwrap();
+    let action = fixture.driver.on_request(5 * MS, fixture.requests.try_recv().unwrap());
+    (progress, action)
+}
+
+/// The serving primary away from its home, with a round.
+fn primary(round: Option<RoundStatus>) -> News {
+    let mut news = secondary(0);
+    news.pair = PairFacts { primary: true, serving: true, lanes_up: true, ..PairFacts::default() };
+    news.pair.resyncing = round.is_some();
+    (news.status.role, news.status.home, news.status.round) = (Role::Primary, Some("a".into()), round);
+    News::Group(Box::new(news))
 }
 
 fn secondary(used: u64) -> GroupNews {
@@ -88,9 +104,19 @@ fn a_takeover_goes_through_its_steps_to_the_statement() {
     let (progress, action) = fixture.begin(TakeoverRequest { accept_loss: true, dry_run: false });
     let group = "vault".to_owned();
     assert_eq!(action, Action::TakeOver { group: group.clone(), accept_loss: true, dry_run: false });
-    fixture.tell(6 * MS, News::Step { group: group.clone(), step: Step::Fencing });
+    fixture.tell(
+        6 * MS,
+        News::Step { group: group.clone(), operation: Operation::Takeover, step: Step::Fencing },
+    );
     assert_eq!(progress.borrow().phase, "fencing");
-    fixture.tell(7 * MS, News::Step { group: group.clone(), step: Step::Reading { from: 4096, to: 8192 } });
+    fixture.tell(
+        7 * MS,
+        News::Step {
+            group: group.clone(),
+            operation: Operation::Takeover,
+            step: Step::Reading { from: 4096, to: 8192 },
+        },
+    );
     assert_eq!((progress.borrow().position, progress.borrow().end), (Some(4096), Some(8192)));
     assert!(!progress.borrow().is_final());
     fixture.tell(9 * MS, News::Taken { group, report: report(GOOD) });
@@ -116,7 +142,10 @@ fn a_refused_takeover_can_be_asked_for_again() {
     let mut fixture = fixture();
     let (progress, _) = fixture.begin(TakeoverRequest::default());
     let error = ApiError::new("refused", "the relay does not answer", "bring it back");
-    fixture.tell(9 * MS, News::Refused { group: "vault".into(), error: error.clone() });
+    fixture.tell(
+        9 * MS,
+        News::Refused { group: "vault".into(), operation: Operation::Takeover, error: error.clone() },
+    );
     assert_eq!(progress.borrow().error, Some(error));
     let (again, _) = fixture.begin(TakeoverRequest::default());
     assert!(!again.borrow().is_final());
@@ -125,7 +154,8 @@ fn a_refused_takeover_can_be_asked_for_again() {
 #[test]
 fn a_restart_that_nobody_asked_for_is_no_takeover_of_the_api() {
     let mut fixture = fixture();
-    fixture.tell(MS, News::Step { group: "vault".into(), step: Step::Redoing });
+    fixture
+        .tell(MS, News::Step { group: "vault".into(), operation: Operation::Takeover, step: Step::Redoing });
     assert!(fixture.shared.last_takeover("vault").is_none());
 }
 
@@ -144,4 +174,74 @@ fn the_same_warning_is_told_once_in_a_while() {
     assert_eq!((count(&fixture, "request_refused"), count(&fixture, "lane_up")), (2, 100));
     fixture.tell(10_000 * MS, warn("b was refused"));
     assert_eq!(count(&fixture, "request_refused"), 3);
+}
+
+#[test]
+fn a_switchover_ends_with_the_pause_of_the_hosts() {
+    let mut fixture = fixture();
+    fixture.tell(0, primary(None));
+    let (progress, action) = change(&mut fixture, Change::Switchover);
+    let (group, change) = ("vault".to_owned(), Change::Switchover);
+    assert_eq!(action, Action::Change { group: group.clone(), change });
+    let operation = Operation::Change(change);
+    fixture.tell(6 * MS, News::Step { group: group.clone(), operation, step: Step::Draining });
+    assert_eq!((progress.borrow().phase.as_str(), progress.borrow().elapsed_ms), ("draining", 1));
+    fixture.tell(7 * MS, News::Step { group: group.clone(), operation, step: Step::HandedOver });
+    assert_eq!(progress.borrow().phase, "handed_over");
+    let error = fixture.shared.change("vault", Change::Failback).unwrap_err();
+    assert!(error.message.contains("a switchover is running already"), "{error:?}");
+    fixture.tell(9 * MS, News::Changed { group, change, host_pause_ns: Some(2_500_000) });
+    let outcome = progress.borrow().outcome.clone().unwrap();
+    assert_eq!((outcome.host_pause_ms, outcome.took_ms), (Some(3), 4));
+    let event = fixture.shared.view().events.since(0).pop().unwrap();
+    assert_eq!(event.kind, "switchover_done");
+    assert!(event.message.contains("hosts waited 3 ms"), "{event:?}");
+}
+
+#[test]
+fn a_refused_change_says_what_helps_also_in_the_events() {
+    let mut fixture = fixture();
+    fixture.tell(0, primary(None));
+    let (progress, _) = change(&mut fixture, Change::Failback);
+    let error = ApiError::new("timeout", "group vault: it did not follow", "look there");
+    let operation = Operation::Change(Change::Failback);
+    fixture.tell(9 * MS, News::Refused { group: "vault".into(), operation, error: error.clone() });
+    assert_eq!(progress.borrow().error, Some(error));
+    let event = fixture.shared.view().events.since(0).pop().unwrap();
+    assert_eq!((event.kind.as_str(), event.hint.as_str()), ("failback_refused", "look there"));
+}
+
+#[test]
+fn a_round_shows_its_rate_and_end_and_no_zero_loss() {
+    let mut fixture = fixture();
+    let round = |sent: u64, paused| {
+        primary(Some(RoundStatus {
+            round: Some(3),
+            bytes: 100_000,
+            bytes_sent: sent,
+            paused,
+            ..RoundStatus::default()
+        }))
+    };
+    for second in 0..11 {
+        fixture.tell(second * 1000 * MS, round(second * 1000, false));
+    }
+    let shown = |fixture: &Fixture| fixture.shared.status().groups[0].clone();
+    let group = shown(&fixture);
+    assert_eq!((group.state.as_str(), group.zero_loss), ("resync", Some(false)));
+    let found = group.round.unwrap();
+    assert_eq!((found.bytes_per_second, found.eta_seconds), (Some(1000), Some(90.0)));
+    fixture.tell(11_000 * MS, round(10_000, true));
+    assert_eq!(shown(&fixture).round.unwrap().eta_seconds, None);
+    fixture.tell(12_000 * MS, primary(None));
+    assert_eq!((shown(&fixture).round, shown(&fixture).state.as_str()), (None, "paired"));
+}
+
+#[test]
+fn a_site_without_a_cut_never_promises_zero_loss() {
+    let mut fixture = fixture();
+    let mut news = secondary(0);
+    (news.status.no_cut, news.status.zero_loss) = (true, Some(true));
+    fixture.tell(0, News::Group(Box::new(news)));
+    assert_eq!(fixture.shared.status().groups[0].zero_loss, Some(false));
 }

@@ -14,6 +14,7 @@ fn known(shard: Option<usize>) -> Known {
         name: "vault".into(),
         id: GroupId(7),
         sites: vec![NodeId(1), NodeId(3)],
+        home: Some(NodeId(1)),
         shard,
         volumes: vec![VolumeStatus { name: "v0".into(), ..VolumeStatus::default() }],
     }
@@ -151,4 +152,29 @@ fn zero_lost_is_said_only_where_the_start_says_it_without_a_reason() {
     ] {
         assert!(!says_zero(&found(true, Some(why))), "{why:?}");
     }
+}
+
+#[test]
+fn a_round_is_shown_with_how_far_it_is_and_hundred_percent_only_at_its_end() {
+    let mut measured = measured();
+    measured.pair = PairState::InitialCopy;
+    measured.no_cut = true;
+    let shown = |measured: &Measured| site(&names(), &known(Some(0)), measured);
+    let mut round = MeasuredRound { bytes: 3000, bytes_sent: 1000, paused: true, ..MeasuredRound::default() };
+    measured.round = Some(round);
+    let news = shown(&measured);
+    assert!(news.pair.copying && !news.pair.resyncing && news.status.no_cut);
+    assert_eq!(news.status.home.as_deref(), Some("a"));
+    let found = news.status.round.unwrap();
+    assert_eq!((found.round, found.paused, found.bytes_sent, found.percent), (None, true, 1000, 33.3));
+    (round.round, round.bytes_sent) = (5, 3000);
+    measured.round = Some(round);
+    measured.pair = PairState::Resync;
+    let news = shown(&measured);
+    assert!(news.pair.resyncing);
+    assert_eq!(news.status.round.map(|round| (round.round, round.percent)), Some((Some(5), 99.9)));
+    measured.round = Some(MeasuredRound { sent: true, ..round });
+    assert_eq!(shown(&measured).status.round.map(|round| round.percent), Some(100.0));
+    measured.round = Some(MeasuredRound::default());
+    assert_eq!(shown(&measured).status.round.map(|round| round.percent), Some(0.0));
 }

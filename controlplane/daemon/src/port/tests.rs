@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use midspan_format::control::{GroupStatus, LossReason};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, GroupId};
-use midspan_node::port::{StartRefusal, StartReport};
+use midspan_format::superblock::Role;
+use midspan_node::port::{HandoverRefusal, StartRefusal, StartReport};
 
 use super::*;
 
@@ -37,7 +38,7 @@ impl DataPlane for Plane {
 }
 
 fn known(name: &str, id: u32, shard: Option<usize>) -> Known {
-    Known { name: name.into(), id: GroupId(id), sites: Vec::new(), shard, volumes: Vec::new() }
+    Known { name: name.into(), id: GroupId(id), sites: Vec::new(), home: None, shard, volumes: Vec::new() }
 }
 
 fn port(full: bool) -> Port<Plane> {
@@ -147,7 +148,7 @@ fn a_refused_takeover_says_why_and_what_helps() {
         let mut port = port(false);
         port.act(take_over());
         let news = port.after([start(StartNote::Refused(refusal))]);
-        let Some(News::Refused { group, error }) = news.last() else { panic!("{news:?}") };
+        let Some(News::Refused { group, error, .. }) = news.last() else { panic!("{news:?}") };
         assert_eq!((group.as_str(), error.code.as_str()), ("vault", code));
         assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
     }
@@ -196,4 +197,117 @@ fn an_export_is_shown_as_served_at_once_and_told_once() {
     let news = port.after([serving(true), serving(false)]);
     assert!(matches!(&news[..], [_, _, News::Export { access: "not_served", .. }]), "{news:?}");
     assert!(port.after([Report::Serving { export: ExportId(9), serving: true }]).is_empty());
+}
+
+fn change(change: Change) -> Action {
+    Action::Change { group: "vault".into(), change }
+}
+
+fn handover(note: HandoverNote) -> Report {
+    Report::Note { group: Some(GroupId(7)), note: Note::Handover(note) }
+}
+
+fn status(role: Role, starting: bool) -> Reply {
+    Reply::Group(Box::new(GroupStatus { group: GroupId(7), role, starting, ..GroupStatus::default() }))
+}
+
+#[test]
+fn a_switchover_is_told_step_by_step_and_its_end_after_the_status_that_shows_it() {
+    for wanted in [Change::Switchover, Change::Failback] {
+        let mut port = port(false);
+        port.act(change(wanted));
+        let (_, id, command) = port.commands().remove(0);
+        assert!(matches!(command, Command::Group { command: GroupCommand::Switchover, .. }));
+        let news = port.after([
+            Report::Reply { id, reply: Reply::Taken },
+            handover(HandoverNote::Draining),
+            handover(HandoverNote::Given { took_ns: 5_000_000 }),
+        ]);
+        let steps: Vec<Step> = news
+            .iter()
+            .filter_map(|n| if let News::Step { step, .. } = n { Some(*step) } else { None })
+            .collect();
+        assert_eq!((steps.len(), steps), (news.len(), vec![Step::Draining, Step::HandedOver]));
+        let (_, id, _) = port.commands().remove(0);
+        let news = port.after([Report::Reply { id, reply: status(Role::Secondary, false) }]);
+        let [News::Group(_), News::Changed { change, host_pause_ns, .. }] = &news[..] else {
+            panic!("{news:?}")
+        };
+        assert_eq!((*change, *host_pause_ns), (wanted, Some(5_000_000)));
+    }
+}
+
+#[test]
+fn a_refused_switchover_says_why_and_what_helps() {
+    let refusals = [
+        (HandoverRefusal::NotPrimary, "refused"),
+        (HandoverRefusal::Running, "refused"),
+        (HandoverRefusal::NotPaired, "refused"),
+        (HandoverRefusal::SecondaryAway, "timeout"),
+        (HandoverRefusal::Failed, "refused"),
+    ];
+    for (refusal, code) in refusals {
+        let mut port = port(false);
+        port.act(change(Change::Switchover));
+        let news = port.after([handover(HandoverNote::Refused(refusal))]);
+        let Some(News::Refused { operation, error, .. }) = news.last() else { panic!("{news:?}") };
+        assert_eq!((*operation, error.code.as_str()), (Operation::Change(Change::Switchover), code));
+        assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
+    }
+}
+
+#[test]
+fn a_switchover_that_nobody_waits_for_is_told_as_an_event() {
+    let mut port = port(false);
+    let news = port.after([handover(HandoverNote::Given { took_ns: 1 })]);
+    assert!(matches!(&news[..], [News::Tell(tell)] if tell.kind == "switchover_given"), "{news:?}");
+}
+
+#[test]
+fn a_round_is_held_when_the_shard_has_taken_it_and_the_status_was_asked_again() {
+    for (wanted, expected) in [(Change::Pause, GroupCommand::Pause), (Change::Resume, GroupCommand::Resume)] {
+        let mut port = port(false);
+        port.act(change(wanted));
+        let (_, id, command) = port.commands().remove(0);
+        assert!(matches!(command, Command::Group { command, .. } if command == expected));
+        assert!(port.after([Report::Reply { id, reply: Reply::Taken }]).is_empty());
+        let (_, id, _) = port.commands().remove(0);
+        let news = port.after([Report::Reply { id, reply: status(Role::Primary, false) }]);
+        assert!(matches!(&news[..], [News::Group(_), News::Changed { change, .. }] if *change == wanted));
+    }
+}
+
+#[test]
+fn an_abort_ends_with_the_takeover_that_it_undoes() {
+    let mut port = port(false);
+    port.act(take_over());
+    port.act(change(Change::Abort));
+    let (_, id, command) = port.commands().remove(1);
+    assert!(matches!(command, Command::Group { command: GroupCommand::Abort, .. }));
+    port.after([Report::Reply { id, reply: Reply::Taken }]);
+    let (_, id, _) = port.commands().remove(0);
+    let news = port.after([Report::Reply { id, reply: status(Role::Secondary, true) }]);
+    assert!(matches!(&news[..], [News::Group(_)]), "the takeover still runs: {news:?}");
+    port.poll();
+    let (_, id, _) = port.commands().remove(0);
+    let news = port.after([Report::Reply { id, reply: status(Role::Secondary, false) }]);
+    let [News::Group(_), News::Refused { operation, .. }, News::Changed { change, .. }] = &news[..] else {
+        panic!("{news:?}")
+    };
+    assert_eq!((*operation, *change), (Operation::Takeover, Change::Abort));
+}
+
+#[test]
+fn an_abort_without_a_takeover_is_refused_and_leaves_others_alone() {
+    let mut port = port(false);
+    port.act(take_over());
+    port.act(change(Change::Abort));
+    let news = port.after([start(StartNote::Refused(StartRefusal::NothingToAbort))]);
+    let refused = Operation::Change(Change::Abort);
+    assert!(
+        matches!(news.last(), Some(News::Refused { operation, .. }) if *operation == refused),
+        "{news:?}"
+    );
+    let news = port.after([start(StartNote::Fencing)]);
+    assert!(matches!(&news[..], [News::Step { operation: Operation::Takeover, .. }]), "{news:?}");
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;
-use crate::api::types::{ApiError, GroupStatus, NodeStatus, Role, TakeoverOutcome, TakeoverProgress};
+use crate::api::types::{
+    ApiError, Change, ChangeOutcome, ChangeProgress, GroupStatus, NodeStatus, Role, TakeoverOutcome,
+    TakeoverProgress,
+};
 use crate::events::Tell;
 use crate::view::{Request, View};
 
@@ -99,6 +102,18 @@ fn every_refusal_says_what_and_why() {
         "bad_request",
     );
     assert_refused(&served.ask("GET /v1/groups/vault/takeover"), "404", "not_found");
+    for change in Change::ALL {
+        let place = |group: &str| format!("POST /v1/groups/{group}/{}", change.path());
+        assert_refused(&served.ask(&place("none")), "404", "not_found");
+        let other = if change == Change::Abort { "db" } else { "vault" };
+        assert_refused(&served.ask(&place(other)), "409", "refused");
+        assert_refused(&served.ask(&format!("{}\n[]", place(other))), "400", "bad_request");
+        assert_refused(
+            &served.ask(&format!("GET /v1/groups/db/{}", change.path())),
+            "405",
+            "method_not_allowed",
+        );
+    }
     served.end();
 }
 
@@ -142,5 +157,27 @@ fn a_second_asker_joins_the_takeover_that_runs() {
     // The one that ended is not joined: a new one is asked for.
     let _third = served.shared.takeover("vault", crate::api::types::TakeoverRequest::default()).unwrap();
     assert_eq!(served.requests.len(), 1);
+    served.end();
+}
+
+#[test]
+fn a_switchover_is_followed_to_its_outcome() {
+    let mut served = Served::start("switchover");
+    let mut requests = std::mem::replace(&mut served.requests, channel(1).1);
+    let driver = std::thread::spawn(move || {
+        let Some(Request::Change { group, change, progress }) = requests.blocking_recv() else {
+            panic!("no change")
+        };
+        assert_eq!((group.as_str(), change), ("db", Change::Switchover));
+        progress.send_modify(|step| step.phase = "draining".into());
+        progress.send_modify(|step| {
+            step.outcome = Some(ChangeOutcome { host_pause_ms: Some(12), ..ChangeOutcome::default() });
+        });
+    });
+    let answer = served.ask("POST /v1/groups/db/switchover\n{}");
+    driver.join().unwrap();
+    let last = answer.lines().rfind(|line| line.starts_with('{')).unwrap();
+    let last: ChangeProgress = serde_json::from_str(last).unwrap();
+    assert_eq!(last.outcome.unwrap().host_pause_ms, Some(12));
     served.end();
 }

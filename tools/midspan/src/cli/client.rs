@@ -4,7 +4,10 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use midspan_daemon::api::types::{ErrorBody, GroupRecording, NodeStatus, TakeoverProgress, TakeoverRequest};
+use midspan_daemon::api::types::{
+    Change, ChangeProgress, ErrorBody, GroupRecording, NodeStatus, Progress, TakeoverProgress,
+    TakeoverRequest,
+};
 use serde::de::DeserializeOwned;
 
 use super::exit::{Exit, Failure};
@@ -98,20 +101,46 @@ impl Client {
         on_progress: &mut dyn FnMut(&TakeoverProgress),
     ) -> Result<TakeoverProgress, Failure> {
         let json = serde_json::to_string(request).map_err(|error| Failure::other(error.to_string()))?;
-        let response = self.call("POST", &format!("/v1/groups/{}/takeover", encode(group)), Some(&json))?;
+        self.follow(&format!("/v1/groups/{}/takeover", encode(group)), &json, "takeover", on_progress)
+    }
+
+    /// Changes something else of a group; `on_progress` sees every step. Returns the last one, which has an outcome or an
+    /// error.
+    ///
+    /// # Errors
+    /// The daemon's refusal, [`Exit::TimedOut`] when nothing was heard for longer than the client's silence.
+    pub fn change(
+        &self,
+        group: &str,
+        change: Change,
+        on_progress: &mut dyn FnMut(&ChangeProgress),
+    ) -> Result<ChangeProgress, Failure> {
+        let path = format!("/v1/groups/{}/{}", encode(group), change.path());
+        self.follow(&path, "{}", change.word(), on_progress)
+    }
+
+    /// Begins or joins an operation, and follows it to its end.
+    fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        json: &str,
+        what: &str,
+        on_progress: &mut dyn FnMut(&Progress<T>),
+    ) -> Result<Progress<T>, Failure> {
+        let response = self.call("POST", path, Some(json))?;
         for line in response.body.lines() {
             let line = line.map_err(|error| self.lost(&error))?;
             if line.trim().is_empty() {
                 continue;
             }
-            let progress: TakeoverProgress = serde_json::from_str(&line)
-                .map_err(|error| Failure::other(format!("takeover: a line cannot be read: {error}")))?;
+            let progress: Progress<T> = serde_json::from_str(&line)
+                .map_err(|error| Failure::other(format!("{what}: a line cannot be read: {error}")))?;
             on_progress(&progress);
             if progress.is_final() {
                 return Ok(progress);
             }
         }
-        Err(Failure::other("the daemon ended the takeover's report without an outcome")
+        Err(Failure::other(format!("the daemon ended the report of the {what} without an outcome"))
             .hint("`midspan status` and the daemon's log say where it stands; asking again continues it"))
     }
 

@@ -8,6 +8,8 @@ mod beside;
 mod volume;
 mod disk;
 mod status;
+mod steps;
+mod change;
 mod takeover;
 mod stop;
 mod trace;
@@ -23,6 +25,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use client::{Client, DEFAULT_SOCKET};
 use exit::{EXIT_CODES, Exit, Failure, Outcome};
+use midspan_daemon::api::types::Change;
 
 /// Replicates block volumes over any distance without losing an answered write
 #[derive(Debug, Parser)]
@@ -57,6 +60,38 @@ enum Command {
         reach: Reach,
         #[command(flatten)]
         arguments: takeover::Arguments,
+    },
+    /// Hand a group over to the other site: planned, both alive, without loss
+    #[command(after_help = change::SWITCHOVER)]
+    Switchover {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: change::Arguments,
+    },
+    /// Hand a group back to its home: a switchover to the site that is its primary by configuration
+    #[command(after_help = change::FAILBACK)]
+    Failback {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: change::Arguments,
+    },
+    /// Hold the round that runs or is to come
+    #[command(after_help = change::PAUSE)]
+    Pause {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: change::Hold,
+    },
+    /// Let a held round go on
+    #[command(after_help = change::RESUME)]
+    Resume {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: change::Hold,
     },
     /// Record what each write goes through on all nodes, as spans that Perfetto shows
     #[command(after_help = trace::EXAMPLES)]
@@ -136,6 +171,18 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
     match command {
         Command::Status { reach, arguments } => status::run(&Client::new(&reach.socket), &arguments, out),
         Command::Takeover { reach, arguments } => takeover::run(&Client::new(&reach.socket), &arguments, out),
+        Command::Switchover { reach, arguments } => {
+            change::roles(&Client::new(&reach.socket), Change::Switchover, &arguments, out)
+        }
+        Command::Failback { reach, arguments } => {
+            change::roles(&Client::new(&reach.socket), Change::Failback, &arguments, out)
+        }
+        Command::Pause { reach, arguments } => {
+            change::hold(&Client::new(&reach.socket), Change::Pause, &arguments, out)
+        }
+        Command::Resume { reach, arguments } => {
+            change::hold(&Client::new(&reach.socket), Change::Resume, &arguments, out)
+        }
         Command::Trace { reach, arguments } => trace::run(&reach.socket, &arguments, out),
         Command::Relay(command) => disk::relay(&command),
         Command::Site(command) => disk::site(&command),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
-use midspan_daemon::api::types::{Epoch, GroupStatus, LaneStatus, NodeStatus, RingUse, Role};
+use midspan_daemon::api::types::{Epoch, GroupStatus, LaneStatus, NodeStatus, RingUse, Role, RoundStatus};
 
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
@@ -107,6 +107,7 @@ pub fn is_healthy(group: &GroupStatus) -> bool {
     let lanes = || group.lanes.iter();
     group.state == state
         && group.zero_loss != Some(false)
+        && !group.no_cut
         && lanes().all(|lane| lane.connected && lane.damaged_at.is_none() && !lane.ring.full)
 }
 
@@ -147,7 +148,7 @@ pub fn text(status: &NodeStatus) -> String {
     let _ = writeln!(text, "\n{groups}\n\n{lanes}");
     text.push('\n');
     for group in &status.groups {
-        sentences(&mut text, group);
+        sentences(&mut text, &status.node, group);
     }
     // Busy means: come again, which nodes do by themselves.
     for refused in status.refused.iter().filter(|refused| refused.reason != "busy") {
@@ -157,7 +158,7 @@ pub fn text(status: &NodeStatus) -> String {
 }
 
 /// What the tables cannot say.
-fn sentences(text: &mut String, group: &GroupStatus) {
+fn sentences(text: &mut String, node: &str, group: &GroupStatus) {
     let name = &group.group;
     if !group.meaning.is_empty() {
         let _ = writeln!(text, "{name}: {}", group.meaning);
@@ -167,6 +168,21 @@ fn sentences(text: &mut String, group: &GroupStatus) {
     }
     if !group.zero_loss_why.is_empty() {
         let _ = writeln!(text, "{name}: a takeover may lose something: {}", group.zero_loss_why);
+    }
+    if let Some(found) = &group.round {
+        let _ = writeln!(text, "{name}: {}", round(found));
+    }
+    if group.no_cut {
+        let _ = writeln!(
+            text,
+            "{name}: this site's disks hold no consistent cut until the round's end: no takeover is possible here"
+        );
+    }
+    if group.role == Role::Primary
+        && let Some(home) = &group.home
+        && home != node
+    {
+        let _ = writeln!(text, "{name}: away from its home {home}: `midspan failback {name}` hands it back");
     }
     for lane in &group.lanes {
         if let Some(position) = lane.damaged_at {
@@ -181,6 +197,37 @@ fn sentences(text: &mut String, group: &GroupStatus) {
                 writeln!(text, "{name}: the ring is full: host writes wait until the secondary has followed");
         }
     }
+}
+
+/// How far a round is.
+fn round(round: &RoundStatus) -> String {
+    let mut text = match round.round {
+        Some(number) => format!("round {number}: "),
+        None => "a round is to come: ".to_owned(),
+    };
+    let _ = write!(
+        text,
+        "{} % sent, {} of {}",
+        round.percent,
+        size::show(round.bytes_sent),
+        size::show(round.bytes)
+    );
+    if let Some(rate) = round.bytes_per_second {
+        let _ = write!(text, ", {}/s", size::show(rate));
+    }
+    if let Some(seconds) = round.eta_seconds.filter(|_| !round.sent) {
+        let _ = write!(text, ", {seconds:.0} s left");
+    }
+    if round.sent {
+        text += ", the other site brings it to its disks";
+    }
+    if round.paused {
+        text += "; held, `midspan resume` lets it go on";
+    }
+    if round.in_place {
+        text += "; in place: the target's copy is inconsistent until the end";
+    }
+    text
 }
 
 fn table(header: &[&str]) -> Table {
@@ -319,5 +366,34 @@ mod tests {
         for part in ["fenced by epoch 9@b", "answered outside the lanes", "damaged at position 4096"] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_round_is_told_in_a_sentence() {
+        let mut status = sample();
+        status.groups[0].home = Some("b".into());
+        status.groups[0].no_cut = true;
+        status.groups[0].round = Some(RoundStatus {
+            round: Some(4),
+            in_place: true,
+            paused: true,
+            bytes: 1 << 20,
+            bytes_sent: 1 << 19,
+            percent: 50.0,
+            bytes_per_second: Some(4096),
+            eta_seconds: Some(128.0),
+            ..RoundStatus::default()
+        });
+        let text = text(&status);
+        for part in [
+            "round 4: 50 % sent, 512 KiB of 1 MiB, 4 KiB/s, 128 s left",
+            "midspan resume",
+            "inconsistent until the end",
+            "no takeover is possible here",
+            "`midspan failback vault`",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        assert!(!is_healthy(&status.groups[0]));
     }
 }

@@ -1,26 +1,31 @@
-//! `midspan takeover`: progress while it runs, and the statement at its end.
+//! `midspan takeover`: progress while it runs, and the statement at its end; `--abort` undoes one that has not ended.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use midspan_daemon::api::types::{TakeoverOutcome, TakeoverProgress, TakeoverRequest};
+use midspan_daemon::api::types::{Change, TakeoverOutcome, TakeoverRequest};
 
+use super::change;
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
 use super::size;
 use super::status::{Form, epoch};
+use super::steps::{Show, confirm};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "Example:
   midspan takeover vault --dry-run
   midspan takeover vault --yes
   midspan takeover vault --yes --accept-loss --wait 60
+  midspan takeover vault --abort --yes
 
 It runs on the secondary's site: fences the relay, so that the old primary can answer nothing any more, reads what the
 journal holds beyond this site's own position, applies it, and serves the exports here. It ends with a statement:
-`answered writes lost: 0`, or why that cannot be said (exit code 6; without --accept-loss it is refused, exit code 4).";
+`answered writes lost: 0`, or why that cannot be said (exit code 6; without --accept-loss it is refused, exit code 4).
+
+--abort undoes a takeover that has fenced the relay and cannot end: the former primary may go on. One that has ended is
+not undone: `midspan switchover` hands the role back.";
 
 /// Arguments of `takeover`.
 #[derive(Debug, Args)]
@@ -33,6 +38,9 @@ pub struct Arguments {
     /// Only say what would happen; fences nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Undo a takeover that has not ended
+    #[arg(long, conflicts_with_all = ["accept_loss", "dry_run"])]
+    pub abort: bool,
     /// Do not ask; without it a terminal is asked
     #[arg(long, short)]
     pub yes: bool,
@@ -50,12 +58,20 @@ pub struct Arguments {
 /// # Errors
 /// The daemon's refusal, with its reason.
 pub fn run(client: &Client, arguments: &Arguments, out: &mut dyn Write) -> Outcome {
+    let wait = Duration::from_secs(arguments.wait.max(1));
+    if arguments.abort {
+        return abort(client, arguments, wait, out);
+    }
     if !arguments.dry_run && !arguments.yes {
-        confirm(&arguments.group)?;
+        let group = &arguments.group;
+        confirm(
+            &format!("takeover of {group}"),
+            &format!("Take over {group} here? The other site is fenced and can answer nothing any more."),
+        )?;
     }
     let request = TakeoverRequest { accept_loss: arguments.accept_loss, dry_run: arguments.dry_run };
-    let client = client.clone().with_silence(Some(Duration::from_secs(arguments.wait.max(1))));
-    let mut show = Show::new(std::io::stderr().is_terminal());
+    let client = client.clone().with_silence(Some(wait));
+    let mut show = Show::new();
     let last = client.takeover(&arguments.group, &request, &mut |progress| show.step(progress));
     show.end();
     let last = last?;
@@ -71,6 +87,17 @@ pub fn run(client: &Client, arguments: &Arguments, out: &mut dyn Write) -> Outco
         out.write_all(statement(&arguments.group, &outcome).as_bytes())?;
     }
     Ok(if outcome.lost_nothing { Exit::Ok } else { Exit::Degraded })
+}
+
+fn abort(client: &Client, arguments: &Arguments, wait: Duration, out: &mut dyn Write) -> Outcome {
+    let group = &arguments.group;
+    if !arguments.yes {
+        confirm(
+            &format!("the abort of a takeover of {group}"),
+            &format!("Undo the takeover of {group} here? The former primary may go on then."),
+        )?;
+    }
+    change::follow(client, group, Change::Abort, wait, arguments.output, out)
 }
 
 /// What was found, and what can be said of it.
@@ -91,68 +118,6 @@ pub fn statement(group: &str, outcome: &TakeoverOutcome) -> String {
         text += &format!("marked: {} regions that the old primary may lack\n", outcome.marked_regions);
     }
     text + &outcome.statement + "\n"
-}
-
-fn confirm(group: &str) -> Result<(), Failure> {
-    let refusal =
-        || Failure::new(Exit::Refused, format!("takeover of {group} was not confirmed")).hint("add --yes");
-    if !std::io::stdin().is_terminal() {
-        return Err(refusal());
-    }
-    let mut error = std::io::stderr();
-    write!(
-        error,
-        "Take over {group} here? The other site is fenced and can answer nothing any more. [y/N] "
-    )?;
-    error.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    if answer.trim().eq_ignore_ascii_case("y") || answer.trim().eq_ignore_ascii_case("yes") {
-        Ok(())
-    } else {
-        Err(refusal())
-    }
-}
-
-/// Shows steps: a bar on a terminal, else one line a step.
-struct Show {
-    bar: Option<ProgressBar>,
-    phase: String,
-}
-
-impl Show {
-    fn new(terminal: bool) -> Self {
-        let bar = terminal.then(|| {
-            let bar = ProgressBar::new(0);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {percent} %") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, phase: String::new() }
-    }
-
-    fn step(&mut self, progress: &TakeoverProgress) {
-        let Some(bar) = &self.bar else {
-            if self.phase != progress.phase {
-                self.phase.clone_from(&progress.phase);
-                let _ = writeln!(std::io::stderr(), "{}: {}", progress.phase, progress.message);
-            }
-            return;
-        };
-        bar.set_message(progress.message.clone());
-        if let (Some(position), Some(end)) = (progress.position, progress.end) {
-            bar.set_length(end);
-            bar.set_position(position);
-        }
-        bar.tick();
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 /// A time for people, UTC, to the millisecond.

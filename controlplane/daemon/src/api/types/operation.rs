@@ -1,0 +1,137 @@
+//! What changes a group and takes its time: requests, progress, outcomes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ApiError, Epoch};
+
+/// `POST /v1/groups/{name}/takeover`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TakeoverRequest {
+    /// Serve even where "answered writes lost: 0" cannot be said.
+    pub accept_loss: bool,
+    /// Only ask what would happen: probe the lanes, fence nothing.
+    pub dry_run: bool,
+}
+
+/// What can be asked of a group beside a takeover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// `POST /v1/groups/{name}/takeover/abort`: undo a takeover that has not ended.
+    Abort,
+    /// `POST /v1/groups/{name}/switchover`: the other site goes on as primary; planned, without loss.
+    Switchover,
+    /// `POST /v1/groups/{name}/failback`: a switchover to the group's home, and to nowhere else.
+    Failback,
+    /// `POST /v1/groups/{name}/pause`: hold the round that runs or is to come.
+    Pause,
+    /// `POST /v1/groups/{name}/resume`: let it go on.
+    Resume,
+}
+
+impl Change {
+    /// All of them.
+    pub const ALL: [Change; 5] =
+        [Change::Abort, Change::Switchover, Change::Failback, Change::Pause, Change::Resume];
+
+    /// The word, as in the JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Change::Abort => "abort",
+            Change::Switchover => "switchover",
+            Change::Failback => "failback",
+            Change::Pause => "pause",
+            Change::Resume => "resume",
+        }
+    }
+
+    /// Where it is asked for, below `/v1/groups/{name}`.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Change::Abort => "takeover/abort",
+            Change::Switchover => "switchover",
+            Change::Failback => "failback",
+            Change::Pause => "pause",
+            Change::Resume => "resume",
+        }
+    }
+
+    /// Whether it is a planned change of roles.
+    pub const fn swaps_roles(self) -> bool {
+        match self {
+            Change::Switchover | Change::Failback => true,
+            Change::Abort | Change::Pause | Change::Resume => false,
+        }
+    }
+}
+
+/// Progress of something that takes its time: lines of NDJSON from the POST. The last line has an `outcome` or an
+/// `error`. The newest line of a takeover is also at `GET /v1/groups/{name}/takeover`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress<T> {
+    /// Name of the group.
+    pub group: String,
+    /// Step that runs. Of a takeover: `starting`, `probing`, `fencing`, `reading`, `redoing`, `done`, `refused`; of a
+    /// switchover or failback: `starting`, `draining`, `handed_over`, `done`, `refused`; of the others `starting`, `done`, `refused`.
+    pub phase: String,
+    /// The step in a sentence.
+    pub message: String,
+    /// Ring position read so far.
+    pub position: Option<u64>,
+    /// Ring position at which the reading ends.
+    pub end: Option<u64>,
+    /// Time since it was asked for, milliseconds.
+    pub elapsed_ms: u64,
+    /// How it ended.
+    pub outcome: Option<T>,
+    /// Why it was refused.
+    pub error: Option<ApiError>,
+}
+
+impl<T> Progress<T> {
+    /// Whether nothing more will come.
+    pub fn is_final(&self) -> bool {
+        self.outcome.is_some() || self.error.is_some()
+    }
+}
+
+/// Progress of a takeover.
+pub type TakeoverProgress = Progress<TakeoverOutcome>;
+
+/// Progress of a switchover, failback, pause, resume or abort.
+pub type ChangeProgress = Progress<ChangeOutcome>;
+
+/// What a takeover found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeoverOutcome {
+    /// True when nothing was changed: only asked.
+    pub dry_run: bool,
+    /// The epoch that serves now.
+    pub epoch: Epoch,
+    /// Frames read from the lanes and brought to the disks.
+    pub frames: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+    /// Time of the last record found.
+    pub last_time_ns: Option<u64>,
+    /// Regions marked because the former primary may lack or have torn them.
+    pub marked_regions: u64,
+    /// Whether "answered writes lost: 0" can be said.
+    pub lost_nothing: bool,
+    /// The statement: `answered writes lost: 0`, or why it cannot be said.
+    pub statement: String,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeOutcome {
+    /// What is so now, in a sentence.
+    pub statement: String,
+    /// How long hosts waited at the site that handed over, milliseconds; `null` where no roles were swapped.
+    pub host_pause_ms: Option<u64>,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+}

@@ -1,0 +1,114 @@
+//! Those who wait for an operation, and what they are told.
+
+use tokio::sync::watch;
+
+use crate::api::types::{
+    ApiError, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress,
+};
+
+use super::Step;
+
+/// An operation that was asked for and has not ended.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// When it was asked for.
+    pub(super) since_ns: u64,
+    pub(super) waiting: Waiting,
+}
+
+/// Where its steps are told.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Takeover { dry_run: bool, progress: watch::Sender<TakeoverProgress> },
+    Change(watch::Sender<ChangeProgress>),
+}
+
+impl Waiting {
+    pub(super) fn is_dry_run(&self) -> bool {
+        match self {
+            Waiting::Takeover { dry_run, .. } => *dry_run,
+            Waiting::Change(_) => false,
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn elapsed_ms(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.since_ns) / 1_000_000
+    }
+
+    /// It goes on.
+    pub(super) fn on_step(&self, now_ns: u64, step: Step) {
+        let elapsed_ms = self.elapsed_ms(now_ns);
+        match &self.waiting {
+            Waiting::Takeover { progress, .. } => progress.send_modify(|p| show(p, step, elapsed_ms)),
+            Waiting::Change(progress) => progress.send_modify(|p| show(p, step, elapsed_ms)),
+        }
+    }
+
+    /// The takeover ended.
+    pub(super) fn on_taken(self, outcome: TakeoverOutcome) {
+        match self.waiting {
+            Waiting::Takeover { progress, .. } => {
+                let (message, elapsed_ms) = (outcome.statement.clone(), outcome.took_ms);
+                progress.send_modify(|p| end(p, message, elapsed_ms, outcome));
+            }
+            Waiting::Change(_) => {}
+        }
+    }
+
+    /// The change ended.
+    pub(super) fn on_changed(self, outcome: ChangeOutcome) {
+        match self.waiting {
+            Waiting::Change(progress) => {
+                let (message, elapsed_ms) = (outcome.statement.clone(), outcome.took_ms);
+                progress.send_modify(|p| end(p, message, elapsed_ms, outcome));
+            }
+            Waiting::Takeover { .. } => {}
+        }
+    }
+
+    /// It was refused.
+    pub(super) fn on_refused(self, now_ns: u64, error: ApiError) {
+        let elapsed_ms = self.elapsed_ms(now_ns);
+        match self.waiting {
+            Waiting::Takeover { progress, .. } => progress.send_modify(|p| refuse(p, elapsed_ms, error)),
+            Waiting::Change(progress) => progress.send_modify(|p| refuse(p, elapsed_ms, error)),
+        }
+    }
+}
+
+fn show<T>(progress: &mut Progress<T>, step: Step, elapsed_ms: u64) {
+    let (phase, message) = match step {
+        Step::Probing => ("probing", "asks the lanes what they hold".to_owned()),
+        Step::Fencing => (
+            "fencing",
+            "fences the relay: waits until the old primary can answer no read any more".to_owned(),
+        ),
+        Step::Reading { from, to } => {
+            ("reading", format!("reads and verifies the journal from {from} to {to}"))
+        }
+        Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
+        Step::Draining => ("draining", "hosts wait until the other site has everything".to_owned()),
+        Step::HandedOver => ("handed_over", "the other site is to go on; this one steps back".to_owned()),
+    };
+    phase.clone_into(&mut progress.phase);
+    progress.message = message;
+    if let Step::Reading { from, to } = step {
+        (progress.position, progress.end) = (Some(from), Some(to));
+    }
+    progress.elapsed_ms = elapsed_ms;
+}
+
+fn end<T>(progress: &mut Progress<T>, message: String, elapsed_ms: u64, outcome: T) {
+    "done".clone_into(&mut progress.phase);
+    (progress.message, progress.elapsed_ms) = (message, elapsed_ms);
+    progress.outcome = Some(outcome);
+}
+
+fn refuse<T>(progress: &mut Progress<T>, elapsed_ms: u64, error: ApiError) {
+    "refused".clone_into(&mut progress.phase);
+    progress.message.clone_from(&error.message);
+    progress.elapsed_ms = elapsed_ms;
+    progress.error = Some(error);
+}

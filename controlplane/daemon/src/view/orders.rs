@@ -1,0 +1,170 @@
+//! What the API may ask of a group, by what is known of it; the data plane decides again when it gets there.
+
+use tokio::sync::watch;
+
+use crate::api::types::{
+    ApiError, Change, ChangeProgress, GroupStatus, Role, TakeoverProgress, TakeoverRequest,
+};
+
+use super::{Request, Shared, unknown_group};
+
+impl Shared {
+    /// Begins a takeover, or joins the one that runs.
+    ///
+    /// # Errors
+    /// When the group is not known here, this node is not its secondary, or the driver cannot take it.
+    pub fn takeover(
+        &self,
+        group: &str,
+        request: TakeoverRequest,
+    ) -> Result<watch::Receiver<TakeoverProgress>, ApiError> {
+        self.permit(group, may_take_over)?;
+        self.takeovers.join_or_begin(group.to_owned(), group, |progress| {
+            self.ask(Request::Takeover { group: group.to_owned(), request, progress })
+        })
+    }
+
+    /// The newest step of the group's last takeover.
+    pub fn last_takeover(&self, group: &str) -> Option<TakeoverProgress> {
+        self.takeovers.newest(&group.to_owned())
+    }
+
+    /// Begins a change, or joins the same one that runs.
+    ///
+    /// # Errors
+    /// When the group is not known here, its state does not allow it, or the driver cannot take it.
+    pub fn change(&self, group: &str, change: Change) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
+        self.permit(group, |found, node| may_change(found, node, change))?;
+        let other = match change {
+            Change::Switchover => Some(Change::Failback),
+            Change::Failback => Some(Change::Switchover),
+            Change::Abort | Change::Pause | Change::Resume => None,
+        };
+        if let Some(other) = other
+            && self.changes.runs(&(group.to_owned(), other))
+        {
+            let message = format!("group {group}: a {} is running already", other.word());
+            return Err(ApiError::new(
+                "refused",
+                message,
+                "wait for its end; `midspan status` shows the roles",
+            ));
+        }
+        self.changes.join_or_begin((group.to_owned(), change), group, |progress| {
+            self.ask(Request::Change { group: group.to_owned(), change, progress })
+        })
+    }
+
+    fn permit(
+        &self,
+        group: &str,
+        rule: impl FnOnce(&GroupStatus, &str) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let view = self.view();
+        let node = &view.status.node;
+        match view.status.groups.iter().find(|found| found.group == group) {
+            Some(found) => rule(found, node),
+            None => Err(unknown_group(group, node)),
+        }
+    }
+}
+
+const ON_SECONDARY: &str = "a takeover runs on the secondary's site";
+const ON_PRIMARY: &str = "run it on the primary's site; `midspan status` shows the roles";
+
+fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
+    match found.role {
+        Role::Secondary => Ok(()),
+        Role::Primary => Err(is_primary(found, node, ON_SECONDARY)),
+        Role::Relay | Role::Unknown => Err(no_site(found, node, ON_SECONDARY)),
+    }
+}
+
+fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), ApiError> {
+    match (change, found.role) {
+        (Change::Abort, Role::Secondary)
+        | (Change::Switchover | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
+        (Change::Abort, Role::Primary) => Err(is_primary(
+            found,
+            node,
+            "there is no unfinished takeover here; `midspan switchover` swaps the roles",
+        )),
+        (Change::Abort, Role::Relay | Role::Unknown) => Err(no_site(found, node, ON_SECONDARY)),
+        (Change::Failback, Role::Primary) => may_go_home(found, node),
+        (Change::Switchover | Change::Failback | Change::Pause | Change::Resume, Role::Secondary) => {
+            let message = format!("group {}: node {node} is its secondary", found.group);
+            Err(ApiError::new("refused", message, ON_PRIMARY))
+        }
+        (
+            Change::Switchover | Change::Failback | Change::Pause | Change::Resume,
+            Role::Relay | Role::Unknown,
+        ) => Err(no_site(found, node, ON_PRIMARY)),
+    }
+}
+
+/// A failback goes to the site that is primary by configuration, and to no other.
+fn may_go_home(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
+    match found.home.as_deref() {
+        Some(home) if home != node => Ok(()),
+        Some(home) => {
+            let message = format!("group {}: it is at home at {home} already", found.group);
+            Err(ApiError::new("refused", message, "`midspan switchover` hands over to the other site"))
+        }
+        None => {
+            let message = format!("group {}: node {node} does not know its home", found.group);
+            Err(ApiError::new("refused", message, "`midspan switchover` hands over to the other site"))
+        }
+    }
+}
+
+fn is_primary(found: &GroupStatus, node: &str, hint: &str) -> ApiError {
+    let message =
+        format!("group {}: node {node} is its primary already, in state {}", found.group, found.state);
+    ApiError::new("refused", message, hint)
+}
+
+/// A node that is neither its primary nor its secondary, or does not know yet.
+fn no_site(found: &GroupStatus, node: &str, hint: &str) -> ApiError {
+    let group = &found.group;
+    if found.role == Role::Relay {
+        let message = format!("group {group}: node {node} is a relay and holds no volumes");
+        ApiError::new("refused", message, hint)
+    } else {
+        let message = format!("group {group}: node {node} does not know its role yet");
+        ApiError::new("refused", message, "try again in a moment")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLES: [Role; 4] = [Role::Primary, Role::Secondary, Role::Relay, Role::Unknown];
+
+    fn group(role: Role, home: Option<&str>) -> GroupStatus {
+        let home = home.map(str::to_owned);
+        GroupStatus { group: "vault".into(), role, home, ..GroupStatus::default() }
+    }
+
+    #[test]
+    fn each_change_is_possible_in_one_role_and_every_refusal_says_what_helps() {
+        for change in Change::ALL {
+            let wanted = if change == Change::Abort { Role::Secondary } else { Role::Primary };
+            for role in ROLES {
+                let outcome = may_change(&group(role, Some("a")), "b", change);
+                assert_eq!(outcome.is_ok(), role == wanted, "{change:?} {role:?}: {outcome:?}");
+                if let Err(error) = outcome {
+                    assert!(error.message.contains("vault") && !error.hint.is_empty(), "{error:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_failback_goes_home_only() {
+        let primary = |home| may_change(&group(Role::Primary, home), "b", Change::Failback);
+        assert!(primary(Some("a")).is_ok());
+        assert!(primary(Some("b")).unwrap_err().message.contains("at home at b already"));
+        assert!(primary(None).is_err());
+    }
+}
