@@ -1,15 +1,19 @@
 //! What the oracle looks at every now and then, when a site begins to serve, and at the end.
 
+use midspan_format::control::{GroupCommand, GroupStatus};
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::STATE_BYTES;
+use midspan_format::superblock::{PairState, Role, STATE_BYTES};
 
 use crate::event::{Event, NodeIndex};
 use crate::layout::{node_id, volume_id};
+use crate::node::Inbox;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
-use crate::world::{Phase, World};
+use crate::world::{Phase, Reign, World};
 
+/// Requests that hosts still ask after the last change of roles.
+const HOME_REQUESTS: u64 = 60;
 /// How long answers may take when everything is repaired.
 const PATIENCE: u64 = 60 * SECOND;
 
@@ -34,17 +38,14 @@ impl World {
             }
             Phase::Reading if self.hosts_are_done() => self.enter(Phase::Settling),
             Phase::Healing | Phase::Reading => {}
-            Phase::Settling if self.takeover.asked => {
-                self.check_marks();
-                self.check_former_primary();
-                self.enter(Phase::Done);
-            }
             Phase::Settling => {
                 if self.has_settled() {
                     self.check_equal();
-                    self.enter(Phase::Done);
+                    let goes_home = core::mem::take(&mut self.swarm.goes_home);
+                    self.enter(if goes_home { Phase::GoingHome } else { Phase::Done });
                 }
             }
+            Phase::GoingHome => self.go_home(),
         }
     }
 
@@ -55,15 +56,54 @@ impl World {
     }
 
     fn takeover_is_over(&self) -> bool {
-        !self.takeover.asked || self.takeover.serving_since.is_some()
+        self.takeover.asked.is_none()
     }
 
     fn repeat_takeover(&mut self) {
-        let life = self.nodes[NodeIndex::B.0].process.as_ref().map(|process| process.life);
-        let unheard = life.is_some_and(|life| life != self.takeover.asked_life);
-        if self.takeover.asked && self.takeover.serving_since.is_none() && unheard {
-            self.ask_takeover(false);
+        let Some(site) = self.takeover.asked else { return };
+        let life = self.nodes[site.0].process.as_ref().map(|process| process.life);
+        if life.is_some_and(|life| life != self.takeover.asked_life) {
+            self.ask_takeover(site, false);
         }
+    }
+
+    /// When everything is repaired the operator changes the roles once more; hosts go on at the other site.
+    fn go_home(&mut self) {
+        let Some(reign) = self.reign else { return };
+        match self.going_home {
+            None => {
+                self.going_home = Some(reign.node);
+                self.tell(reign.node, Inbox::Command(GroupCommand::Switchover));
+            }
+            Some(before) if before != reign.node => {
+                self.figures.switchovers += 1;
+                self.quota = HOME_REQUESTS;
+                self.enter(Phase::Healing);
+                for client in 0..self.clients.len() {
+                    self.plan_client(client, MS);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What a site is, as its machine says.
+    pub(crate) fn role_of(&self, node: NodeIndex) -> Option<Role> {
+        self.standing(node).map(|status| status.role)
+    }
+
+    /// Whether a site is a primary outside the lanes.
+    pub(crate) fn is_outside(&self, node: NodeIndex) -> bool {
+        self.standing(node).is_some_and(|status| {
+            status.role == Role::Primary
+                && matches!(status.pair, PairState::TakenOver | PairState::InitialCopy)
+        })
+    }
+
+    fn standing(&self, node: NodeIndex) -> Option<GroupStatus> {
+        let now = self.nodes[node.0].now(self.schedule.now());
+        let group = self.nodes[node.0].process.as_ref()?.group.as_ref()?;
+        Some(group.status(now))
     }
 
     /// A site says that it serves: its volumes hold exactly what the journal says (I4), and one who was replaced never does (I5).
@@ -71,36 +111,60 @@ impl World {
         if epoch.node != node_id(node) {
             self.fail("I5", format!("{node} serves in epoch {epoch}, which is not its own"));
         }
-        if self.takeover.serving_since.is_some() {
-            if node == NodeIndex::A {
-                self.fail("I5", format!("A serves in epoch {epoch} after B has taken over"));
-            }
-            // B again: what it wrote outside the lanes is in no journal.
-            return;
+        if let Some(reign) = self.reign.filter(|reign| epoch <= reign.epoch && reign.node != node) {
+            let what =
+                format!("{node} serves in epoch {epoch} after {} in epoch {}", reign.node, reign.epoch);
+            self.fail("I5", what);
         }
-        let to = self.watches.ring.claimed();
-        self.compare(node, to, "I4", "when it begins to serve");
-        if node == NodeIndex::B {
-            self.takeover.serving_since = Some(self.schedule.now());
+        if !self.alone {
+            let to = self.watches.ring.claimed();
+            self.compare(node, to, "I4", "when it begins to serve");
+        }
+        self.reigned[usize::from(node == NodeIndex::B)] = true;
+        let is_new = self.reign.is_none_or(|reign| reign.node != node);
+        if is_new {
+            self.reign = Some(Reign { node, epoch, since: self.schedule.now() });
+        }
+        if self.takeover.asked == Some(node) {
+            self.takeover.asked = None;
             self.figures.takeovers += 1;
-            self.check_marks();
+        }
+        if self.is_outside(node) {
+            self.alone = true;
+            self.check_marks(node);
         }
     }
 
-    /// The group state of B was saved: its volumes hold the cut that it names, and nothing torn (I4).
-    pub(crate) fn on_state_saved(&mut self, offset: usize) {
+    /// The group state of a site was saved: as a secondary its volumes hold the cut that it names, and nothing torn (I4).
+    pub(crate) fn on_state_saved(&mut self, node: NodeIndex, offset: usize) {
         let start = usize::try_from(self.layout.state_offset).unwrap_or(usize::MAX);
         let is_state = (start..start + 2 * STATE_BYTES).contains(&offset);
-        if !is_state || self.takeover.serving_since.is_some() {
+        if !is_state {
             return;
         }
-        let disks = &self.nodes[NodeIndex::B.0].disks;
+        let disks = &self.nodes[node.0].disks;
         let Some(state) = self.layout.state(disks[0].durable()) else { return };
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
-        let own = &mut self.watches.own;
+        if state.role != Role::Secondary {
+            return;
+        }
+        // Once a site was primary, its own ring goes on elsewhere.
+        let own_may_move = self.reigned[usize::from(node == NodeIndex::B)];
+        let own = self.watches.own(node);
+        own.advance(disks[0].durable());
+        if cut > own.end()
+            && let Some(lane) = state.lanes().first()
+            && own_may_move
+        {
+            own.rebase(&lane.point);
+            own.advance(disks[0].durable());
+        }
         if cut > own.end() {
             let end = own.end();
-            return self.fail("I4", format!("B's cut is at {cut}, but its own ring holds only {end}"));
+            return self.fail("I4", format!("{node}'s cut is at {cut}, but its own ring holds only {end}"));
+        }
+        if !own.is_whole() || state.left {
+            return;
         }
         own.fold(cut);
         let (image, newer) = own.folded();
@@ -111,8 +175,9 @@ impl World {
                 .zip(blocks)
                 .find(|(block, (wanted, found))| wanted != found && !newer.contains(&(number, *block)));
             if let Some((block, _)) = wrong {
-                let what =
-                    format!("B's cut is at {cut}, but block {block} of volume {volume} is not durably so");
+                let what = format!(
+                    "{node}'s cut is at {cut}, but block {block} of volume {volume} is not durably so"
+                );
                 return self.fail("I4", what);
             }
         }
@@ -132,15 +197,15 @@ impl World {
     }
 
     /// I6: what differs between the sites is marked at the one that serves.
-    fn check_marks(&mut self) {
-        if let Some(text) = self.unmarked() {
-            self.fail("I6", format!("the sites differ and B has no mark (A, B): {text}"));
+    fn check_marks(&mut self, node: NodeIndex) {
+        if let Some(text) = self.unmarked(node) {
+            self.fail("I6", format!("the sites differ and {node} has no mark (the other, it): {text}"));
         }
     }
 
     /// A block that differs between the sites, and is not marked.
-    fn unmarked(&self) -> Option<String> {
-        let [a, _, b] = self.nodes.as_slice() else { return None };
+    fn unmarked(&self, node: NodeIndex) -> Option<String> {
+        let (a, b) = (&self.nodes[node.other_site().0], &self.nodes[node.0]);
         let map = self.layout.map(b.disks[0].durable());
         for volume in 0..self.swarm.volumes.len() {
             let (a, b) = (&a.disks[volume + 1], &b.disks[volume + 1]);
@@ -158,24 +223,22 @@ impl World {
         None
     }
 
-    fn check_former_primary(&mut self) {
-        if self.nodes[NodeIndex::A.0].process.as_ref().is_some_and(|process| process.is_serving()) {
-            self.fail("I5", "A still serves when everything is repaired, and B serves too".to_owned());
-        }
-    }
-
-    /// Whether the secondary has everything, and nothing is on its way to any disk.
+    /// Whether the sites are paired, the secondary has everything, and nothing is on its way to any disk.
     fn has_settled(&self) -> bool {
         let end = self.watches.ring.end();
-        let b = &self.nodes[NodeIndex::B.0].disks[0];
-        let cut =
-            self.layout.state(b.durable()).and_then(|s| s.lanes().first().map(|lane| lane.point.position));
+        let standings = [NodeIndex::A, NodeIndex::B].map(|site| (site, self.standing(site)));
+        let paired = standings
+            .iter()
+            .all(|(_, status)| status.as_ref().is_some_and(|status| status.pair == PairState::Paired));
+        let follower = standings
+            .iter()
+            .find(|(_, status)| status.as_ref().is_some_and(|status| status.role == Role::Secondary));
+        let Some((follower, _)) = follower.filter(|_| paired && !self.alone) else { return false };
+        let state = self.layout.state(self.nodes[follower.0].disks[0].durable());
+        let cut = state.and_then(|s| s.lanes().first().map(|lane| lane.point.position));
         let volumes =
             |node: NodeIndex| self.nodes[node.0].disks.iter().skip(1).all(|disk| disk.in_flight() == 0);
-        self.watches.own.end() == end
-            && cut.unwrap_or_default() == end
-            && volumes(NodeIndex::A)
-            && volumes(NodeIndex::B)
+        cut.unwrap_or_default() == end && volumes(NodeIndex::A) && volumes(NodeIndex::B)
     }
 
     fn check_equal(&mut self) {
@@ -217,8 +280,12 @@ impl World {
             ));
         }
         let in_flight: usize = self.clients.iter().map(|client| client.in_flight).sum();
-        let (ring, own) = (self.watches.ring.end(), self.watches.own.end());
-        words.push(format!("hosts wait for {in_flight}, quota {}, ring {ring}, own ring {own}", self.quota));
+        let ring = self.watches.ring.end();
+        let own = [&self.watches.own[0], &self.watches.own[1]].map(|own| own.end().0);
+        words.push(format!(
+            "hosts wait for {in_flight}, quota {}, ring {ring}, own rings {own:?}",
+            self.quota
+        ));
         words.join("; ")
     }
 }

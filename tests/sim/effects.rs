@@ -7,9 +7,11 @@ use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::BLOCK;
 use midspan_format::ids::Epoch;
 use midspan_format::message::{FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress};
+use midspan_format::superblock::Role;
 use midspan_protocol::vocab::buffer::{Buffer, Slice};
 use midspan_protocol::vocab::effect::{
-    Disk, DiskOp, Effect, Frame, HostError, LinkId, Note, Parts, RequestId, StartNote, StartRefusal, Token,
+    Disk, DiskOp, Effect, Frame, HandoverNote, HostError, LinkId, Note, Parts, RequestId, RoundNote,
+    StartNote, StartRefusal, Token,
 };
 
 use crate::client::Reply;
@@ -110,8 +112,8 @@ impl World {
                 for lane in fenced.lanes().iter().filter(|lane| lane.open) {
                     self.on_claim(lane.kind, lane.journaled);
                 }
-                if fenced.epoch > fenced.found && fenced.epoch.node == node_id(NodeIndex::B) {
-                    self.takeover.fenced = Some(fenced.epoch);
+                if fenced.epoch > fenced.found {
+                    self.fenced = self.fenced.max(Some(fenced.epoch));
                 }
             }
             Message::Hello(_)
@@ -143,10 +145,13 @@ impl World {
             return;
         }
         let Some(over) = header.end().0.checked_sub(self.swarm.ring) else { return };
-        let acquired = self.watches.own.end();
+        let outside = self.is_outside(node);
+        let acquired = self.watches.own(node.other_site()).end();
         let landed = self.watches.ring.landed.max(self.watches.manifest.landed);
-        if acquired.0 < over {
-            self.fail("I3", format!("{node} overwrites up to {over}, but B has acquired {acquired} only"));
+        if acquired.0 < over && !outside {
+            let what =
+                format!("{node} overwrites up to {over}, but the other site has acquired {acquired} only");
+            self.fail("I3", what);
         }
         // Where the index rots, the oracle's eye on it ends; the machines may have read on.
         if landed.0 < over && self.swarm.rates.index_rot == 0 {
@@ -194,20 +199,24 @@ impl World {
         }
         match node {
             NodeIndex::RELAY if self.watches.ring.holds(*offset) => {
-                if let Some(fenced) = self.takeover.fenced.filter(|fenced| header.epoch < *fenced) {
+                if let Some(fenced) = self.fenced.filter(|fenced| header.epoch < *fenced) {
                     self.fail(
                         "I5",
                         format!("a frame of epoch {} is written after the fence by {fenced}", header.epoch),
                     );
                 }
             }
-            NodeIndex::B if self.watches.own.holds(*offset) => {
+            NodeIndex::A | NodeIndex::B if self.watches.own(node).holds(*offset) => {
                 let end = header.position.0 + data.len() as u64;
                 let state = self.layout.state(self.nodes[node.0].disks[0].durable());
                 let kept =
                     state.and_then(|s| s.lanes().first().map(|lane| lane.point.position)).unwrap_or_default();
-                if end > kept.0 + self.swarm.own_ring {
-                    self.fail("I3", format!("B overwrites its ring up to {end}, but its cut is at {kept}"));
+                let follows = state.is_some_and(|state| state.role == Role::Secondary);
+                if end > kept.0 + self.swarm.own_ring && follows {
+                    self.fail(
+                        "I3",
+                        format!("{node} overwrites its ring up to {end}, but its cut is at {kept}"),
+                    );
                 }
             }
             _ => {}
@@ -221,21 +230,24 @@ impl World {
             DiskOp::Zero { offset, length, .. } => (*offset, *length, 0),
             DiskOp::Read { .. } | DiskOp::Flush => return,
         };
-        let serves = self.nodes[node.0].process.as_ref().is_some_and(|process| process.is_serving());
-        if node == NodeIndex::B && serves {
+        if self.is_outside(node) {
             let map = self.layout.map(self.nodes[node.0].disks[0].durable());
             let regions = offset / 65536..(offset + length).div_ceil(65536);
             let marked = |region: u64| map.is_marked(midspan_format::ids::VolumeId(volume), region * 65536);
             if let Some(region) = regions.clone().find(|region| !marked(*region)) {
-                self.fail("I6", format!("B writes {offset}+{length} of volume {volume}, but region {region} is not durably marked"));
+                self.fail("I6", format!("{node} writes {offset}+{length} of volume {volume}, but region {region} is not durably marked"));
             }
             return;
         }
-        let at = if node == NodeIndex::A { NodeIndex::RELAY } else { NodeIndex::B };
-        let disk = self.nodes[at.0].disks[0].durable();
-        let watch = if node == NodeIndex::A { &mut self.watches.ring } else { &mut self.watches.own };
-        watch.advance(disk);
-        if !watch.has_key(&(volume, offset, length, sum)) {
+        let key = (volume, offset, length, sum);
+        self.watches.ring.advance(self.nodes[NodeIndex::RELAY.0].disks[0].durable());
+        let follows = self.role_of(node) == Some(Role::Secondary);
+        let own = self.watches.own(node);
+        own.advance(self.nodes[node.0].disks[0].durable());
+        // A site that became a secondary later is seen from there on only: the relay has what it had acquired before.
+        let held =
+            if follows && own.is_whole() { own.has_key(&key) } else { self.watches.ring.has_key(&key) };
+        if !held {
             self.fail(
                 "one rule",
                 format!("{node} writes {offset}+{length} of volume {volume}, which no journal holds durably"),
@@ -249,13 +261,14 @@ impl World {
         let Some((op, sent)) = op.and_then(|op| self.sent.get(&op).map(|sent| (op, *sent))) else {
             return self.fail("contract", format!("{node} answers {request:?}, which it does not have"));
         };
-        if let (Ok(_), NodeIndex::A, Some(since)) = (&result, node, self.takeover.serving_since)
-            && sent.at > since
+        if let Some(reign) =
+            self.reign.filter(|reign| reign.node != node && sent.at > reign.since && result.is_ok())
         {
             let rule = if sent.kind == Kind::Read { "I11" } else { "I5" };
-            self.fail(rule, format!("A answers op {op}, which was asked after B began to serve"));
+            let what = format!("{node} answers op {op}, which was asked after {} began to serve", reign.node);
+            self.fail(rule, what);
         }
-        if result.is_ok() && node == NodeIndex::A {
+        if result.is_ok() && !self.is_outside(node) {
             self.on_answered(op);
         }
         let reply = match result {
@@ -304,33 +317,40 @@ impl World {
             Note::Serving { epoch } => self.on_serving(node, epoch),
             Note::Start(StartNote::Done(report)) => {
                 self.figures.starts += 1;
-                if node == NodeIndex::B {
-                    self.takeover.lost_nothing = report.lost_nothing;
-                    if !report.lost_nothing {
-                        self.fail("I4", format!("the takeover cannot say that nothing is lost: {report:?}"));
-                    }
+                if !report.lost_nothing {
+                    self.fail("I4", format!("{node} cannot say that nothing is lost: {report:?}"));
                 }
             }
             Note::Start(StartNote::Refused(refusal)) => match refusal {
                 // The operator asked twice, or too late.
-                StartRefusal::Running | StartRefusal::NotSecondary | StartRefusal::Stopping => {}
+                StartRefusal::Running => {}
+                StartRefusal::NotSecondary | StartRefusal::Stopping => self.takeover.asked = None,
+                // What hosts were told outside the lanes is not here: no loss is accepted.
+                StartRefusal::MayLose(LossReason::LeftTheLanes) | StartRefusal::NoCut if self.alone => {
+                    self.takeover.asked = None;
+                }
                 // An operator tries again.
                 StartRefusal::LaneUnreachable { .. } => self.takeover.asked_life = 0,
                 // No primary ever held the lane: there is nothing to take over.
                 StartRefusal::MayLose(LossReason::LaneUnreachable)
                     if self.watches.ring.epoch() == Epoch::NONE =>
                 {
-                    self.takeover.asked = false;
+                    self.takeover.asked = None;
                 }
                 StartRefusal::LaneRefused { .. }
                 | StartRefusal::MayLose(_)
                 | StartRefusal::NoCut
+                | StartRefusal::NotSplit
                 | StartRefusal::NothingToAbort => {
                     self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
                 }
             },
             Note::Start(
-                StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_),
+                StartNote::Fencing
+                | StartNote::Reading { .. }
+                | StartNote::Redoing
+                | StartNote::Probed(_)
+                | StartNote::Aborted,
             )
             | Note::Fenced { .. }
             | Note::LaneUp { .. }
@@ -338,9 +358,20 @@ impl World {
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
             | Note::FenceDone { .. }
-            | Note::Handover(_)
-            | Note::Round(_)
+            | Note::Round(RoundNote::Began { .. } | RoundNote::Sent { .. } | RoundNote::Cancelled { .. })
+            | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. })
             | Note::Rejoined { .. } => {}
+            Note::Round(RoundNote::Ended { .. }) => {
+                self.figures.rounds += 1;
+                self.alone = false;
+            }
+            Note::Handover(HandoverNote::Refused(refusal)) => {
+                if self.going_home == Some(node) {
+                    // An operator tries again.
+                    trace::line(node, || format!("does not hand over: {refusal:?}"));
+                    self.going_home = None;
+                }
+            }
             Note::LaneLost { .. } | Note::DiskFailed { .. } => {
                 self.fail("I8", format!("{node} says {note:?}, but no disk ever failed"));
             }

@@ -14,6 +14,15 @@ impl NodeIndex {
     /// All.
     pub const ALL: [Self; 3] = [Self::A, Self::RELAY, Self::B];
 
+    /// The other site.
+    ///
+    /// # Panics
+    /// At the relay, which has none.
+    pub fn other_site(self) -> Self {
+        assert!(self != Self::RELAY, "the relay is no site");
+        if self == Self::A { Self::B } else { Self::A }
+    }
+
     /// Name in traces.
     pub const fn name(self) -> &'static str {
         match self.0 {

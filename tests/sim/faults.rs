@@ -69,7 +69,15 @@ impl World {
                 let offset = entry.start + place % watch.end().0.clamp(4096, entry.size);
                 self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
             }
-            Fault::Takeover { accept_loss } => self.ask_takeover(accept_loss),
+            Fault::Switchover => {
+                for site in [NodeIndex::A, NodeIndex::B] {
+                    self.tell(site, Inbox::Command(GroupCommand::Switchover));
+                }
+            }
+            Fault::Takeover { accept_loss } => {
+                let site = self.reign.map_or(NodeIndex::B, |reign| reign.node.other_site());
+                self.ask_takeover(site, accept_loss);
+            }
         }
     }
 
@@ -94,16 +102,17 @@ impl World {
             | Fault::Reset { .. }
             | Fault::Jump { .. }
             | Fault::Rot { .. }
+            | Fault::Switchover
             | Fault::Takeover { .. } => {}
         }
     }
 
-    /// The operator at B asks for the takeover; an operator tries again when the process dies over it.
-    pub(crate) fn ask_takeover(&mut self, accept_loss: bool) {
-        self.takeover.asked = true;
-        let Some(process) = self.nodes[NodeIndex::B.0].process.as_ref() else { return };
+    /// The operator at a site asks for the takeover; an operator tries again when the process dies over it.
+    pub(crate) fn ask_takeover(&mut self, site: NodeIndex, accept_loss: bool) {
+        self.takeover.asked = Some(site);
+        let Some(process) = self.nodes[site.0].process.as_ref() else { return };
         self.takeover.asked_life = process.life;
-        self.tell(NodeIndex::B, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
+        self.tell(site, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
     }
 
     /// A process dies: its memory is gone, the kernel lives on.
@@ -120,7 +129,7 @@ impl World {
     /// A machine loses power.
     fn power_off(&mut self, index: NodeIndex, down: u64) {
         // Outside the lanes what was not flushed may be lost, as on any disk: nothing could be held against it.
-        let outside = index == NodeIndex::B && self.takeover.serving_since.is_some();
+        let outside = self.is_outside(index);
         let node = &mut self.nodes[index.0];
         if !node.powered || outside {
             return;

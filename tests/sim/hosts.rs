@@ -65,7 +65,7 @@ impl World {
         match self.phase {
             Phase::Faults | Phase::Healing => self.quota > 0,
             Phase::Reading => self.unread.iter().any(|left| *left > 0),
-            Phase::Settling | Phase::Done => false,
+            Phase::Settling | Phase::GoingHome | Phase::Done => false,
         }
     }
 

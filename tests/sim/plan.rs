@@ -85,7 +85,9 @@ pub enum Fault {
         /// Where, of any size.
         place: u64,
     },
-    /// The operator at B takes over.
+    /// The operator asks both sites for a planned change of roles; the primary does it.
+    Switchover,
+    /// The operator at the site that does not serve takes over.
     Takeover {
         /// Even if something is lost.
         accept_loss: bool,
@@ -154,6 +156,7 @@ pub fn plan(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     if swarm.scenario.has_takeover() {
         takeover(random, swarm, &mut planned);
     }
+    planned.extend(swarm.switchovers.iter().map(|at| Planned { at: *at, fault: Fault::Switchover }));
     planned.sort_by_key(|p| p.at);
     planned
 }

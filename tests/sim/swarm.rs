@@ -171,6 +171,12 @@ pub struct Swarm {
     pub wire_rot: u32,
     /// How long faults go on, nanoseconds.
     pub faults_for: u64,
+    /// When an operator asks for a planned change of roles.
+    pub switchovers: Vec<u64>,
+    /// And once more when everything is repaired.
+    pub goes_home: bool,
+    /// The secondary never held anything when the run begins.
+    pub initial_copy: bool,
 }
 
 impl Swarm {
@@ -208,11 +214,26 @@ impl Swarm {
             lease_race: false,
             wire_rot: if random.percent(10) { 200 } else { 0 },
             faults_for: random.range(1_500 * MS, 6_000 * MS),
+            switchovers: Vec::new(),
+            goes_home: false,
+            initial_copy: false,
         };
+        swarm.change_roles(&mut Random::new(seed, 8));
         if scenario == Scenario::Race && random.percent(50) {
             swarm.read_under_the_lease();
         }
         swarm
+    }
+
+    /// Roles that change as planned, from a stream of its own: what a seed was before there were any stays what it was.
+    fn change_roles(&mut self, random: &mut Random) {
+        let takes = self.scenario.has_takeover();
+        if random.percent(if takes { 50 } else { 20 }) {
+            let count = random.range(1, 3);
+            self.switchovers = (0..count).map(|_| random.below(self.faults_for)).collect();
+        }
+        self.goes_home = random.percent(if takes { 60 } else { 20 });
+        self.initial_copy = random.percent(8);
     }
 
     /// Hosts that read on at a primary which is cut off, and a takeover that is over before its lease is: what the wait of a
@@ -240,6 +261,7 @@ fn pace(random: &mut Random) -> Pace {
         receipt_ns: random.pick(&[1, 10, 50]) * MS,
         flush_ns: random.pick(&[5, 50, 200]) * MS,
         poll_ms: random.pick(&[20, 100, 500]),
+        round_bytes_per_s: 0,
     }
 }
 

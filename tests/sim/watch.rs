@@ -11,7 +11,7 @@ use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK_U64, Position, Ring};
 use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::record::RecordKind;
-use midspan_format::superblock::AreaEntry;
+use midspan_format::superblock::{AreaEntry, LanePoint};
 
 use crate::content;
 
@@ -40,6 +40,8 @@ pub struct AreaWatch {
     base: (Position, u64, u64, Epoch),
     /// Largest prefix that anybody has claimed.
     claimed: Position,
+    /// The image is what a site's volumes hold: nothing of the journal was left out.
+    whole: bool,
     /// Largest `landed` of any durable frame.
     pub landed: Position,
     keys: BTreeMap<Key, u32>,
@@ -71,6 +73,7 @@ impl AreaWatch {
             epoch: Epoch::NONE,
             base: (Position(0), 1, 0, Epoch::NONE),
             claimed: Position(0),
+            whole: true,
             landed: Position(0),
             keys: BTreeMap::new(),
             ops: BTreeMap::new(),
@@ -78,6 +81,21 @@ impl AreaWatch {
             frames: 0,
             wraps: 0,
         }
+    }
+
+    /// The site goes on at another place of the chain: what lies before it was not acquired here.
+    pub fn rebase(&mut self, point: &LanePoint) {
+        self.recent.clear();
+        (self.end, self.sequence, self.chain) = (point.position, point.sequence + 1, point.header_checksum);
+        self.epoch = Epoch::NONE;
+        self.base = (self.end, self.sequence, self.chain, self.epoch);
+        self.claimed = point.position;
+        self.whole = false;
+    }
+
+    /// Whether what is folded is what a site's volumes hold.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Everything before this is durable.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use midspan_format::area::AreaKind;
+use midspan_format::ids::Epoch;
 
 use crate::client::{Client, Reply, Sent};
 use crate::event::{DiskIndex, Event, NodeIndex};
@@ -40,6 +41,8 @@ pub enum Phase {
     Reading,
     /// Nothing is asked any more: the sites must become equal.
     Settling,
+    /// The roles change once more.
+    GoingHome,
     /// It held.
     Done,
 }
@@ -52,23 +55,35 @@ pub struct Watches {
     pub manifest: AreaWatch,
     /// On its receipt area.
     pub receipt: AreaWatch,
-    /// On B's own ring.
-    pub own: AreaWatch,
+    /// On the own rings of A and B.
+    pub own: [AreaWatch; 2],
 }
 
-/// What the oracle knows of a takeover.
+impl Watches {
+    /// The eye on a site's own ring.
+    pub fn own(&mut self, site: NodeIndex) -> &mut AreaWatch {
+        &mut self.own[usize::from(site == NodeIndex::B)]
+    }
+}
+
+/// What the operator wants of a takeover.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Takeover {
-    /// The operator has asked.
-    pub asked: bool,
-    /// Which process of B.
+    /// The operator has asked this site, and it does not serve yet.
+    pub asked: Option<NodeIndex>,
+    /// Which process of it.
     pub asked_life: u64,
-    /// Virtual time since when B serves.
-    pub serving_since: Option<u64>,
-    /// B said that nothing is lost.
-    pub lost_nothing: bool,
-    /// The epoch of the newest fence that the relay has answered for a takeover.
-    pub fenced: Option<midspan_format::ids::Epoch>,
+}
+
+/// Who serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Reign {
+    /// The site.
+    pub node: NodeIndex,
+    /// In which epoch it began.
+    pub epoch: Epoch,
+    /// Since when.
+    pub since: u64,
 }
 
 /// Figures of a run.
@@ -92,6 +107,10 @@ pub struct Figures {
     pub takeovers: u64,
     /// Starts of a primary that ended.
     pub starts: u64,
+    /// Rounds that ended.
+    pub rounds: u64,
+    /// Times that the roles changed as planned.
+    pub switchovers: u64,
     /// Virtual time, nanoseconds.
     pub time: u64,
 }
@@ -108,6 +127,8 @@ impl Figures {
         self.wraps += other.wraps;
         self.takeovers += other.takeovers;
         self.starts += other.starts;
+        self.rounds += other.rounds;
+        self.switchovers += other.switchovers;
         self.time += other.time;
     }
 }
@@ -130,6 +151,16 @@ pub struct World {
     pub(crate) replies: BTreeMap<u64, Reply>,
     pub(crate) watches: Watches,
     pub(crate) takeover: Takeover,
+    /// The site that began to serve last.
+    pub(crate) reign: Option<Reign>,
+    /// Whether A and B ever served.
+    pub(crate) reigned: [bool; 2],
+    /// Hosts were answered outside the lanes, and no round has ended since: the journal is not the whole truth.
+    pub(crate) alone: bool,
+    /// The epoch of the newest fence that the relay has answered.
+    pub(crate) fenced: Option<Epoch>,
+    /// The last change of roles was asked for, by the site that served then.
+    pub(crate) going_home: Option<NodeIndex>,
     pub(crate) phase: Phase,
     pub(crate) phase_since: u64,
     /// Requests left to the clients.
@@ -169,7 +200,7 @@ impl World {
             ring: watch(&ring, ring.area),
             manifest: watch(&manifest, manifest.area),
             receipt: watch(&receipt, receipt.area),
-            own: watch(&layout.own_ring, ring.area),
+            own: [watch(&layout.own_ring, ring.area), watch(&layout.own_ring, ring.area)],
         };
         let cells: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * 8).collect();
         let mut wire = Wire::new(swarm.paths, Random::new(seed, 4));
@@ -184,6 +215,11 @@ impl World {
             replies: BTreeMap::new(),
             watches,
             takeover: Takeover::default(),
+            reign: None,
+            reigned: [false; 2],
+            alone: swarm.initial_copy,
+            fenced: None,
+            going_home: None,
             phase: Phase::Faults,
             phase_since: 0,
             quota: swarm.load.requests,
@@ -342,12 +378,11 @@ impl World {
                 .on_durable(disk, offset)
                 .and_then(|()| watches.manifest.on_durable(disk, offset))
                 .and_then(|()| watches.receipt.on_durable(disk, offset)),
-            NodeIndex::B => watches.own.on_durable(disk, offset),
-            _ => Ok(()),
+            site => watches.own(site).on_durable(disk, offset),
         };
         self.demand("I2", outcome);
-        if node == NodeIndex::B {
-            self.on_state_saved(offset);
+        if node != NodeIndex::RELAY {
+            self.on_state_saved(node, offset);
         }
     }
 

@@ -171,6 +171,22 @@ impl DirtyMap {
         })
     }
 
+    /// The first marked regions at or behind a place, `most` at most, all next to each other: volume, byte offset, and number of
+    /// regions.
+    pub fn next_marked(&self, from: (VolumeId, u64), most: u64) -> Option<(VolumeId, u64, u64)> {
+        let (wanted, offset) = from;
+        let start = self.volumes.iter().position(|volume| volume.id == wanted)?;
+        let mut region = offset.div_ceil(REGION_BYTES);
+        for volume in self.volumes.get(start..)? {
+            if let Some(first) = self.find(volume, region, true) {
+                let end = self.find(volume, first, false).unwrap_or(volume.regions);
+                return Some((volume.id, first * REGION_BYTES, (end - first).min(most)));
+            }
+            region = 0;
+        }
+        None
+    }
+
     /// Writes a block of the map; nothing when there is no such block.
     pub fn encode_block(&self, index: usize, block: &mut [u8; BLOCK]) {
         let (Some(words), Some(volume)) = (self.words.get(index), self.volume_of(index)) else { return };

@@ -119,6 +119,8 @@ pub struct GroupConfig {
     pub sites: [NodeId; 2],
     /// The role when nothing is recorded yet.
     pub initial_role: Role,
+    /// When nothing is recorded yet: the primary's volumes are copied to the secondary; else they hold the same already.
+    pub initial_copy: bool,
     /// The lane.
     pub lane: LaneId,
     /// The relay that holds it.

@@ -276,6 +276,7 @@ fn site_config(
         group: group.group,
         sites: group.sites,
         initial_role: group.initial_role,
+        initial_copy: group.initial_copy,
         lane: group.lane,
         relay: group.relay,
         volumes,

@@ -156,6 +156,7 @@ fn three() -> Served {
         group: GROUP,
         sites: [A, B],
         initial_role: Role::Secondary,
+        initial_copy: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -55,6 +55,7 @@ fn start_site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeHandle
         group: GROUP,
         sites: [A, B],
         initial_role: if node == A { Role::Primary } else { Role::Secondary },
+        initial_copy: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

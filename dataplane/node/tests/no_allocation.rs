@@ -135,6 +135,7 @@ fn site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeConfig {
         group: GROUP,
         sites: [A, B],
         initial_role: if node == A { Role::Primary } else { Role::Secondary },
+        initial_copy: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -80,6 +80,7 @@ fn site(scratch: &Scratch) -> NodeConfig {
         group: GROUP,
         sites: [A, B],
         initial_role: Role::Secondary,
+        initial_copy: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

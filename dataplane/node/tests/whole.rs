@@ -105,6 +105,7 @@ impl Cluster {
                 group: *group,
                 sites: [A, B],
                 initial_role: if node == A { Role::Primary } else { Role::Secondary },
+                initial_copy: false,
                 lane: LANE,
                 relay: RELAY,
                 answer: AnswerMode::Journaled,

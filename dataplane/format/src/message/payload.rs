@@ -256,6 +256,10 @@ wire_struct! {
         pub epoch: Epoch,
         /// The epoch in force before.
         pub found: Epoch,
+        /// Whose epoch that was replaced last by another node.
+        pub former: NodeId,
+        /// The holder of the epoch in force has given it back: the former one may take a newer one.
+        pub released: bool,
         /// The group's areas here.
         pub lanes: Few<FencedLane, MAX_FENCED_LANES>,
     } = 2480

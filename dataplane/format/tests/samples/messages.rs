@@ -106,7 +106,14 @@ fn fenced() -> Message {
     };
     let scanning = FencedLane { kind: AreaKind::Manifest, open: false, scanning: true, last: None, ..lane };
     let lanes = [lane, scanning].into_iter().collect();
-    Message::Fenced(Fenced { request: REQUEST, epoch: EPOCH, found: FORMER, lanes })
+    Message::Fenced(Fenced {
+        request: REQUEST,
+        epoch: EPOCH,
+        found: FORMER,
+        former: SECONDARY,
+        released: true,
+        lanes,
+    })
 }
 
 fn area_keeping() -> [Message; 2] {

@@ -43,6 +43,7 @@ fn group() -> Group<PoolBuf> {
         group: GroupId(7),
         sites: [NodeId(1), NodeId(3)],
         initial_role: Role::Secondary,
+        initial_copy: false,
         lane,
         relay: NodeId(2),
         volumes: vec![volume],

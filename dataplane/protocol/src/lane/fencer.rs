@@ -1,7 +1,7 @@
 //! Takes a newer epoch in a lane: probe, then fence (I5, design §5 and §7).
 
 use midspan_format::ids::{Epoch, GroupId, NodeId};
-use midspan_format::message::{Fence, FenceIntent, Fenced, Hello, Message, RefusedReason};
+use midspan_format::message::{Fence, FenceIntent, Fenced, Hello, Message, RefusedReason, Release};
 
 use crate::lane::link::Link;
 use crate::vocab::buffer::Buffers;
@@ -44,6 +44,8 @@ pub enum FencerEvent {
     /// The lane knows only an older epoch than this node: it has forgotten a fence, or is a copy of an older one. It is
     /// asked again.
     Forgotten(Epoch),
+    /// The epoch in force was given back.
+    Released,
     /// The lane refuses for good.
     Refused(RefusedReason),
 }
@@ -54,6 +56,7 @@ enum Step {
     Probing,
     Probed { found: Epoch },
     Fencing { epoch: Epoch },
+    Releasing,
     Ended,
 }
 
@@ -95,6 +98,11 @@ impl Fencer {
         self.link.is_up()
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.step == Step::Ended
+    }
+
     /// An event of the link.
     pub fn on_link<S: Buffers>(
         &mut self,
@@ -118,6 +126,10 @@ impl Fencer {
             LinkEvent::Message(Message::Fenced(fenced)) if fenced.request == self.requests => {
                 self.link.on_heard(now, true);
                 self.on_fenced(context, fenced)
+            }
+            LinkEvent::Message(Message::Released(released)) if released.request == self.requests => {
+                self.close(context);
+                FencerEvent::Released
             }
             LinkEvent::Message(Message::Refused(refused)) => {
                 self.link.on_heard(now, true);
@@ -157,9 +169,11 @@ impl Fencer {
         match self.step {
             Step::Ended => u64::MAX,
             Step::Idle { retry_at } if self.link.is_up() => retry_at.min(self.link.deadline()),
-            Step::Idle { .. } | Step::Probing | Step::Probed { .. } | Step::Fencing { .. } => {
-                self.link.deadline()
-            }
+            Step::Idle { .. }
+            | Step::Probing
+            | Step::Probed { .. }
+            | Step::Fencing { .. }
+            | Step::Releasing => self.link.deadline(),
         }
     }
 
@@ -171,6 +185,16 @@ impl Fencer {
         let epoch = Epoch { number, node: self.plan.node };
         self.step = Step::Fencing { epoch };
         self.send(context, found, epoch, self.plan.intent);
+    }
+
+    /// Gives the epoch back that the probe found. Without effect unless the last event was [`FencerEvent::Probed`].
+    pub fn release<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        let Step::Probed { found } = self.step else { return };
+        self.requests += 1;
+        self.step = Step::Releasing;
+        self.link.on_asked(context.now.mono);
+        let release = Release { request: self.requests, group: self.plan.group, epoch: found };
+        context.ask(Effect::Send { link: self.link.id, message: Message::Release(release) });
     }
 
     /// Ends the session.
@@ -215,7 +239,8 @@ impl Fencer {
                     return FencerEvent::Forgotten(found);
                 }
                 let foreign = found != Epoch::NONE && found.node != self.plan.node;
-                if foreign && self.plan.intent == FenceIntent::Restart {
+                let given_back = fenced.released && fenced.former == self.plan.node;
+                if foreign && !given_back && self.plan.intent == FenceIntent::Restart {
                     self.close(context);
                     return FencerEvent::Foreign(found);
                 }
@@ -231,9 +256,11 @@ impl Fencer {
                 self.close(context);
                 FencerEvent::Done(fenced)
             }
-            Step::Fencing { .. } | Step::Probed { .. } | Step::Idle { .. } | Step::Ended => {
-                FencerEvent::Nothing
-            }
+            Step::Fencing { .. }
+            | Step::Probed { .. }
+            | Step::Idle { .. }
+            | Step::Releasing
+            | Step::Ended => FencerEvent::Nothing,
         }
     }
 }

@@ -9,7 +9,7 @@ use alloc::rc::Rc;
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
-use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Welcome};
+use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
 
 use crate::lane::link::Link;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -66,6 +66,8 @@ pub struct Writer<B> {
     /// Sending time of the newest request that was answered.
     confirmed_at: u64,
     last_sent: u64,
+    /// The area's holder has taken our permission back, as asked.
+    released: bool,
 }
 
 impl<B: Buffer> Writer<B> {
@@ -93,7 +95,21 @@ impl<B: Buffer> Writer<B> {
             unjournaled: VecDeque::with_capacity(capacity),
             confirmed_at: 0,
             last_sent: 0,
+            released: false,
         }
+    }
+
+    /// Gives the permission back: whoever fences need not wait for our lease.
+    pub fn release<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if self.link.is_up() {
+            let release = Release { request: 1, group: self.link.group(), epoch: self.epoch };
+            context.ask(Effect::SendBlock { link: self.link.id, message: Message::Release(release) });
+        }
+    }
+
+    /// Whether the permission was taken back.
+    pub fn is_released(&self) -> bool {
+        self.released
     }
 
     /// The link's name.
@@ -205,6 +221,10 @@ impl<B: Buffer> Writer<B> {
                     self.link.on_refused(context);
                 }
                 WriterEvent::Refused(refused)
+            }
+            LinkEvent::Message(Message::Released(_)) => {
+                self.released = true;
+                WriterEvent::Progress
             }
             LinkEvent::Sent => WriterEvent::Nothing,
             LinkEvent::Message(_) | LinkEvent::Unit(_) => {

@@ -25,6 +25,8 @@ pub struct Direct<B> {
     flushes: usize,
     answered: u64,
     ready: Vec<u32>,
+    /// Hosts are not served any more.
+    closed: bool,
 }
 
 impl<B: Buffer> Direct<B> {
@@ -37,7 +39,24 @@ impl<B: Buffer> Direct<B> {
             flushes: 0,
             answered: 0,
             ready: Vec::with_capacity(capacity),
+            closed: false,
         }
+    }
+
+    /// Hosts are not served any more: what waits is told so, what runs settles.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.closed = true;
+        let effects = &mut context.effects;
+        self.inflight.abandon(|request| {
+            effects.push(Effect::Answer { request, result: Err(HostError::NotServing) });
+        });
+        self.steps.join.clear();
+        self.steps.disk.clear();
+    }
+
+    /// Takes the map, for whoever plays the next role.
+    pub fn take_tracker(&mut self) -> Option<Tracker> {
+        self.tracker.take()
     }
 
     /// The dirty map, when there is one.
@@ -67,6 +86,9 @@ impl<B: Buffer> Direct<B> {
 
     /// A host request. The driver asks [`Direct::has_room`] first.
     pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
+        if self.closed {
+            return answer(context, request.id, Err(HostError::NotServing));
+        }
         match self.inflight.enter(context, request, &mut self.steps) {
             Ok(_) => self.proceed(context),
             Err(HostRequest { id, volume, op: HostOp::Flush }) => {
@@ -95,7 +117,8 @@ impl<B: Buffer> Direct<B> {
             tags::HOST_FLUSH => {
                 self.flushes -= 1;
                 let request = RequestId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
-                answer(context, request, result.map(|_| None).map_err(host_error));
+                let result = result.map(|_| None).map_err(host_error);
+                answer(context, request, if self.closed { Err(HostError::NotServing) } else { result });
             }
             tags::TRACKER => self.on_marked(context, token, result.is_err()),
             _ => debug_assert!(false, "a token of somebody else"),
@@ -121,6 +144,10 @@ impl<B: Buffer> Direct<B> {
             context.note(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
         }
         while let Some(op) = self.ready.pop() {
+            if self.inflight.view(op).is_none() {
+                // Its request was given up meanwhile.
+                continue;
+            }
             if failed {
                 self.end(context, op, Err(HostError::Io));
             } else {
@@ -136,6 +163,7 @@ impl<B: Buffer> Direct<B> {
         op: u32,
         result: Result<Option<B>, HostError>,
     ) {
+        let result = if self.closed { Err(HostError::NotServing) } else { result };
         if let Some(request) = self.inflight.take_request(op) {
             answer(context, request, result);
         }
@@ -143,6 +171,11 @@ impl<B: Buffer> Direct<B> {
     }
 
     fn proceed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        while self.closed
+            && let Some(op) = self.steps.join.pop().or_else(|| self.steps.disk.pop())
+        {
+            self.end(context, op, Err(HostError::NotServing));
+        }
         loop {
             if let Some(op) = self.steps.join.pop() {
                 let marked = match (self.tracker.as_mut(), self.inflight.view(op)) {

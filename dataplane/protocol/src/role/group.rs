@@ -1,13 +1,17 @@
 //! A group at a site: which role it plays now, and the way from one role to the next.
 //!
 //! ```text
-//!            ┌─────────▶ Starting ──▶ Primary ──┐
-//!  recorded ─┤                └─────────┬───────┴──▶ Fenced (a newer epoch exists: answers nothing)
-//!   state    ├─▶ Secondary ─▶ TakingOver ──▶ Outside (serves since a takeover, changes are marked)
-//!            └─────────▶ Resuming ────────────▲
+//!            ┌─────────▶ Starting ──▶ Primary ──┬──▶ Fenced (a newer epoch exists: answers nothing) ──┐
+//!  recorded ─┤                ┌─────────▲──┬────┘                                                    │
+//!   state    ├─▶ Secondary ◀──┼─────────┼──┘ (handed over)                                          │
+//!            │     │  ▲       │         └──────────┐ (the other site is there again: a round)        │
+//!            │     └──┼─▶ TakingOver ──▶ Outside ──┘ (outside the lanes, changes are marked)         │
+//!            └─────── ┼ ▶ Resuming ────────▲                                                         │
+//!                     └──────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //! A role's operations have settled before the next role begins (design §7). Hosts are served in `Primary` and `Outside` only.
 
+mod handover;
 mod turn;
 
 use alloc::boxed::Box;
@@ -19,9 +23,12 @@ use midspan_format::ids::Epoch;
 use midspan_format::message::FenceIntent;
 use midspan_format::superblock::{PairState, Role};
 
-use crate::lane::fencer::Fencer;
-use crate::role::direct::{Direct, answer};
+use self::handover::Handover;
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::role::direct::answer;
+use crate::role::outside::Outside;
 use crate::role::primary::Primary;
+use crate::role::rejoin::Rejoin;
 use crate::role::secondary::Secondary;
 use crate::role::site::{Recovered, SiteConfig};
 use crate::role::standing;
@@ -62,9 +69,11 @@ pub(super) enum Play<B> {
         flushed: bool,
     },
     /// Serves outside the lanes: changes are marked for the other site.
-    Outside(Box<Direct<B>>),
-    /// A newer epoch exists.
-    Fenced,
+    Outside(Box<Outside<B>>),
+    /// A newer epoch exists; looks where to follow.
+    Fenced(Box<Rejoin>),
+    /// Gives back what a takeover has fenced, and lets the secondary's operations settle.
+    Aborting(Box<Secondary<B>>, Box<Fencer>),
     /// Told to end.
     Stopped,
 }
@@ -78,6 +87,14 @@ pub struct Group<B> {
     pub(super) tracker: Option<Tracker>,
     pub(super) play: Play<B>,
     pub(super) fenced_by: Option<Epoch>,
+    /// Both sites hold writes that the other has not: an operator decides.
+    pub(super) split: bool,
+    /// The primary's role is being handed over.
+    handover: Option<Handover>,
+    /// An operator holds the round.
+    held: bool,
+    /// What was handed to this site is tried again then.
+    handover_at: u64,
     ready: Vec<u32>,
     /// The node ends.
     stopping: bool,
@@ -92,7 +109,7 @@ impl<B: Buffer> Group<B> {
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {
-            (Role::Primary, PairState::TakenOver) => {
+            (Role::Primary, PairState::TakenOver | PairState::InitialCopy) => {
                 let fencer = Box::new(config.fencer(FenceIntent::Restart, state.epoch));
                 Play::Resuming { fencer, since: 0, flushed: false }
             }
@@ -105,6 +122,10 @@ impl<B: Buffer> Group<B> {
             tracker: Some(tracker),
             play,
             fenced_by: None,
+            split: false,
+            handover: None,
+            held: false,
+            handover_at: 0,
             ready: Vec::new(),
             stopping: false,
             seen: 0,
@@ -124,7 +145,8 @@ impl<B: Buffer> Group<B> {
             | Play::Leaving(_)
             | Play::TakingOver(..)
             | Play::Outside(_)
-            | Play::Fenced
+            | Play::Fenced(_)
+            | Play::Aborting(..)
             | Play::Stopped => {}
         }
         self.on_tick(context);
@@ -132,21 +154,35 @@ impl<B: Buffer> Group<B> {
 
     /// Whether hosts are served.
     pub fn is_serving(&self) -> bool {
-        matches!(self.play, Play::Primary(_) | Play::Outside(_))
-    }
-
-    /// Whether another host request can be taken. What is not served is answered at once.
-    pub fn has_room(&self) -> bool {
         match &self.play {
-            Play::Primary(primary) => primary.has_room(),
-            Play::Outside(direct) => direct.has_room(),
+            Play::Primary(_) => true,
+            Play::Outside(outside) => !outside.is_closed(),
             Play::Starting(_)
             | Play::Opening(..)
             | Play::Leaving(_)
             | Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Resuming { .. }
-            | Play::Fenced
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => false,
+        }
+    }
+
+    /// Whether another host request can be taken. What is not served is answered at once.
+    pub fn has_room(&self) -> bool {
+        match &self.play {
+            // Hosts wait while the role is handed over.
+            Play::Primary(primary) => primary.has_room() && self.handover.is_none(),
+            Play::Outside(outside) => outside.has_room(),
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced(_)
+            | Play::Aborting(..)
             | Play::Stopped => true,
         }
     }
@@ -156,9 +192,11 @@ impl<B: Buffer> Group<B> {
         let roles = match &self.play {
             Play::Starting(start) => start.is_idle(),
             Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => primary.is_idle(),
-            Play::Secondary(secondary) | Play::TakingOver(secondary, _) => secondary.is_settled(),
-            Play::Outside(direct) => direct.is_idle(),
-            Play::Resuming { .. } | Play::Fenced | Play::Stopped => true,
+            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, _) => {
+                secondary.is_settled()
+            }
+            Play::Outside(outside) => outside.is_idle(),
+            Play::Resuming { .. } | Play::Fenced(_) | Play::Stopped => true,
         };
         roles && self.store.is_idle()
     }
@@ -166,15 +204,16 @@ impl<B: Buffer> Group<B> {
     /// What may differ at the other site.
     pub fn map(&self) -> Option<&DirtyMap> {
         let tracker = match &self.play {
-            Play::Outside(direct) => direct.tracker(),
+            Play::Outside(outside) => outside.direct().tracker(),
+            Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => {
+                primary.repair().map(|repair| repair.tracker()).or(self.tracker.as_ref())
+            }
             Play::Starting(_)
-            | Play::Opening(..)
-            | Play::Primary(_)
-            | Play::Leaving(_)
             | Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Resuming { .. }
-            | Play::Fenced
+            | Play::Fenced(_)
+            | Play::Aborting(..)
             | Play::Stopped => self.tracker.as_ref(),
         };
         tracker.map(Tracker::map)
@@ -189,14 +228,15 @@ impl<B: Buffer> Group<B> {
     pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
         match &mut self.play {
             Play::Primary(primary) => primary.on_host(context, request),
-            Play::Outside(direct) => direct.on_host(context, request),
+            Play::Outside(outside) => outside.on_host(context, request),
             Play::Starting(_)
             | Play::Opening(..)
             | Play::Leaving(_)
             | Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Resuming { .. }
-            | Play::Fenced
+            | Play::Fenced(_)
+            | Play::Aborting(..)
             | Play::Stopped => answer(context, request.id, Err(HostError::NotServing)),
         }
     }
@@ -205,7 +245,7 @@ impl<B: Buffer> Group<B> {
     pub fn on_command<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, command: GroupCommand) {
         match command {
             GroupCommand::Takeover { accept_loss, dry_run } => {
-                self.begin_takeover(context, Asked { accept_loss, dry_run });
+                self.begin_takeover(context, Asked { accept_loss, dry_run, handed: None });
             }
             GroupCommand::Abort => self.abort(context),
             GroupCommand::Switchover => self.begin_handover(context),
@@ -231,13 +271,16 @@ impl<B: Buffer> Group<B> {
             }
             Play::Primary(primary) => {
                 primary.on_link(context, link, event);
-                self.look_for_fence(context);
+                self.look_at_primary(context);
             }
             Play::Opening(primary, _) => {
                 primary.on_link(context, link, event);
                 self.look_for_lease(context);
             }
-            Play::Secondary(secondary) => secondary.on_link(context, link, event, store),
+            Play::Secondary(secondary) => {
+                secondary.on_link(context, link, event, store);
+                self.look_for_handover(context);
+            }
             Play::TakingOver(secondary, takeover) => {
                 let Some(tracker) = tracker.as_mut() else { return };
                 let outcome = if secondary.owns(link) {
@@ -252,7 +295,19 @@ impl<B: Buffer> Group<B> {
                 let event = fencer.on_link(context, event);
                 self.on_resumed(context, event);
             }
-            Play::Leaving(_) | Play::Outside(_) | Play::Fenced | Play::Stopped => {}
+            Play::Outside(outside) => {
+                let outcome = outside.on_link(context, link, event, store);
+                self.on_outside(context, outcome);
+            }
+            Play::Fenced(rejoin) => {
+                let outcome = rejoin.on_link(context, link, event);
+                self.on_rejoin(context, outcome);
+            }
+            Play::Aborting(_, fencer) => {
+                let event = fencer.on_link(context, event);
+                self.on_aborted(context, event);
+            }
+            Play::Leaving(_) | Play::Stopped => {}
         }
     }
 
@@ -277,15 +332,16 @@ impl<B: Buffer> Group<B> {
             Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => {
                 primary.on_drained(context)
             }
-            Play::Outside(direct) => direct.on_drained(context),
+            Play::Outside(outside) => outside.on_drained(context),
             Play::Starting(_)
             | Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Resuming { .. }
-            | Play::Fenced
+            | Play::Fenced(_)
+            | Play::Aborting(..)
             | Play::Stopped => {}
         }
-        self.finish_leaving();
+        self.finish_leaving(context);
     }
 
     /// Timers.
@@ -300,14 +356,20 @@ impl<B: Buffer> Group<B> {
             }
             Play::Primary(primary) => {
                 primary.on_tick(context);
-                self.look_for_fence(context);
+                self.look_at_primary(context);
             }
             Play::Opening(primary, _) => {
                 primary.on_tick(context);
                 self.look_for_lease(context);
             }
-            Play::Leaving(primary) => primary.on_drained(context),
-            Play::Secondary(secondary) => secondary.on_tick(context, store),
+            Play::Leaving(primary) => {
+                primary.on_drained(context);
+                self.finish_leaving(context);
+            }
+            Play::Secondary(secondary) => {
+                secondary.on_tick(context, store);
+                self.look_for_handover(context);
+            }
             Play::TakingOver(secondary, takeover) => {
                 let Some(tracker) = tracker.as_mut() else { return };
                 secondary.on_tick(context, store);
@@ -322,8 +384,17 @@ impl<B: Buffer> Group<B> {
                     fencer.on_tick(context);
                 }
             }
-            Play::Outside(direct) => direct.on_drained(context),
-            Play::Fenced | Play::Stopped => {}
+            Play::Outside(outside) => {
+                let outcome = outside.on_tick(context, store);
+                self.on_outside(context, outcome);
+            }
+            Play::Fenced(rejoin) => {
+                if !self.split {
+                    rejoin.on_tick(context, store.get().epoch);
+                }
+            }
+            Play::Aborting(_, fencer) => fencer.on_tick(context),
+            Play::Stopped => {}
         }
     }
 
@@ -333,9 +404,15 @@ impl<B: Buffer> Group<B> {
         let store = if self.store.wants_to_write() { soon } else { u64::MAX };
         let role = match &self.play {
             Play::Starting(start) => start.deadline(),
-            Play::Primary(primary) | Play::Opening(primary, _) => primary.deadline(soon),
+            Play::Primary(primary) | Play::Opening(primary, _) => {
+                let handover = if self.handover.is_some() { soon } else { u64::MAX };
+                primary.deadline(soon).min(handover)
+            }
             Play::Leaving(_) => soon,
-            Play::Secondary(secondary) => secondary.deadline(soon),
+            Play::Secondary(secondary) => {
+                let handover = if self.store.get().handover { self.handover_at.max(soon) } else { u64::MAX };
+                secondary.deadline(soon).min(handover)
+            }
             Play::TakingOver(secondary, takeover) => {
                 let marks = self.tracker.as_ref().is_some_and(|t| !t.is_durable());
                 let retry = if marks { soon } else { u64::MAX };
@@ -343,14 +420,12 @@ impl<B: Buffer> Group<B> {
             }
             Play::Resuming { fencer, flushed: true, .. } => fencer.deadline(),
             Play::Resuming { flushed: false, .. } => u64::MAX,
-            Play::Outside(direct) => {
-                if direct.is_starved() {
-                    soon
-                } else {
-                    u64::MAX
-                }
-            }
-            Play::Fenced | Play::Stopped => u64::MAX,
+            Play::Outside(outside) if outside.is_closed() => soon,
+            Play::Outside(outside) => outside.deadline(soon),
+            Play::Fenced(_) if self.split => u64::MAX,
+            Play::Fenced(rejoin) => rejoin.deadline(),
+            Play::Aborting(_, fencer) => fencer.deadline().min(soon),
+            Play::Stopped => u64::MAX,
         };
         role.min(store)
     }
@@ -366,19 +441,26 @@ impl<B: Buffer> Group<B> {
                 let outcome = start.on_saved(context, store);
                 self.on_start(context, outcome);
             }
-            Play::Secondary(secondary) => secondary.on_saved(context, store),
+            Play::Secondary(secondary) => {
+                secondary.on_saved(context, store);
+                self.look_for_handover(context);
+            }
+            Play::Outside(outside) => {
+                let outcome = outside.on_saved(context, store);
+                self.on_outside(context, outcome);
+            }
+            Play::Primary(_) => self.look_at_primary(context),
             Play::TakingOver(secondary, takeover) => {
                 let Some(tracker) = tracker.as_mut() else { return };
                 secondary.on_saved(context, store);
                 let outcome = takeover.on_progress(context, secondary, store, tracker);
                 self.on_takeover(context, outcome);
             }
-            Play::Primary(_)
-            | Play::Opening(..)
+            Play::Opening(..)
             | Play::Leaving(_)
             | Play::Resuming { .. }
-            | Play::Outside(_)
-            | Play::Fenced
+            | Play::Fenced(_)
+            | Play::Aborting(..)
             | Play::Stopped => {}
         }
     }
@@ -408,19 +490,28 @@ impl<B: Buffer> Group<B> {
                 let outcome = start.on_disk(context, token, result, store);
                 self.on_start(context, outcome);
             }
-            Play::Primary(primary) | Play::Opening(primary, _) => primary.on_disk(context, token, result),
+            Play::Primary(primary) | Play::Opening(primary, _) => {
+                primary.on_disk(context, token, result);
+                self.look_at_primary(context);
+            }
             Play::Leaving(primary) => {
                 primary.on_disk(context, token, result);
-                self.finish_leaving();
+                self.finish_leaving(context);
             }
-            Play::Secondary(secondary) => secondary.on_disk(context, token, result, store),
+            Play::Secondary(secondary) => {
+                secondary.on_disk(context, token, result, store);
+                self.look_for_handover(context);
+            }
             Play::TakingOver(secondary, takeover) => {
                 let Some(tracker) = tracker.as_mut() else { return };
                 secondary.on_disk(context, token, result, store);
                 let outcome = takeover.on_progress(context, secondary, store, tracker);
                 self.on_takeover(context, outcome);
             }
-            Play::Outside(direct) => direct.on_disk(context, token, result),
+            Play::Outside(outside) => {
+                let outcome = outside.on_disk(context, token, result, store);
+                self.on_outside(context, outcome);
+            }
             Play::Resuming { flushed, .. } => {
                 // Marks that were read but are not durable must not be trusted (I6): only now anything is served.
                 *flushed = result.is_ok();
@@ -429,7 +520,11 @@ impl<B: Buffer> Group<B> {
                 }
                 self.on_tick(context);
             }
-            Play::Fenced | Play::Stopped => {}
+            Play::Aborting(secondary, _) => {
+                secondary.on_disk(context, token, result, store);
+                self.on_aborted(context, FencerEvent::Nothing);
+            }
+            Play::Fenced(_) | Play::Stopped => {}
         }
     }
 }

@@ -5,9 +5,13 @@
 //! (reads need the lease, and never see what is not answerable).
 
 mod answer;
+mod handing;
+mod repair;
 mod seal;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use midspan_format::area::AreaKind;
@@ -17,19 +21,20 @@ use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::{Refused, RefusedReason, SessionKind};
 use midspan_format::time::{GroupClock, Time};
 
+pub use self::repair::Repair;
 use crate::lane::reader::Reader;
 use crate::lane::writer::{Writer, WriterEvent};
 use crate::role::direct::{answer, host_error};
 use crate::role::site::{AnswerMode, SiteConfig};
-use crate::stage::inflight::{Inflight, Steps};
+use crate::stage::inflight::{Inflight, OpKind, Steps};
 use crate::stage::landing::Landing;
 use crate::stage::manifests::Manifests;
 use crate::stage::receipts::{Receipts, Received};
 use crate::stage::sealer::{LaneIdentity, Sealer};
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{
-    Context, Disk, DiskOp, DiskResult, Effect, HostError, HostOp, HostRequest, LinkEvent, LinkId, Note,
-    RequestId, Token,
+    Context, Disk, DiskOp, DiskResult, Effect, Frame, HostError, HostOp, HostRequest, LinkEvent, LinkId,
+    Note, RequestId, Token,
 };
 use crate::vocab::tags;
 use crate::vocab::tip::Tip;
@@ -97,6 +102,8 @@ pub struct Primary<B> {
     manifests: Manifests<B>,
     receipts: Receipts,
     landing: Landing<B>,
+    /// What differs at the other site, until a round has brought it there.
+    repair: Option<Box<Repair<B>>>,
     landed_durable: Position,
     /// Reads that wait for the lease, and read data that waits for it.
     waiting_reads: VecDeque<u32>,
@@ -111,6 +118,8 @@ pub struct Primary<B> {
     fenced: Option<Epoch>,
     /// This role ends: what is under way settles, nothing else happens.
     closed: bool,
+    /// The frame that hands the role over.
+    handover: Option<Rc<Frame<B>>>,
 }
 
 impl<B: Buffer> Primary<B> {
@@ -149,6 +158,7 @@ impl<B: Buffer> Primary<B> {
             manifests: Manifests::new(identity(manifest_area), covered, limits.frames * 4, begin.last),
             receipts: Receipts::new(reader, config.lane, pace.poll_ms),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
+            repair: None,
             landed_durable: begin.landed_durable,
             waiting_reads: VecDeque::with_capacity(limits.requests),
             held: VecDeque::with_capacity(limits.requests),
@@ -159,13 +169,24 @@ impl<B: Buffer> Primary<B> {
             ring_full: false,
             fenced: None,
             closed: false,
+            handover: None,
             config,
         }
+    }
+
+    /// The other site differs: a round is to bring it up, and live writes are marked until its End.
+    pub fn set_repair(&mut self, repair: Repair<B>) {
+        self.repair = Some(Box::new(repair));
     }
 
     /// The newer epoch that a lane refused us for, once one did.
     pub fn fenced(&self) -> Option<Epoch> {
         self.fenced
+    }
+
+    /// Whether a local disk failed.
+    pub fn disk_failed(&self) -> bool {
+        self.landing.failed()
     }
 
     /// Whether another host request can be taken.
@@ -239,6 +260,7 @@ impl<B: Buffer> Primary<B> {
             tags::LAND => {
                 self.landing.on_flushed(result.is_err());
             }
+            tags::TRACKER => self.on_marked(context, token, result.is_err()),
             _ => debug_assert!(false, "a token of somebody else"),
         }
         self.proceed(context);
@@ -266,10 +288,14 @@ impl<B: Buffer> Primary<B> {
     /// The driver has delivered a batch of events: seal what has gathered.
     pub fn on_drained<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.inflight.retry(context);
+        self.drive_round(context);
         self.seal(context);
         self.issue_manifest(context);
-        let used = self.used();
-        self.landing.flush(context, self.config.pace.flush_ns, used > self.ring.size() / 2);
+        let urgent = self.used() > self.ring.size() / 2;
+        let others = self.repair.as_ref().map_or(0, |repair| repair.others());
+        if self.landing.flush(context, self.config.pace.flush_ns, urgent, others) && others > 0 {
+            self.on_landing(context);
+        }
         self.proceed(context);
     }
 
@@ -292,7 +318,7 @@ impl<B: Buffer> Primary<B> {
         let waits = self.inflight.is_starved() || self.wants_to_seal();
         let starved = if waits { soon } else { u64::MAX };
         let stages = manifest.min(self.landing.deadline(pace.flush_ns)).min(starved);
-        writers.min(self.receipts.deadline()).min(stages)
+        writers.min(self.receipts.deadline()).min(stages).min(self.round_deadline(soon))
     }
 
     /// Figures for status.
@@ -349,10 +375,15 @@ impl<B: Buffer> Primary<B> {
             // Times are given in the order in which writes joined.
             for at in 0..self.steps.join.len() {
                 let Some(&op) = self.steps.join.get(at) else { break };
+                let Some(view) = self.inflight.view(op) else { continue };
+                self.before_join(context, &view);
                 let time = self.clock.next(context.now.wall.min(LATEST_WALL));
-                if let Some(view) = self.inflight.view(op) {
-                    self.reach_timed(context, op, time, &view);
-                    self.sealer.join(op, time, view);
+                self.reach_timed(context, op, time, &view);
+                let (is_copy, length) = (view.kind == OpKind::Copy, view.length);
+                self.sealer.join(op, time, view);
+                if is_copy {
+                    self.on_copied(context.now.mono, length);
+                    self.inflight.leave(context, op, &mut self.steps);
                 }
             }
             self.steps.join.clear();

@@ -81,7 +81,7 @@ impl Permits {
         };
         let found = slot.guard.permit.epoch;
         if fence.intent == FenceIntent::Probe {
-            let fenced = facts(&slot.guard.permit, fence.request, found, areas);
+            let fenced = facts(&slot.guard, fence.request, found, areas);
             context.ask(Effect::Send { link, message: Message::Fenced(fenced) });
             return Ok(());
         }
@@ -179,7 +179,7 @@ impl Permits {
             let waited_ns = context.now.mono - pending.since;
             context.note(Note::FenceDone { former: pending.found, epoch: permit.epoch, waited_ns });
             if let Some(link) = pending.link {
-                let fenced = facts(permit, pending.request, pending.found, areas);
+                let fenced = facts(&slot.guard, pending.request, pending.found, areas);
                 context.ask(Effect::Send { link, message: Message::Fenced(fenced) });
             }
         }
@@ -208,8 +208,10 @@ fn write_permit<S: Buffers>(context: &mut Context<'_, S>, index: usize, slot: &m
 }
 
 /// What a taker must know of every area of the group here.
-fn facts<B: Buffer>(permit: &GroupPermit, request: u64, found: Epoch, areas: &[Area<B>]) -> Fenced {
-    let mut fenced = Fenced { request, epoch: permit.epoch, found, lanes: Default::default() };
+fn facts<B: Buffer>(guard: &Guard, request: u64, found: Epoch, areas: &[Area<B>]) -> Fenced {
+    let (permit, released) = (&guard.permit, guard.released);
+    let (epoch, former) = (permit.epoch, permit.former);
+    let mut fenced = Fenced { request, epoch, found, former, released, lanes: Default::default() };
     for area in areas.iter().filter(|a| a.group == permit.group) {
         fenced.push(FencedLane {
             lane: area.entry.lane,

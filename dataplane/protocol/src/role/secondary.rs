@@ -4,8 +4,7 @@
 //! only below the persisted cut), I4 and I9.
 
 use midspan_format::area::AreaKind;
-use midspan_format::frame::FrameKind;
-use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::SessionKind;
 use midspan_format::receipt::{LaneReceipt, Receipt};
@@ -14,38 +13,27 @@ use midspan_format::time::Time;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use self::apply::Replay;
+use self::recovery::Recovery;
 use crate::lane::reader::Reader;
 use crate::lane::writer::{Writer, WriterEvent};
-use crate::recovery::walk::{Found, Walk};
 use crate::role::site::SiteConfig;
 use crate::stage::acquirer::Acquirer;
-use crate::stage::applier::{Applier, ApplyError};
+use crate::stage::applier::Applier;
+use crate::stage::course::Mode;
 use crate::stage::cut::{Cut, Point};
 use crate::stage::fetcher::Fetcher;
 use crate::stage::frame_pool::FramePool;
-use crate::stage::ring_read::{ReadStep, RingRead};
 use crate::stage::state_store::StateStore;
-use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, LinkEvent, LinkId, Note, Token};
 use crate::vocab::milestone::{Milestone, Stage};
 use crate::vocab::tags;
 use crate::vocab::tip::Tip;
 
+mod apply;
 mod receipt;
-
-/// Finding again what the own ring holds beyond the recorded cut.
-#[derive(Debug)]
-enum Recovery {
-    /// What a drive still had in its cache is made durable before it counts (I2).
-    Flushing,
-    Reading {
-        read: RingRead,
-        walk: Walk,
-        /// Bytes of a read; fewer when a block in reach cannot be read.
-        chunk: usize,
-    },
-    Done,
-}
+mod recovery;
 
 /// Figures for status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +85,16 @@ pub struct Secondary<B> {
     /// A frame that names a volume we do not have: nothing goes on.
     foreign: Option<VolumeId>,
     disk_failed: bool,
+    /// What the volumes are to the frames that come.
+    mode: Mode,
+    /// A staged round that is being written.
+    replay: Option<Replay<B>>,
+    /// The change that recorded that a round in place gives up the cut.
+    in_place: Option<u64>,
+    /// The last frame handed the primary's role to this site.
+    handed: bool,
+    /// The recorded state says that the volumes hold no cut.
+    no_cut: bool,
 }
 
 impl<B: Buffer> Secondary<B> {
@@ -137,6 +135,11 @@ impl<B: Buffer> Secondary<B> {
             area: lane.ring,
             foreign: None,
             disk_failed: false,
+            mode: Mode::recorded(state),
+            replay: None,
+            in_place: None,
+            handed: state.handover,
+            no_cut: state.round_in_place,
             config,
         }
     }
@@ -181,12 +184,12 @@ impl<B: Buffer> Secondary<B> {
 
     /// Whether no disk operation runs.
     pub fn is_idle(&self) -> bool {
-        self.applier.is_idle() && self.acquirer.is_idle() && self.cut.is_idle()
+        self.applier.is_idle() && self.acquirer.is_idle() && self.cut.is_idle() && !self.is_replaying()
     }
 
     /// Whether no disk operation runs, though work may wait.
     pub fn is_settled(&self) -> bool {
-        self.applier.is_settled() && self.acquirer.is_settled() && self.cut.is_idle()
+        self.applier.is_settled() && self.acquirer.is_settled() && self.cut.is_idle() && !self.is_reading()
     }
 
     /// Whether a link is one of this role's.
@@ -269,6 +272,7 @@ impl<B: Buffer> Secondary<B> {
                 let volume = VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
                 self.cut.on_flushed(context, volume, failed, store);
             }
+            tags::OWN_RING if Self::is_of_replay(token) => self.on_replay_read(context, result),
             tags::OWN_RING => self.on_recovery(context, result),
             _ => debug_assert!(false, "a token of somebody else"),
         }
@@ -292,7 +296,11 @@ impl<B: Buffer> Secondary<B> {
 
     /// When `on_tick` has something to do next; `soon` is when what found the pool empty is tried again.
     pub fn deadline(&self, soon: u64) -> u64 {
-        let cut = self.cut.deadline(self.applier.applied().position, self.cut_pace());
+        let cut = match self.is_replaying() {
+            true if self.is_replay_starved() => soon,
+            true => u64::MAX,
+            false => self.cut.deadline(self.applier.applied().position, self.cut_pace()),
+        };
         let receipt = self.receipt_due();
         let links = if self.is_recovered() {
             self.fetcher.deadline().min(self.receipts.deadline())
@@ -334,7 +342,8 @@ impl<B: Buffer> Secondary<B> {
 
     /// Moves everything that can move.
     fn advance<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
-        self.apply(context);
+        self.no_cut = store.get().round_in_place;
+        self.apply(context, store);
         if let Recovery::Reading { read, walk, chunk } = &mut self.recovery
             && !read.is_busy()
             && self.acquirer.held() == 0
@@ -347,6 +356,9 @@ impl<B: Buffer> Secondary<B> {
                 self.acquirer.poke(context, self.cut.persisted().tip.position);
             }
             self.issue_receipt(context);
+        }
+        if self.is_replaying() {
+            return;
         }
         let manifest = self.fetcher.manifest_done(self.applier.applied().position);
         let manifest = if manifest.0 == u64::MAX { self.cut.persisted().manifest } else { manifest };
@@ -372,27 +384,6 @@ impl<B: Buffer> Secondary<B> {
         self.foreign.is_none() && !self.disk_failed && self.applier.failed().is_none()
     }
 
-    fn apply<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        while let Some(next) = self.acquirer.front() {
-            if self.foreign.is_some() || !self.applier.has_room(next.header.records) {
-                return;
-            }
-            let Some(held) = self.acquirer.pop() else { return };
-            match self.applier.push(context, &held.header, &held.frame) {
-                Ok(()) => {}
-                Err(ApplyError::Foreign { volume }) => {
-                    self.foreign = Some(volume);
-                    context.note(Note::DiskFailed { disk_is_journal: false, volume });
-                }
-                Err(ApplyError::Damaged) => {
-                    self.disk_failed = true;
-                    let (node, position) = (self.config.node, held.header.position);
-                    context.note(Note::Damaged { node, position });
-                }
-            }
-        }
-    }
-
     fn record_identity<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
         let Some(area) = self.fetcher.area().filter(|_| self.identity.is_none()) else { return };
         self.area = area;
@@ -402,55 +393,6 @@ impl<B: Buffer> Secondary<B> {
             }
         });
         self.identity = Some(change);
-    }
-
-    fn on_recovery<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, result: DiskResult<B>) {
-        match &mut self.recovery {
-            Recovery::Flushing => {
-                if result.is_err() {
-                    self.disk_failed = true;
-                    return;
-                }
-                let walk = Walk::behind(self.area, FrameKind::Journal, self.cut.persisted().tip);
-                let read = RingRead::new(tags::token(tags::OWN_RING, 0));
-                let ring = usize::try_from(self.config.own_ring.size).unwrap_or(usize::MAX);
-                let chunk = (self.config.limits.fetch_bytes as usize).min(ring);
-                self.recovery = Recovery::Reading { read, walk, chunk };
-            }
-            Recovery::Reading { read, walk, chunk } => match read.on_disk(context, result) {
-                ReadStep::Running => {}
-                // What lies before the block that cannot be read is taken; the rest comes from the lane again.
-                ReadStep::Failed(_) if *chunk > BLOCK => *chunk = (*chunk / 2).next_multiple_of(BLOCK),
-                ReadStep::Failed(_) => {
-                    self.fetcher.begin_at(walk.tip());
-                    self.recovery = Recovery::Done;
-                }
-                ReadStep::Done(_, data) => {
-                    let before = walk.tip().position;
-                    let ended = take_acquired(walk, &data, &mut self.acquirer);
-                    if ended || walk.tip().position == before {
-                        self.fetcher.begin_at(walk.tip());
-                        self.recovery = Recovery::Done;
-                    }
-                }
-            },
-            Recovery::Done => debug_assert!(false, "recovery has ended"),
-        }
-    }
-}
-
-/// Hands the frames found in the own ring to the acquirer; `true` when the chain ended inside `data`.
-fn take_acquired<B: Buffer>(walk: &mut Walk, data: &Slice<B>, acquirer: &mut Acquirer<B>) -> bool {
-    let mut done = 0;
-    loop {
-        match walk.next(data.bytes().get(done..).unwrap_or_default()) {
-            Found::Frame(header, range) => {
-                acquirer.push_acquired(header, data.part(done..done + range.end));
-                done += range.end;
-            }
-            Found::More(_) => return false,
-            Found::End => return true,
-        }
     }
 }
 

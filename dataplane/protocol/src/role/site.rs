@@ -52,6 +52,8 @@ pub struct SiteConfig {
     pub sites: [NodeId; 2],
     /// The role when nothing is recorded yet.
     pub initial_role: Role,
+    /// When nothing is recorded yet, the sites' volumes differ: the primary's are copied to the secondary.
+    pub initial_copy: bool,
     /// The lane and the relay that holds it.
     pub lane: LaneId,
     /// The relay.
@@ -126,7 +128,10 @@ impl SiteConfig {
         GroupState {
             group: self.group,
             role: self.initial_role,
-            pair: PairState::Paired,
+            pair: if self.initial_copy { PairState::InitialCopy } else { PairState::Paired },
+            // A secondary that waits for its first copy holds nothing.
+            left: self.initial_copy && self.initial_role == Role::Secondary,
+            round_in_place: self.initial_copy && self.initial_role == Role::Secondary,
             fence_n: 1,
             fence_k: 1,
             lanes: core::iter::once(lane).collect(),

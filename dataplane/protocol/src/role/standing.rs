@@ -1,11 +1,11 @@
 //! How a group stands, told truthfully: watermarks, lag and what a takeover now would lose (I1).
 
-use midspan_format::control::{GroupStatus, LaneStatus, LossReason};
-use midspan_format::geometry::Position;
+use midspan_format::control::{GroupStatus, LaneStatus, LossReason, RoundStatus};
+use midspan_format::geometry::{Position, REGION_BYTES};
 use midspan_format::superblock::{PairState, Role};
 
 use crate::role::group::{Group, Play};
-use crate::role::primary::Primary;
+use crate::role::primary::{Primary, Repair};
 use crate::role::secondary::Secondary;
 use crate::role::start::Start;
 use crate::vocab::buffer::Buffer;
@@ -26,6 +26,7 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
         zero_loss: true,
         dirty_regions: group.tracker.as_ref().map(|tracker| tracker.map().count()),
         disk_failed: group.store.failed(),
+        no_cut: state.role == Role::Secondary && state.round_in_place,
         ..GroupStatus::default()
     };
     let lane = LaneStatus { lane: group.config.lane, node: group.config.relay, ..LaneStatus::default() };
@@ -36,7 +37,10 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
             GroupStatus { starting: true, ..status }
         }
         Play::Primary(primary) | Play::Leaving(primary) => of_primary(status, lane, primary, now),
-        Play::Secondary(secondary) => of_secondary(status, lane, secondary),
+        Play::Secondary(secondary) => {
+            let why = state.left.then_some(LossReason::LeftTheLanes);
+            of_secondary(GroupStatus { why, ..status }, lane, secondary)
+        }
         Play::TakingOver(secondary, _) => {
             let status = of_secondary(status, lane, secondary);
             GroupStatus { starting: true, ..status }
@@ -45,12 +49,22 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
             let lane = LaneStatus { connected: fencer.is_up(), ..lane };
             outside(GroupStatus { starting: true, lanes: one(lane), ..status })
         }
-        Play::Outside(direct) => {
+        Play::Outside(site) => {
+            let direct = site.direct();
             let dirty_regions = direct.tracker().map(|tracker| tracker.map().count());
             let answered = direct.answered();
+            let bytes = dirty_regions.unwrap_or(0) * REGION_BYTES;
+            let round = Some(RoundStatus { paused: site.paused, bytes, ..RoundStatus::default() });
+            let lane = LaneStatus { connected: site.comeback().is_up(), ..lane };
+            let status = GroupStatus { round, ..status };
             outside(GroupStatus { role: Role::Primary, dirty_regions, answered, lanes: one(lane), ..status })
         }
-        Play::Fenced => GroupStatus { pair: PairState::Fenced, lanes: one(lane), ..status },
+        Play::Fenced(rejoin) => {
+            let pair = if group.split { PairState::Split } else { PairState::Fenced };
+            let lane = LaneStatus { connected: rejoin.is_up(), ..lane };
+            GroupStatus { pair, lanes: one(lane), ..status }
+        }
+        Play::Aborting(secondary, _) => of_secondary(status, lane, secondary),
         Play::Stopped => GroupStatus { lanes: one(lane), ..status },
     }
 }
@@ -61,11 +75,20 @@ fn one(lane: LaneStatus) -> alloc::vec::Vec<LaneStatus> {
 
 /// Hosts are answered outside the lanes: no takeover by the other site could have everything.
 fn outside(status: GroupStatus) -> GroupStatus {
-    GroupStatus {
-        pair: PairState::TakenOver,
-        zero_loss: false,
-        why: Some(LossReason::LeftTheLanes),
-        ..status
+    GroupStatus { zero_loss: false, why: Some(LossReason::LeftTheLanes), ..status }
+}
+
+fn round_status<B: Buffer>(repair: &Repair<B>) -> RoundStatus {
+    let round = repair.round();
+    let begun = round.begun();
+    RoundStatus {
+        round: begun.map_or(0, |begun| begun.round),
+        in_place: begun.is_some_and(|begun| begun.in_place),
+        paused: round.paused,
+        sent: round.is_sent(),
+        bytes: begun.map_or_else(|| repair.tracker().map().count() * REGION_BYTES, |begun| begun.bytes),
+        bytes_sent: begun.map_or(0, |begun| begun.sent.min(begun.bytes)),
+        began_ns: begun.map_or(0, |begun| begun.at),
     }
 }
 
@@ -118,7 +141,18 @@ fn of_primary<B: Buffer>(
     };
     let lag_bytes = applied.map(|applied| found.sealed.0.saturating_sub(applied.0));
     let behind = last_time.0.saturating_sub(received.cut.0);
+    let round = primary.repair().map(round_status);
+    // What hosts were told outside the lanes is safe only from the answerable End on (I1).
+    let at_risk = primary.repair().is_some_and(|repair| {
+        let end = repair.round().end();
+        repair.round().is_marking() || end.is_none_or(|end| found.journaled < end) && !repair.has_ended()
+    });
+    let map = primary.repair().map(|repair| repair.tracker().map().count());
     GroupStatus {
+        round,
+        zero_loss: !at_risk,
+        why: at_risk.then_some(LossReason::LeftTheLanes),
+        dirty_regions: map.or(status.dirty_regions),
         role: Role::Primary,
         lease: found.lease,
         lag_bytes,
@@ -149,7 +183,9 @@ fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Se
     let lag_bytes = found.connected.then(|| found.journaled.0.saturating_sub(found.persisted.0));
     let why = match found.damaged {
         Some(position) => Some(LossReason::JournalDamaged { position }),
-        None => found.disk_failed.then_some(LossReason::DiskFailed),
+        None if found.disk_failed => Some(LossReason::DiskFailed),
+        None if status.no_cut => Some(LossReason::NoCut),
+        None => status.why,
     };
     GroupStatus {
         starting: found.recovering,

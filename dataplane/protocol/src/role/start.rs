@@ -8,6 +8,7 @@
 
 mod redo;
 
+use midspan_format::dirty_map::DirtyMap;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
@@ -71,6 +72,8 @@ pub struct Start<B> {
     /// What stands in the way, told once.
     obstacle: Option<Note>,
     damaged: Option<Position>,
+    /// Where the other site differs anyway: what the tail touched, which it may lack, too.
+    marks: Option<DirtyMap>,
 }
 
 impl<B: Buffer> Start<B> {
@@ -86,7 +89,13 @@ impl<B: Buffer> Start<B> {
             report: StartReport::default(),
             obstacle: None,
             damaged: None,
+            marks: None,
         }
+    }
+
+    /// Regions that the tail touched, where the sites differ anyway.
+    pub fn take_marks(&mut self) -> Option<DirtyMap> {
+        self.marks.take()
     }
 
     /// Where the journal does not verify, as long as it does not.
@@ -143,7 +152,7 @@ impl<B: Buffer> Start<B> {
                     self.wait(context, Note::LaneLost { node: self.config.relay, had, found });
                     Outcome::Running
                 }
-                FencerEvent::Refused(_) => Outcome::Running,
+                FencerEvent::Refused(_) | FencerEvent::Released => Outcome::Running,
             };
         }
         let Some(tail) = self.tail() else { return Outcome::Running };
@@ -291,7 +300,11 @@ impl<B: Buffer> Start<B> {
         self.obstacle = None;
         let change = store.change(context, |state| {
             state.role = Role::Primary;
-            state.pair = PairState::Paired;
+            if state.pair != PairState::Resync {
+                state.pair = PairState::Paired;
+            }
+            // What was being handed over is not: this site goes on.
+            state.handover = false;
             state.epoch = facts.epoch;
             state.clock = state.clock.max(facts.clock);
             if let Some(lane) = state.lanes_mut().first_mut() {
@@ -300,6 +313,9 @@ impl<B: Buffer> Start<B> {
                 lane.receipt = facts.receipt;
             }
         });
+        if store.get().pair == PairState::Resync {
+            self.marks = Some(DirtyMap::new(self.config.volumes.iter().map(|v| (v.id, v.size))));
+        }
         self.step = Step::Recording { change };
         self.advance(context, store)
     }

@@ -7,15 +7,16 @@
 //! the former primary may lack or have torn, everything behind its newest `landed`, is durably marked first) and I8 (where
 //! the journal does not verify up to its prefix, nobody says that nothing is lost).
 
+mod marking;
+
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::message::{FenceIntent, Fenced};
-use midspan_format::record::{Record, RecordKind};
-use midspan_format::superblock::{PairState, Role};
+use midspan_format::superblock::{LanePoint, PairState, Role};
 
 use crate::lane::fencer::{Fencer, FencerEvent};
-use crate::lane::tail::{Tail, TailEvent};
+use crate::lane::tail::Tail;
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::role::site::SiteConfig;
@@ -71,6 +72,8 @@ pub struct Asked {
     pub accept_loss: bool,
     /// Only say what would be found.
     pub dry_run: bool,
+    /// The primary of this epoch hands over: nothing but its mark is there to be read.
+    pub handed: Option<Epoch>,
 }
 
 /// The takeover.
@@ -93,6 +96,8 @@ pub struct Takeover {
     /// Why it cannot be said that nothing is lost.
     why: Option<LossReason>,
     marked_before: u64,
+    /// What the former primary's disks hold for sure.
+    former_landed: LanePoint,
 }
 
 impl Takeover {
@@ -121,7 +126,13 @@ impl Takeover {
             frames_before: persisted.sequence,
             why: None,
             marked_before: tracker.map().count(),
+            former_landed: LanePoint::default(),
         }
+    }
+
+    /// Whether the former primary handed over.
+    pub fn is_planned(&self) -> bool {
+        self.asked.handed.is_some()
     }
 
     /// The lane as it was found.
@@ -154,7 +165,7 @@ impl Takeover {
             }
             FencerEvent::Forgotten(_) if self.asked.accept_loss => Outcome::Running,
             FencerEvent::Forgotten(_) => Outcome::Refused(StartRefusal::MayLose(LossReason::LaneUnreachable)),
-            FencerEvent::Nothing | FencerEvent::Foreign(_) => Outcome::Running,
+            FencerEvent::Nothing | FencerEvent::Foreign(_) | FencerEvent::Released => Outcome::Running,
         }
     }
 
@@ -223,6 +234,15 @@ impl Takeover {
         tracker: &Tracker,
     ) -> Outcome {
         self.look(fenced, store);
+        if self.asked.handed.is_some() && !self.is_handed(secondary) {
+            return Outcome::Refused(StartRefusal::NotSecondary);
+        }
+        if store.get().round_in_place {
+            return Outcome::Refused(StartRefusal::NoCut);
+        }
+        if store.get().left {
+            self.why = self.why.or(Some(LossReason::LeftTheLanes));
+        }
         // What would end the takeover behind the fence must end it before: a living primary goes on then.
         let disk_failed = store.failed() || tracker.failed();
         match secondary.obstacle() {
@@ -268,6 +288,14 @@ impl Takeover {
         Outcome::Running
     }
 
+    /// Whether the lane holds nothing but what the primary that hands over had put there, and this site has all of it.
+    fn is_handed<B: Buffer>(&self, secondary: &Secondary<B>) -> bool {
+        let ring = &self.facts.ring;
+        Some(self.facts.epoch) == self.asked.handed
+            && ring.last.map(|last| last.epoch) == self.asked.handed
+            && ring.journaled == secondary.persisted().tip.position
+    }
+
     /// What the lane's facts permit to say.
     fn look(&mut self, fenced: &Fenced, store: &StateStore) {
         let recorded = store.get().lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
@@ -308,6 +336,18 @@ impl Takeover {
                     }
                     if !self.is_applied(secondary) {
                         return Outcome::Running;
+                    }
+                    // Only now the whole journal is known: whether the primary left it, or came back into it.
+                    match (self.why, store.get().left) {
+                        (None, true) => self.why = Some(LossReason::LeftTheLanes),
+                        (Some(LossReason::LeftTheLanes), false) => self.why = None,
+                        (None | Some(_), _) => {}
+                    }
+                    if store.get().round_in_place {
+                        return Outcome::Refused(StartRefusal::NoCut);
+                    }
+                    if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
+                        return Outcome::Refused(StartRefusal::MayLose(why));
                     }
                     secondary.close(context);
                     self.mark(context, tracker);
@@ -371,7 +411,10 @@ impl Takeover {
     }
 
     /// Whether the secondary's volumes hold the cut that is to be served, and its state says so.
-    fn is_applied<B: Buffer>(&self, secondary: &Secondary<B>) -> bool {
+    fn is_applied<B: Buffer>(&self, secondary: &mut Secondary<B>) -> bool {
+        if secondary.acquired().position >= self.facts.ring.journaled {
+            secondary.give_up_round();
+        }
         let persisted = secondary.persisted().tip.position;
         let reached = match self.why {
             None => persisted == self.facts.ring.journaled,
@@ -384,75 +427,21 @@ impl Takeover {
         secondary.is_recovered() && secondary.is_idle() && reached
     }
 
-    /// Begins to mark what the former primary may lack or have torn.
-    fn mark<S: Buffers>(&mut self, context: &mut Context<'_, S>, tracker: &mut Tracker) {
-        context.note(Note::Start(StartNote::Redoing));
-        match (self.why, self.facts.tail()) {
-            (None, None) => self.step = Step::SavingMarks,
-            (None, Some(span)) => {
-                let mut tail = self.config.tail(span, self.facts.epoch);
-                tail.on_tick(context);
-                self.step = Step::Marking { tail, since: context.now.mono };
-            }
-            (Some(_), _) => {
-                tracker.mark_all();
-                self.step = Step::SavingMarks;
-            }
-        }
-    }
-
-    fn on_tail<S: Buffers>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        event: TailEvent<S::Buf>,
-        tracker: &mut Tracker,
-    ) {
-        match event {
-            TailEvent::Nothing => {}
-            TailEvent::Frames(frames) => {
-                for (_, frame) in &frames {
-                    self.mark_frame(frame.bytes(), tracker);
-                }
-            }
-            TailEvent::Damaged(position) => {
-                context.note(Note::Damaged { node: self.config.relay, position });
-                self.mark_everything(context, tracker);
-            }
-        }
-    }
-
-    /// It cannot be said what the former primary lacks: everything may differ.
-    fn mark_everything<S: Buffers>(&mut self, context: &mut Context<'_, S>, tracker: &mut Tracker) {
-        tracker.mark_all();
-        if let Step::Marking { tail, .. } = &mut self.step {
-            tail.close(context);
-        }
-        self.step = Step::SavingMarks;
-    }
-
-    fn mark_frame(&self, frame: &[u8], tracker: &mut Tracker) {
-        let Ok(checked) = midspan_format::checked::CheckedFrame::parse_head(frame) else {
-            return tracker.mark_all();
-        };
-        for record in checked.records() {
-            let Record { volume, offset, length, .. } = record;
-            if record.kind().is_none_or(RecordKind::changes_disk) {
-                if self.config.holds(VolumeId(volume), offset, length) {
-                    tracker.mark_silently(VolumeId(volume), offset, length);
-                } else {
-                    tracker.mark_all();
-                }
-            }
-        }
-    }
-
     fn record<S: Buffers>(&self, context: &mut Context<'_, S>, store: &mut StateStore) -> u64 {
-        let facts = self.facts;
+        let (facts, handed) = (self.facts, self.asked.handed.is_some());
+        let former_landed = self.former_landed;
         store.change(context, |state| {
             state.role = Role::Primary;
-            state.pair = PairState::TakenOver;
             state.epoch = facts.epoch;
+            state.takeover_epoch = facts.epoch;
+            (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
             state.clock = state.clock.max(facts.clock);
+            if handed {
+                (state.pair, state.left) = (PairState::Paired, false);
+                return;
+            }
+            state.pair = PairState::TakenOver;
+            (state.former_landed, state.former_landed_time) = (former_landed, facts.landed.1);
             // From now on hosts are answered outside the lanes.
             state.left = true;
             state.left_cut = state.cut;

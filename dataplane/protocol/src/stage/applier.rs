@@ -160,6 +160,18 @@ impl<B: Buffer> Applier<B> {
         Ok(())
     }
 
+    /// Lets the next frame of the chain go by: nothing of it is written.
+    pub fn pass(&mut self, header: &FrameHeader) {
+        self.frames.push_back(FrameEntry { tip: Tip::after(header), last_time: Time::ZERO, records_left: 0 });
+        self.advance();
+    }
+
+    /// Goes on behind `tip`: what lies before it is not to be written at all. Only while nothing is under way.
+    pub fn jump(&mut self, tip: Tip) {
+        debug_assert!(self.is_idle(), "frames are under way");
+        self.applied = tip;
+    }
+
     /// A disk operation ended. `true` when `applied` moved.
     pub fn on_disk<S: Buffers<Buf = B>>(
         &mut self,

@@ -1,9 +1,11 @@
 //! Moves the persisted cut: flush the volumes, then record what they hold (I4, I7).
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use midspan_format::geometry::Position;
-use midspan_format::ids::VolumeId;
+use midspan_format::ids::{Epoch, VolumeId};
+use midspan_format::superblock::{GroupState, PairState};
 use midspan_format::time::Time;
 
 use crate::stage::state_store::StateStore;
@@ -23,6 +25,39 @@ pub struct Point {
     pub manifest: Position,
 }
 
+/// What the recorded state says from a place of the lane on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Landmark {
+    /// The primary answers outside the lanes; everything answered up to this time is here.
+    Left(Time),
+    /// Of a former primary: from here on its disks hold a cut.
+    Whole,
+    /// A round's End: the disks hold a cut, and the sites are paired.
+    Ended,
+    /// The primary hands over to this site.
+    Handover(Epoch),
+    /// What was handed over counts no more.
+    NoHandover,
+}
+
+impl Landmark {
+    fn apply(self, state: &mut GroupState) {
+        match self {
+            Self::Left(cut) => {
+                (state.left, state.left_cut, state.round) = (true, cut, 0);
+                state.pair = PairState::Resync;
+            }
+            Self::Whole => (state.round_in_place, state.whole_at) = (false, Position(0)),
+            Self::Ended => {
+                (state.left, state.round, state.round_in_place) = (false, 0, false);
+                state.pair = PairState::Paired;
+            }
+            Self::Handover(epoch) => (state.handover, state.handover_epoch) = (true, epoch),
+            Self::NoHandover => state.handover = false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Idle,
@@ -36,6 +71,8 @@ pub struct Cut {
     volumes: Vec<VolumeId>,
     persisted: Point,
     step: Step,
+    /// What changes at which place, as soon as the cut is there.
+    landmarks: VecDeque<(Position, Landmark)>,
     last: u64,
     failed: Option<VolumeId>,
 }
@@ -43,7 +80,7 @@ pub struct Cut {
 impl Cut {
     /// Starts at the recorded cut.
     pub fn new(volumes: Vec<VolumeId>, persisted: Point) -> Self {
-        Self { volumes, persisted, step: Step::Idle, last: 0, failed: None }
+        Self { volumes, persisted, step: Step::Idle, landmarks: VecDeque::new(), last: 0, failed: None }
     }
 
     /// The recorded cut.
@@ -59,6 +96,11 @@ impl Cut {
     /// The volume that could not be flushed: the cut does not move any more.
     pub fn failed(&self) -> Option<VolumeId> {
         self.failed
+    }
+
+    /// From this place of the lane on the recorded state says something else.
+    pub fn pass(&mut self, at: Position, landmark: Landmark) {
+        self.landmarks.push_back((at, landmark));
     }
 
     /// Begins to move the cut to what is applied, when it is time.
@@ -96,7 +138,11 @@ impl Cut {
             self.step = Step::Idle;
             return;
         }
+        let landmarks = &mut self.landmarks;
         let change = store.change(context, |state| {
+            while let Some((_, landmark)) = landmarks.pop_front_if(|(at, _)| *at <= to.tip.position) {
+                landmark.apply(state);
+            }
             state.cut = to.time;
             state.clock = state.clock.max(to.time);
             state.manifest = to.manifest;

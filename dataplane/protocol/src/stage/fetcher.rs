@@ -23,6 +23,8 @@ use crate::vocab::limits::{Limits, Pace};
 use crate::vocab::milestone::{Milestone, Stage};
 use crate::vocab::tip::Tip;
 
+/// Bytes of a look at the ring: what counts is the prefix that comes with them.
+const PEEK_BYTES: u32 = 4096;
 const MANIFEST_BYTES: u32 = 256 * 1024;
 /// Ranges planned ahead at most; beyond it no manifest is read.
 const PLAN: usize = 1024;
@@ -59,6 +61,10 @@ pub struct Fetcher {
     target: Option<Position>,
     /// Nothing is asked before this time; 0 when nothing holds it up.
     retry_at: u64,
+    /// When nothing is listed for long, the ring itself is asked: marks of a site outside the lanes stand in no manifest.
+    peek_at: u64,
+    /// The oldest read is such a look.
+    peeks: bool,
     damaged: Option<Position>,
     /// The last refusal that was told: the same one is not told again and again.
     told: Option<RefusedReason>,
@@ -95,6 +101,8 @@ impl Fetcher {
             walk: None,
             target: None,
             retry_at: 0,
+            peek_at: 0,
+            peeks: false,
             damaged: None,
             told: None,
             newest: Time::ZERO,
@@ -180,6 +188,10 @@ impl Fetcher {
             ReaderEvent::Refused(refused) => self.on_ring_refused(context, &refused),
             ReaderEvent::Data { position, data, journaled, .. } => {
                 self.journaled = self.journaled.max(journaled);
+                self.peek_at = self.next_peek(context.now.mono);
+                if core::mem::take(&mut self.peeks) {
+                    return self.on_peeked(journaled);
+                }
                 self.on_data(context, position, data, acquirer);
             }
         }
@@ -199,7 +211,8 @@ impl Fetcher {
     pub fn deadline(&self) -> u64 {
         let waits = self.retry_at > 0 && self.ring.is_up() && self.walk.is_some();
         let retry = if waits { self.retry_at } else { u64::MAX };
-        self.ring.deadline().min(self.manifests.deadline()).min(retry)
+        let peek = if self.may_peek() { self.peek_at.max(self.retry_at) } else { u64::MAX };
+        self.ring.deadline().min(self.manifests.deadline()).min(retry).min(peek)
     }
 
     /// Asks for as much as fits: `room` frames can still be held.
@@ -231,7 +244,32 @@ impl Fetcher {
                 break;
             }
         }
+        if self.may_peek() && context.now.mono >= self.peek_at {
+            let start = self.tip().position;
+            self.peeks = true;
+            self.asked.push_back(Range { start, end: start, scan: true });
+            self.ring.read(context, start, PEEK_BYTES, 0);
+        }
         self.ask_manifests(context);
+    }
+
+    /// Whether nothing is planned or asked.
+    fn may_peek(&self) -> bool {
+        let idle = self.plan.is_empty() && self.asked.is_empty() && self.target.is_none();
+        idle && self.ring.is_up() && self.walk.is_some()
+    }
+
+    fn next_peek(&self, now: u64) -> u64 {
+        now + u64::from(self.pace.poll_ms) * 1_000_000
+    }
+
+    /// The ring says how far it goes.
+    fn on_peeked(&mut self, journaled: Position) {
+        self.asked.pop_front();
+        if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
+            self.plan.push_back(Range { start: self.planned_to, end: journaled, scan: true });
+            self.planned_to = journaled;
+        }
     }
 
     /// Ends the sessions for good.
@@ -374,6 +412,7 @@ impl Fetcher {
     }
 
     fn forget_reads(&mut self) {
+        self.peeks = false;
         self.asked.clear();
         self.rescan_plan();
     }

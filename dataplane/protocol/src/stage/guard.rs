@@ -81,7 +81,8 @@ impl Guard {
         let found = self.permit.epoch;
         let own = found.node == from || found == Epoch::NONE;
         let replaceable = match fence.intent {
-            FenceIntent::Restart => own,
+            // Given back: the one before may go on.
+            FenceIntent::Restart => own || self.released && self.permit.former == from,
             FenceIntent::Takeover => true,
             FenceIntent::Probe => return Err(RefusedReason::NotPermitted),
         };

@@ -30,6 +30,8 @@ pub enum OpKind {
         /// The space may be given back.
         unmap: bool,
     },
+    /// Read the range for a round, while it stands alone: nothing goes to the disk.
+    Copy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,7 @@ const SIDE_SHIFT: u32 = 32;
 const SIDE_MAIN: u64 = 0;
 const SIDE_HEAD: u64 = 1;
 const SIDE_TAIL: u64 = 2;
+const SIDE_COPY: u64 = 3;
 
 /// The table. Entries are named by the indexes of its interval table.
 #[derive(Debug)]
@@ -229,6 +232,44 @@ impl<B: Buffer> Inflight<B> {
         Ok(id)
     }
 
+    /// Takes a range in that a round is to send, as large as `into` at most; `None` when the table is full. It waits for what
+    /// is before it in its range, is read, and is reported in [`Steps::join`]; what comes after it waits until it has left, so
+    /// it never carries older content than a write with an earlier time (design §7).
+    pub fn enter_copy<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        volume: VolumeId,
+        (offset, length): (u64, u64),
+        into: B,
+        steps: &mut Steps,
+    ) -> Option<u32> {
+        if !self.has_room() {
+            return None;
+        }
+        let blocks =
+            Blocks { volume: volume.0, first: offset / BLOCK_U64, count: length.div_ceil(BLOCK_U64) };
+        self.earlier.clear();
+        let id = self.ranges.enter(blocks, Access::Write, &mut self.earlier)?;
+        let op = Op {
+            request: None,
+            volume,
+            offset,
+            length,
+            kind: OpKind::Copy,
+            fua: false,
+            phase: Phase::Clear,
+            behind_untimed: self.earlier_is_untimed(),
+            data: Some(into),
+        };
+        if let Some(slot) = self.ops.get_mut(id as usize) {
+            *slot = Some(op);
+        }
+        if self.ranges.blockers(id) == 0 {
+            self.on_clear(context, id, steps);
+        }
+        Some(id)
+    }
+
     /// The write behind an entry, as it goes into the journal.
     pub fn view(&self, id: u32) -> Option<WriteView<B>> {
         let op = self.op(id)?;
@@ -283,6 +324,7 @@ impl<B: Buffer> Inflight<B> {
                 None => return,
             },
             OpKind::Zero { unmap } => DiskOp::Zero { offset, length: span, unmap, durable },
+            OpKind::Copy => return,
         };
         let disk = Disk::Volume(op.volume);
         if awaited {
@@ -303,10 +345,17 @@ impl<B: Buffer> Inflight<B> {
             }
             return Some(Finished { id, kind, timed: true, result });
         }
-        if let Ok(Some(block)) = &result {
-            self.merge(id, side, block);
+        let error = result.as_ref().err().copied();
+        match result {
+            Ok(Some(data)) if side == SIDE_COPY => {
+                if let Some(op) = self.ops.get_mut(id as usize).and_then(Option::as_mut) {
+                    op.data = Some(data);
+                }
+            }
+            Ok(Some(block)) => self.merge(id, side, &block),
+            Ok(None) | Err(_) => {}
         }
-        self.on_filled(id, result.err(), steps)
+        self.on_filled(id, error, steps)
     }
 
     /// Removes an entry and looks at those that waited for it.
@@ -369,7 +418,9 @@ impl<B: Buffer> Inflight<B> {
         self.earlier.iter().any(|&id| {
             self.op(id).is_some_and(|op| match op.kind {
                 OpKind::Read => op.behind_untimed,
-                OpKind::Write | OpKind::Zero { .. } => matches!(op.phase, Phase::Clear | Phase::Fill { .. }),
+                OpKind::Write | OpKind::Zero { .. } | OpKind::Copy => {
+                    matches!(op.phase, Phase::Clear | Phase::Fill { .. })
+                }
             })
         })
     }
@@ -385,6 +436,9 @@ impl<B: Buffer> Inflight<B> {
     }
 
     fn on_clear<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, id: u32, steps: &mut Steps) {
+        if self.op(id).is_some_and(|op| op.kind == OpKind::Copy) {
+            return self.start_copy(context, id);
+        }
         let partial = self.op(id).is_some_and(|op| op.kind == OpKind::Write && !op.is_aligned());
         if !partial {
             self.set_phase(id, Phase::Timed);
@@ -393,6 +447,16 @@ impl<B: Buffer> Inflight<B> {
         } else {
             // When the pool is empty it goes on the starved list, and `retry` comes back to it.
             self.start_fill(context, id);
+        }
+    }
+
+    fn start_copy<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, id: u32) {
+        let token = Token(self.tag | SIDE_COPY << SIDE_SHIFT | u64::from(id));
+        let Some(op) = self.ops.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        op.phase = Phase::Fill { reads_left: 1, failed: false };
+        let (offset, length) = (op.start(), usize::try_from(op.span()).unwrap_or(0));
+        if let Some(into) = op.data.take() {
+            context.disk(Disk::Volume(op.volume), token, DiskOp::Read { offset, length, at: 0, into });
         }
     }
 

@@ -82,6 +82,12 @@ impl<B> Landing<B> {
         self.spare.pop().unwrap_or_default()
     }
 
+    /// A list that was not needed.
+    pub fn give_blank(&mut self, mut ops: Vec<u32>) {
+        ops.clear();
+        self.spare.push(ops);
+    }
+
     /// A frame was sealed with these entries.
     pub fn push(&mut self, frame: Rc<Frame<B>>, ops: Vec<u32>) {
         let number = self.first + self.flights.len() as u64;
@@ -144,18 +150,26 @@ impl<B> Landing<B> {
         self.failed = true;
     }
 
-    /// Starts a flush of all volumes when something was written and it is time (or `urgent`).
-    pub fn flush<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, pace_ns: u64, urgent: bool) {
+    /// Starts a flush of all volumes when something was written and it is time (or `urgent`); says whether it did. `others`
+    /// more calls of [`Landing::on_flushed`] are waited for: what else must be durable before `landed` moves.
+    pub fn flush<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        pace_ns: u64,
+        urgent: bool,
+        others: usize,
+    ) -> bool {
         let now = context.now.mono;
         let due = urgent || now >= self.last_flush + pace_ns;
         if self.written.0 == self.landed.0 || self.flushing.is_some() || self.failed || !due {
-            return;
+            return false;
         }
         self.last_flush = now;
-        self.flushing = Some((self.written, self.volumes.len()));
+        self.flushing = Some((self.written, self.volumes.len() + others));
         for volume in &self.volumes {
             context.disk(Disk::Volume(*volume), tags::token(tags::LAND, u64::from(volume.0)), DiskOp::Flush);
         }
+        true
     }
 
     /// A volume was flushed. `true` when `landed` moved.

@@ -13,6 +13,8 @@ pub mod sealer;
 pub mod manifests;
 pub mod receipts;
 pub mod landing;
+pub mod round;
 pub mod acquirer;
 pub mod fetcher;
 pub mod cut;
+pub mod course;

@@ -4,6 +4,7 @@ use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::FrameKind;
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::LaneId;
+use midspan_format::receipt::NO_CUT;
 use midspan_format::time::Time;
 
 use crate::lane::reader::{Reader, ReaderEvent};
@@ -26,6 +27,10 @@ pub struct Received {
     pub cut: Time,
     /// Manifests consumed before this place of their area.
     pub manifest: Position,
+    /// Bytes of its own ring: what a round may stage; 0 while nothing was heard.
+    pub staging: u64,
+    /// Its disks hold no cut.
+    pub no_cut: bool,
 }
 
 /// The follower.
@@ -150,6 +155,8 @@ fn merge(old: Received, new: Received) -> Received {
         applied: old.applied.max(new.applied),
         cut: old.cut.max(new.cut),
         manifest: old.manifest.max(new.manifest),
+        staging: acquired.staging,
+        no_cut: acquired.no_cut,
     }
 }
 
@@ -163,5 +170,7 @@ fn read_receipt(frame: &[u8], lane: LaneId) -> Option<Received> {
         applied: Position(entry.applied),
         cut: Time(receipt.cut),
         manifest: Position(receipt.manifest),
+        staging: receipt.staging,
+        no_cut: receipt.flags & NO_CUT != 0,
     })
 }

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 use midspan_format::checksum::checksum;
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{BLOCK_U64, Position};
+use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
 use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId};
-use midspan_format::record::{MAX_RECORDS, MAY_UNMAP, Record, RecordKind};
+use midspan_format::mark::Mark;
+use midspan_format::record::{MAX_RECORDS, MAY_UNMAP, OF_ROUND, Record, RecordKind};
 use midspan_format::seal::{RecordTable, records_head_length, seal_records};
 use midspan_format::time::Time;
 
@@ -27,6 +28,9 @@ struct Waiting<B> {
     record: Record,
     data: Option<Slice<B>>,
 }
+
+/// In place of an entry of the in-flight table: nobody waits for the record to be on the disk.
+const NO_OP: u32 = u32::MAX;
 
 /// The lane's identity as it stands in every header.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +78,11 @@ impl<B: Buffer> Sealer<B> {
         }
     }
 
+    /// Records that wait to be sealed.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether records wait to be sealed.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -84,6 +93,7 @@ impl<B: Buffer> Sealer<B> {
         let (kind, flags) = match write.kind {
             OpKind::Zero { unmap } => (RecordKind::Zero, if unmap { MAY_UNMAP } else { 0 }),
             OpKind::Write | OpKind::Read => (RecordKind::Write, 0),
+            OpKind::Copy => return self.join_copy(time, write),
         };
         let record = Record {
             time: time.0,
@@ -97,6 +107,44 @@ impl<B: Buffer> Sealer<B> {
             reserved: [0; 6],
         };
         self.waiting.push_back(Waiting { op, record, data: write.data });
+    }
+
+    /// Takes what a round has read; a range of zeroes travels without data.
+    fn join_copy(&mut self, time: Time, copy: WriteView<B>) {
+        let data = copy.data.filter(|data| !is_zero(data.bytes()));
+        let (kind, flags) = match data {
+            Some(_) => (RecordKind::RoundData, 0),
+            None => (RecordKind::Zero, OF_ROUND),
+        };
+        let record = Record {
+            time: time.0,
+            offset: copy.offset,
+            length: copy.length,
+            checksum: data.as_ref().map_or(0, |d| checksum(d.bytes())),
+            volume: copy.volume.0,
+            kind: kind as u8,
+            flags,
+            ..Record::default()
+        };
+        self.waiting.push_back(Waiting { op: NO_OP, record, data });
+    }
+
+    /// Takes a mark with its time, in a block of its own.
+    pub fn join_mark(&mut self, mut block: B, time: Time, mark: &Mark) {
+        let bytes = block.bytes_mut().and_then(|b| b.first_chunk_mut::<BLOCK>());
+        assert!(bytes.is_some(), "a block for a mark is not whole");
+        if let Some(bytes) = bytes {
+            mark.encode(bytes);
+        }
+        block.set_filled(BLOCK);
+        let data = Slice::new(block, 0..BLOCK);
+        let record = Record {
+            time: time.0,
+            checksum: checksum(data.bytes()),
+            kind: mark.kind() as u8,
+            ..Record::default()
+        };
+        self.waiting.push_back(Waiting { op: NO_OP, record, data: Some(data) });
     }
 
     /// Bytes that the next frame would take at the tip: what fits of the waiting records, or an empty frame.
@@ -152,7 +200,9 @@ impl<B: Buffer> Sealer<B> {
                 body.parts.push(slice);
             }
             self.table.records.push(waiting.record);
-            ops.push(waiting.op);
+            if waiting.op != NO_OP {
+                ops.push(waiting.op);
+            }
         }
         let first = self.table.records.first().map_or(self.last_time, |r| Time(r.time));
         let last = self.table.records.last().map_or(self.last_time, |r| Time(r.time));
@@ -209,4 +259,10 @@ impl<B: Buffer> Sealer<B> {
         }
         (count, data)
     }
+}
+
+/// Whether all bytes are zero: by words of 16 bytes, as a block is long.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
 }

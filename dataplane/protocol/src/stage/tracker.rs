@@ -19,6 +19,8 @@ struct BlockState {
     durable: u64,
     /// Changes that the running write carries.
     writing: Option<u64>,
+    /// Changes that the present barrier wants durable.
+    barrier: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +95,35 @@ impl Tracker {
     /// Marks a range that nobody waits for.
     pub fn mark_silently(&mut self, volume: VolumeId, offset: u64, length: u64) {
         self.set(volume, offset, length);
+    }
+
+    /// Begins to make everything marked so far durable: see [`Tracker::is_barrier_met`].
+    pub fn begin_barrier<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        for state in &mut self.blocks {
+            state.barrier = state.changes;
+        }
+        self.poke(context);
+    }
+
+    /// Whether everything that was marked before the last barrier is durable.
+    pub fn is_barrier_met(&self) -> bool {
+        self.blocks.iter().all(|b| b.durable >= b.barrier)
+    }
+
+    /// Marks what is marked in another map over the same volumes; nobody waits for it.
+    pub fn merge(&mut self, other: &DirtyMap) {
+        self.map.merge(other);
+        for state in &mut self.blocks {
+            state.changes += 1;
+        }
+    }
+
+    /// Removes all marks: nothing differs any more.
+    pub fn clear_all(&mut self) {
+        self.map.clear_all();
+        for state in &mut self.blocks {
+            state.changes += 1;
+        }
     }
 
     /// Marks everything: it cannot be said what differs.

@@ -245,6 +245,8 @@ pub enum StartNote {
     Probed(StartReport),
     /// The takeover ended, and this site did not become primary.
     Refused(StartRefusal),
+    /// What it had fenced was given back: the former primary may go on.
+    Aborted,
 }
 
 /// Why a takeover did not happen.
@@ -266,6 +268,8 @@ pub enum StartRefusal {
     NoCut,
     /// There is no takeover to be undone.
     NothingToAbort,
+    /// This site holds nothing alone that it could give up.
+    NotSplit,
 }
 
 /// What a start found.

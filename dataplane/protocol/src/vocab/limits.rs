@@ -52,6 +52,8 @@ pub struct Pace {
     pub flush_ns: u64,
     /// Longest wait of a long-poll read, milliseconds.
     pub poll_ms: u32,
+    /// Bytes in a second that a round sends at most; 0: as many as hosts leave room for.
+    pub round_bytes_per_s: u64,
 }
 
 impl Default for Pace {
@@ -66,6 +68,7 @@ impl Default for Pace {
             receipt_ns: 10 * MS,
             flush_ns: 200 * MS,
             poll_ms: 500,
+            round_bytes_per_s: 0,
         }
     }
 }
@@ -79,5 +82,6 @@ pub const fn drift_margin(lease_ns: u64) -> u64 {
 pub const MAX_PIECE: usize = midspan_format::record::MAX_RECORD_DATA as usize;
 /// Longest zero or trim piece, bytes.
 pub const MAX_ZERO_PIECE: u64 = 1 << 30;
-/// Ring space that is kept for a frame without records, which makes a newer `landed` durable when the ring is full.
-pub const RESERVE_BYTES: u64 = 2 * midspan_format::geometry::BLOCK_U64;
+/// Ring space that is kept: for a frame without records, which makes a newer `landed` durable when the ring is full, and for
+/// marks of a site that serves outside the lanes.
+pub const RESERVE_BYTES: u64 = 16 * midspan_format::geometry::BLOCK_U64;

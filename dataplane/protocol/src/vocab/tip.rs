@@ -29,6 +29,11 @@ impl Tip {
         }
     }
 
+    /// The point before a frame.
+    pub fn before(header: &FrameHeader) -> Self {
+        Self { position: header.position, sequence: header.sequence, chain: header.chain, epoch: Epoch::NONE }
+    }
+
     /// The point at `journaled`, which lies behind `last`; the ring's very beginning when there is no frame.
     pub fn behind(journaled: Position, last: Option<&FrameHeader>) -> Self {
         last.map_or(Self { position: journaled, sequence: 1, chain: 0, epoch: Epoch::NONE }, Self::after)

@@ -3,16 +3,26 @@
 use alloc::boxed::Box;
 
 use super::{Group, Play};
+use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::mark::RoundReason;
+use midspan_format::message::FenceIntent;
+use midspan_format::superblock::{PairState, Role};
+
 use crate::lane::fencer::FencerEvent;
-use crate::role::direct::Direct;
-use crate::role::primary::{Begin, Primary};
+use crate::role::facts::LaneFacts;
+use crate::role::outside::{self, Outside};
+use crate::role::primary::{Begin, Primary, Repair};
+use crate::role::rejoin::{self, Rejoin};
 use crate::role::secondary::Secondary;
-use crate::role::start;
+use crate::role::start::{self, Start};
 use crate::role::takeover::{self, Asked, Takeover};
+use crate::stage::round::Round;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{
-    Context, HandoverNote, HandoverRefusal, Note, StartNote, StartRefusal, StartReport,
-};
+use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
+
+/// Pause before a handover to this site is tried again.
+const HANDOVER_RETRY_NS: u64 = 500_000_000;
 
 impl<B: Buffer> Group<B> {
     pub(super) fn on_start<S: Buffers<Buf = B>>(
@@ -25,8 +35,7 @@ impl<B: Buffer> Group<B> {
             start::Outcome::Fenced(found) => {
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
                 self.close_role(context);
-                self.fenced_by = Some(found);
-                self.play = Play::Fenced;
+                self.fence_off(found);
             }
             start::Outcome::Ready(begin, report) => self.become_primary(context, begin, report),
         }
@@ -38,8 +47,25 @@ impl<B: Buffer> Group<B> {
         begin: Begin,
         report: StartReport,
     ) {
+        let marks = match &mut self.play {
+            Play::Starting(start) => start.take_marks(),
+            Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => None,
+        };
         self.close_role(context);
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
+        if let (Some(marks), Some(tracker)) = (marks, self.tracker.as_mut()) {
+            tracker.merge(&marks);
+            self.set_repair(&mut primary, RoundReason::Resync);
+        }
         primary.on_tick(context);
         self.play = Play::Opening(primary, report);
     }
@@ -76,16 +102,139 @@ impl<B: Buffer> Group<B> {
         {
             primary.close(context);
             self.play = Play::Leaving(primary);
-            self.finish_leaving();
+            self.finish_leaving(context);
         }
     }
 
-    pub(super) fn finish_leaving(&mut self) {
-        if let Play::Leaving(primary) = &self.play
-            && primary.is_idle()
-        {
-            self.play = if self.fenced_by.is_some() { Play::Fenced } else { Play::Stopped };
+    pub(super) fn finish_leaving<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let tracker = match &mut self.play {
+            Play::Leaving(primary) if primary.is_idle() => primary.take_tracker(),
+            Play::Outside(outside) if outside.is_closed() && outside.is_idle() => outside.take_tracker(),
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => return,
+        };
+        self.tracker = self.tracker.take().or(tracker);
+        match self.fenced_by {
+            _ if self.stopping => self.play = Play::Stopped,
+            Some(found) => self.fence_off(found),
+            None if self.handover.take().is_some() => self.follow(context),
+            None => self.play = Play::Stopped,
         }
+    }
+
+    /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
+    pub(super) fn fence_off(&mut self, found: Epoch) {
+        self.fenced_by = Some(found);
+        let state = self.store.get();
+        self.split = state.role == Role::Primary && state.left;
+        let handed = state.handover && state.role == Role::Primary;
+        let point = state.lanes().first().filter(|_| handed).map(|lane| lane.point);
+        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
+    }
+
+    /// This site handed over: it follows from the point that it had recorded.
+    pub(super) fn follow<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.fenced_by = None;
+        self.store.change(context, |state| {
+            (state.role, state.pair) = (Role::Secondary, PairState::Paired);
+            (state.handover, state.manifest) = (false, Position(0));
+        });
+        self.become_secondary(context);
+    }
+
+    fn become_secondary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let mut secondary = Box::new(Secondary::new(self.config.clone(), &self.store));
+        secondary.start(context);
+        self.play = Play::Secondary(secondary);
+        self.on_tick(context);
+    }
+
+    pub(super) fn on_rejoin<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        outcome: rejoin::Outcome,
+    ) {
+        match outcome {
+            rejoin::Outcome::Running => {}
+            rejoin::Outcome::Own => {
+                self.fenced_by = None;
+                self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
+                self.on_tick(context);
+            }
+            rejoin::Outcome::Handed => self.follow(context),
+            rejoin::Outcome::Found(found) => {
+                let state = self.store.get();
+                let alone = state.role == Role::Primary && state.left;
+                let (epoch, has_cut) = (found.epoch(), found.has_cut(alone));
+                context.note(Note::Rejoined { epoch, has_cut });
+                self.fenced_by = None;
+                self.store.change(context, |state| found.follow(state, alone));
+                self.become_secondary(context);
+            }
+        }
+    }
+
+    pub(super) fn on_outside<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        outcome: outside::Outcome,
+    ) {
+        match outcome {
+            outside::Outcome::Running => {}
+            outside::Outcome::Fenced(found) => {
+                context.note(Note::Fenced { ours: self.store.get().epoch, found });
+                self.fenced_by = Some(found);
+                self.finish_leaving(context);
+            }
+            outside::Outcome::Return(begin) => self.return_to_the_lanes(context, begin),
+        }
+    }
+
+    /// The other site is there: from now on hosts are answered in the lanes, and a round brings it what differs.
+    fn return_to_the_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, begin: Begin) {
+        let Play::Outside(mut outside) = core::mem::replace(&mut self.play, Play::Stopped) else { return };
+        outside.leave(context);
+        self.tracker = outside.take_tracker();
+        let state = self.store.get();
+        let reason = if state.takeover_epoch == Epoch::NONE {
+            RoundReason::InitialCopy
+        } else {
+            RoundReason::Failback
+        };
+        let mut primary = Box::new(Primary::new(self.config.clone(), begin));
+        self.set_repair(&mut primary, reason);
+        primary.on_tick(context);
+        self.play = Play::Primary(primary);
+    }
+
+    fn set_repair(&mut self, primary: &mut Primary<B>, reason: RoundReason) {
+        let volumes = self.config.volumes.iter().map(|volume| (volume.id, volume.size)).collect();
+        if let Some(tracker) = self.tracker.take() {
+            primary.set_repair(Repair::new(Round::new(volumes), tracker, reason));
+            primary.hold_round(self.held);
+        }
+    }
+
+    /// After whatever has happened to a primary: it may be fenced, its round may have ended, its role may be handed over.
+    pub(super) fn look_at_primary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.look_for_fence(context);
+        let Play::Primary(primary) = &mut self.play else { return };
+        if primary.repair().is_some_and(Repair::has_ended) {
+            self.tracker = primary.take_tracker();
+            self.store.change(context, |state| {
+                (state.pair, state.left, state.round) = (PairState::Paired, false, 0);
+            });
+        }
+        self.go_on_handing_over(context);
     }
 
     pub(super) fn begin_takeover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, asked: Asked) {
@@ -99,7 +248,8 @@ impl<B: Buffer> Group<B> {
             | Play::Primary(_)
             | Play::Resuming { .. }
             | Play::Outside(_)
-            | Play::Fenced => Some(StartRefusal::NotSecondary),
+            | Play::Fenced(_)
+            | Play::Aborting(..) => Some(StartRefusal::NotSecondary),
         };
         if let Some(refusal) = refusal {
             return context.note(Note::Start(StartNote::Refused(refusal)));
@@ -120,10 +270,11 @@ impl<B: Buffer> Group<B> {
     ) {
         let note = match outcome {
             takeover::Outcome::Running => return,
-            takeover::Outcome::Taken(report) => return self.serve_outside(context, report),
+            takeover::Outcome::Taken(report) => return self.serve_taken(context, report),
             takeover::Outcome::Refused(refusal) => StartNote::Refused(refusal),
             takeover::Outcome::Probed(report) => StartNote::Probed(report),
         };
+        let planned = matches!(&self.play, Play::TakingOver(_, takeover) if takeover.is_planned());
         if let Play::TakingOver(secondary, mut takeover) = core::mem::replace(&mut self.play, Play::Stopped) {
             takeover.close(context);
             self.play = Play::Secondary(if takeover.has_closed_secondary() {
@@ -133,6 +284,14 @@ impl<B: Buffer> Group<B> {
             } else {
                 secondary
             });
+        }
+        if planned {
+            // Nobody asked here: what was handed over counts no more, or is tried again.
+            self.handover_at = context.now.mono + HANDOVER_RETRY_NS;
+            if note == StartNote::Refused(StartRefusal::NotSecondary) {
+                self.store.change(context, |state| state.handover = false);
+            }
+            return;
         }
         context.note(Note::Start(note));
     }
@@ -145,12 +304,14 @@ impl<B: Buffer> Group<B> {
         let Play::Resuming { fencer, since, .. } = &mut self.play else { return };
         let began = *since;
         match event {
-            FencerEvent::Nothing | FencerEvent::Forgotten(_) | FencerEvent::Refused(_) => {}
+            FencerEvent::Nothing
+            | FencerEvent::Forgotten(_)
+            | FencerEvent::Refused(_)
+            | FencerEvent::Released => {}
             FencerEvent::Probed(_) => fencer.fence(context),
             FencerEvent::Foreign(found) => {
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
-                self.fenced_by = Some(found);
-                self.play = Play::Fenced;
+                self.fence_off(found);
             }
             FencerEvent::Done(fenced) => {
                 self.store.change(context, |state| state.epoch = fenced.epoch);
@@ -161,33 +322,140 @@ impl<B: Buffer> Group<B> {
                     took_ns: context.now.mono.saturating_sub(began),
                     ..StartReport::default()
                 };
-                self.serve_outside(context, report);
+                let facts = LaneFacts::new(&fenced, self.config.lane);
+                self.serve_outside(context, report, facts);
             }
         }
+    }
+
+    /// The takeover has ended: hosts are served in the lanes where the other site handed over, else outside them.
+    fn serve_taken<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, report: StartReport) {
+        let Play::TakingOver(_, takeover) = &self.play else { return };
+        let (facts, handed) = (*takeover.facts(), takeover.is_planned());
+        if !handed {
+            return self.serve_outside(context, report, Some(facts));
+        }
+        let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
+        let begin = Begin {
+            epoch: facts.epoch,
+            ring: (facts.ring.area, facts.ring.size, LaneFacts::tip(&facts.ring)),
+            manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),
+            last: facts.ring.last,
+            landed: (facts.ring.journaled, last_time),
+            landed_durable: facts.landed.0,
+            clock: self.store.get().clock.max(facts.clock),
+        };
+        self.become_primary(context, begin, report);
     }
 
     pub(super) fn serve_outside<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         report: StartReport,
+        facts: Option<LaneFacts>,
     ) {
         self.close_role(context);
         context.note(Note::Serving { epoch: report.epoch });
         context.note(Note::Start(StartNote::Done(report)));
-        self.play = Play::Outside(Box::new(Direct::new(self.config.limits.requests, self.tracker.take())));
+        let first = self.store.get().pair == PairState::InitialCopy && !self.store.get().left;
+        let mut tracker = self.tracker.take();
+        if let Some(tracker) = tracker.as_mut().filter(|_| first) {
+            // The other site never held anything.
+            tracker.mark_all();
+            tracker.poke(context);
+        }
+        if first {
+            self.store.change(context, |state| state.left = true);
+        }
+        let facts = facts.filter(|facts| facts.ring.open);
+        let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);
+        outside.paused = self.held;
+        self.play = Play::Outside(Box::new(outside));
+        self.on_tick(context);
     }
 
+    /// Gives back what a takeover of this site has fenced: the former primary may go on.
     pub(super) fn abort<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        context.note(Note::Start(StartNote::Refused(StartRefusal::NothingToAbort)));
+        match &self.play {
+            Play::Secondary(_) | Play::TakingOver(..) if !self.stopping => {}
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => {
+                return context.note(Note::Start(StartNote::Refused(StartRefusal::NothingToAbort)));
+            }
+        }
+        // What the secondary has under way must settle: it begins anew afterwards.
+        self.close_role(context);
+        let mut fencer = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
+        fencer.on_tick(context);
+        if let Play::Secondary(secondary) | Play::TakingOver(secondary, _) =
+            core::mem::replace(&mut self.play, Play::Stopped)
+        {
+            self.play = Play::Aborting(secondary, fencer);
+        }
     }
 
-    pub(super) fn begin_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        context.note(Note::Handover(HandoverNote::Refused(HandoverRefusal::NotPrimary)));
+    pub(super) fn on_aborted<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: FencerEvent,
+    ) {
+        let Play::Aborting(secondary, fencer) = &mut self.play else { return };
+        let note = match event {
+            FencerEvent::Nothing => None,
+            FencerEvent::Probed(fenced) if fenced.epoch.node == self.config.node => {
+                return fencer.release(context);
+            }
+            FencerEvent::Released => Some(StartNote::Aborted),
+            FencerEvent::Probed(_) | FencerEvent::Done(_) | FencerEvent::Foreign(_) => {
+                Some(StartNote::Refused(StartRefusal::NothingToAbort))
+            }
+            FencerEvent::Forgotten(_) | FencerEvent::Refused(_) => {
+                Some(StartNote::Refused(StartRefusal::LaneUnreachable { node: self.config.relay }))
+            }
+        };
+        if let Some(note) = note {
+            fencer.close(context);
+            context.note(Note::Start(note));
+        }
+        if fencer.has_ended() && secondary.is_settled() {
+            self.become_secondary(context);
+        }
     }
 
-    pub(super) fn resolve<S: Buffers<Buf = B>>(&mut self, _context: &mut Context<'_, S>) {}
+    /// An operator gives up what this site alone holds: it follows the one that replaced it.
+    pub(super) fn resolve<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if core::mem::take(&mut self.split) {
+            self.on_tick(context);
+        } else {
+            context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
+        }
+    }
 
-    pub(super) fn hold_round(&mut self, _held: bool) {}
+    /// Holds the round that runs or is to come, or lets it go on.
+    pub(super) fn hold_round(&mut self, held: bool) {
+        self.held = held;
+        match &mut self.play {
+            Play::Primary(primary) | Play::Opening(primary, _) => primary.hold_round(held),
+            Play::Outside(outside) => outside.paused = held,
+            Play::Starting(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => {}
+        }
+    }
 
     pub(super) fn stop<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.stopping = true;
@@ -198,7 +466,8 @@ impl<B: Buffer> Group<B> {
             | Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Resuming { .. }
-            | Play::Fenced => self.close_role(context),
+            | Play::Fenced(_)
+            | Play::Aborting(..) => self.close_role(context),
         }
     }
 
@@ -213,7 +482,9 @@ impl<B: Buffer> Group<B> {
                 takeover.close(context);
             }
             Play::Resuming { fencer, .. } => fencer.close(context),
-            Play::Leaving(_) | Play::Outside(_) | Play::Fenced | Play::Stopped => {}
+            Play::Aborting(_, fencer) => fencer.close(context),
+            Play::Fenced(rejoin) => rejoin.close(context),
+            Play::Leaving(_) | Play::Outside(_) | Play::Stopped => {}
         }
     }
 }

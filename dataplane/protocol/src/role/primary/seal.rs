@@ -29,6 +29,7 @@ impl<B: Buffer> Primary<B> {
             && self.ring.pending() < self.config.limits.unjournaled_frames
             && self.landing.has_room()
             && !self.closed
+            && !self.repair.as_ref().is_some_and(|repair| repair.is_opening())
     }
 
     pub(super) fn seal<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
@@ -82,6 +83,9 @@ impl<B: Buffer> Primary<B> {
         let Some(frame) = self.sealer.seal(context.buffers, tip, known, &mut ops) else { return false };
         let (request, with) = (frame.header.records, frame.header.last_time.0);
         context.reach(Milestone { request, with, ..Milestone::frame(Stage::Sealed, &frame.header) });
+        if let Some(repair) = self.repair.as_mut() {
+            repair.round.on_sealed(frame.header.last_time, frame.header.end());
+        }
         self.ring.append(context, Rc::clone(&frame));
         self.landing.push(frame, ops);
         true

@@ -2,7 +2,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::ids::{Epoch, GroupId, LaneId};
-use midspan_format::message::{Message, Pong, Progress, RefusedReason, SessionKind};
+use midspan_format::message::{Message, Pong, Progress, RefusedReason, Released, SessionKind};
 
 use super::Relay;
 use crate::stage::area::{Area, Health};
@@ -27,10 +27,19 @@ impl<B: Buffer> Relay<B> {
         let Some(area) = self.areas.get_mut(at).filter(|a| a.session == Some(link) && a.session_open) else {
             return self.refuse(context, index, RefusedReason::NotPermitted);
         };
-        if let Ok(Message::Ping(ping)) = Message::decode_block(unit.bytes()) {
-            area.answered_at = context.now.mono;
-            context.ask(Effect::Send { link, message: Message::Pong(Pong { stamp: ping.stamp }) });
-            return;
+        match Message::decode_block(unit.bytes()) {
+            Ok(Message::Ping(ping)) => {
+                area.answered_at = context.now.mono;
+                context.ask(Effect::Send { link, message: Message::Pong(Pong { stamp: ping.stamp }) });
+                return;
+            }
+            Ok(Message::Release(release)) => {
+                self.permits.release(node, release.group, release.epoch);
+                let released = Released { request: release.request };
+                context.ask(Effect::Send { link, message: Message::Released(released) });
+                return;
+            }
+            Ok(_) | Err(_) => {}
         }
         let position = area.received();
         if let Err(reason) = area.on_frame(context, unit, epoch) {

@@ -1,6 +1,7 @@
 //! Telling the primary what is acquired and applied: when a receipt is due, and sealing it.
 
 use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::receipt::NO_CUT;
 use midspan_format::seal::{receipt_head_length, seal_receipt};
 
 use alloc::rc::Rc;
@@ -24,12 +25,18 @@ impl<B: Buffer> Secondary<B> {
         let acquired = self.acquirer.acquired().position.0;
         let is_new = told.position != acquired
             || told.applied != persisted.tip.position.0
-            || self.receipt.manifest != persisted.manifest.0;
+            || self.receipt.manifest != persisted.manifest.0
+            || self.receipt.flags != self.flags();
         match (is_new, acquired) {
             (true, _) => self.receipt_at.saturating_add(self.config.pace.receipt_ns),
             (false, 0) => u64::MAX,
             (false, _) => self.receipt_at.saturating_add(RECEIPT_REPEAT_NS),
         }
+    }
+
+    /// Whether the volumes hold a cut.
+    fn flags(&self) -> u64 {
+        if self.no_cut { NO_CUT } else { 0 }
     }
 
     pub(super) fn issue_receipt<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
@@ -43,6 +50,8 @@ impl<B: Buffer> Secondary<B> {
         let Some(mut head) = context.buffers.take(length) else { return };
         let acquired = self.acquirer.acquired();
         let persisted = self.cut.persisted();
+        self.receipt.staging = self.config.own_ring.size;
+        self.receipt.flags = self.flags();
         self.receipt.cut = persisted.time.0;
         self.receipt.manifest = persisted.manifest.0;
         if let Some(lane) = self.receipt.lanes.first_mut() {

@@ -22,6 +22,7 @@ fn config() -> SiteConfig {
         group: GroupId(1),
         sites: [NodeId(1), NodeId(3)],
         initial_role: Role::Secondary,
+        initial_copy: false,
         lane: LaneId(0),
         relay: NodeId(2),
         volumes: Vec::new(),

@@ -3,11 +3,16 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use midspan_format::checked::CheckedFrame;
+use midspan_format::dirty_map::DirtyMap;
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
+use midspan_format::ids::VolumeId;
+use midspan_format::record::RecordKind;
 
 use super::{Start, Step};
 use crate::lane::tail::Tail;
+use crate::role::site::SiteConfig;
 use crate::stage::applier::{Applier, ApplyError};
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, Note, StartNote};
@@ -67,6 +72,9 @@ impl<B: Buffer> Start<B> {
                     return false;
                 }
             }
+            if let Some(marks) = self.marks.as_mut() {
+                mark_frame(&self.config, frame, marks);
+            }
             self.report.frames += 1;
             self.report.bytes += u64::from(header.length);
             waiting.pop_front();
@@ -86,6 +94,17 @@ impl<B: Buffer> Start<B> {
         for volume in &self.config.volumes {
             let token = tags::token(tags::LAND, u64::from(volume.id.0));
             context.disk(Disk::Volume(volume.id), token, DiskOp::Flush);
+        }
+    }
+}
+
+/// Marks what a frame that was just applied has touched.
+fn mark_frame<B: Buffer>(config: &SiteConfig, frame: &Slice<B>, marks: &mut DirtyMap) {
+    let Ok(checked) = CheckedFrame::parse_head(frame.bytes()) else { return marks.mark_all(None) };
+    for record in checked.records().filter(|record| record.kind().is_none_or(RecordKind::changes_disk)) {
+        let volume = VolumeId(record.volume);
+        if config.holds(volume, record.offset, record.length) {
+            marks.mark(volume, record.offset, record.length);
         }
     }
 }

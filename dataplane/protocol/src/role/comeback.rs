@@ -1,0 +1,300 @@
+//! A primary that serves outside the lanes, on its way back into them: takes its epoch in the lane, says there that it left,
+//! and waits until the other site stands at that place (design §4 and §7).
+//!
+//! ```text
+//!  fence ─▶ Leave mark ─▶ the other site's receipt names it ─▶ ready
+//! ```
+//! Upholds I5 (a refusal for a newer epoch is told: nothing is served any more) and I8 (the other site proves by the chain
+//! where it stands).
+
+use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::BLOCK;
+use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::mark::{Leave, LeaveReason, Mark};
+use midspan_format::message::{FenceIntent, SessionKind};
+use midspan_format::superblock::{GroupState, PairState};
+use midspan_format::time::GroupClock;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::lane::reader::Reader;
+use crate::lane::writer::{Writer, WriterEvent};
+use crate::role::facts::LaneFacts;
+use crate::role::primary::Begin;
+use crate::role::site::SiteConfig;
+use crate::stage::receipts::{Receipts, Received};
+use crate::stage::sealer::{Known, LaneIdentity, Sealer};
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note};
+
+/// Pause before a lane that cannot be used is asked again.
+const RETRY_NS: u64 = 1_000_000_000;
+/// Bytes of a frame with one mark.
+const MARK_BYTES: u64 = 2 * BLOCK as u64;
+
+/// What came of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Under way.
+    Running,
+    /// A newer epoch of the other site exists.
+    Fenced(Epoch),
+}
+
+#[derive(Debug)]
+enum Step<B> {
+    /// The lane cannot be used; it is asked again.
+    Waiting {
+        until: u64,
+    },
+    Fencing(Box<Fencer>),
+    /// In the lane, where a Leave mark stands or is on its way.
+    Inside(Box<Inside<B>>),
+}
+
+#[derive(Debug)]
+struct Inside<B> {
+    facts: LaneFacts,
+    writer: Writer<B>,
+    receipts: Receipts,
+    /// The frame with the Leave mark.
+    leave: Option<FrameHeader>,
+}
+
+/// The way back.
+#[derive(Debug)]
+pub struct Comeback<B> {
+    config: SiteConfig,
+    step: Step<B>,
+}
+
+impl<B: Buffer> Comeback<B> {
+    /// On the way, from what the lane was found to hold when this site took its epoch there, if that is known.
+    pub fn new(config: SiteConfig, facts: Option<LaneFacts>, state: &GroupState) -> Self {
+        let step = match facts {
+            Some(facts) => Step::Inside(Box::new(Inside::new(&config, facts, state))),
+            None => Step::Waiting { until: 0 },
+        };
+        Self { config, step }
+    }
+
+    /// Whether the lane is connected.
+    pub fn is_up(&self) -> bool {
+        match &self.step {
+            Step::Inside(inside) => inside.writer.is_up(),
+            Step::Fencing(fencer) => fencer.is_up(),
+            Step::Waiting { .. } => false,
+        }
+    }
+
+    /// What the other site has said since this one is in the lane.
+    pub fn received(&self) -> Option<Received> {
+        match &self.step {
+            Step::Inside(inside) => Some(inside.receipts.newest),
+            Step::Fencing(_) | Step::Waiting { .. } => None,
+        }
+    }
+
+    /// An event of one of the links.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        match &mut self.step {
+            Step::Waiting { .. } => {}
+            Step::Fencing(fencer) if link == fencer.id() => match fencer.on_link(context, event) {
+                FencerEvent::Nothing | FencerEvent::Refused(_) | FencerEvent::Released => {}
+                FencerEvent::Probed(_) => fencer.fence(context),
+                FencerEvent::Foreign(found) => return Outcome::Fenced(found),
+                FencerEvent::Forgotten(_) => self.wait(context),
+                FencerEvent::Done(fenced) => match LaneFacts::new(&fenced, self.config.lane) {
+                    Some(facts) if facts.ring.open => {
+                        store.change(context, |state| state.epoch = facts.epoch);
+                        let inside = Inside::new(&self.config, facts, store.get());
+                        self.step = Step::Inside(Box::new(inside));
+                    }
+                    Some(_) | None => self.wait(context),
+                },
+            },
+            Step::Fencing(_) => {}
+            Step::Inside(inside) if link == inside.writer.id() => {
+                let event = inside.writer.on_link(context, event);
+                return self.on_writer(context, event);
+            }
+            Step::Inside(inside) if link == inside.receipts.id() => {
+                inside.receipts.on_link(context, event);
+            }
+            Step::Inside(_) => {}
+        }
+        Outcome::Running
+    }
+
+    /// Timers, and what found the pool empty.
+    pub fn on_tick<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &StateStore,
+    ) -> Outcome {
+        match &mut self.step {
+            Step::Waiting { until } if context.now.mono >= *until => {
+                let mut fencer = Box::new(self.config.fencer(FenceIntent::Restart, store.get().epoch));
+                fencer.on_tick(context);
+                self.step = Step::Fencing(fencer);
+            }
+            Step::Waiting { .. } => {}
+            Step::Fencing(fencer) => fencer.on_tick(context),
+            Step::Inside(inside) => {
+                inside.receipts.on_tick(context);
+                inside.say_leave(context, &self.config, store.get());
+                let event = inside.writer.on_tick(context);
+                return self.on_writer(context, event);
+            }
+        }
+        Outcome::Running
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self, soon: u64) -> u64 {
+        match &self.step {
+            Step::Waiting { until } => (*until).max(soon),
+            Step::Fencing(fencer) => fencer.deadline(),
+            Step::Inside(inside) => {
+                let starved = if inside.wants_to_say() { soon } else { u64::MAX };
+                inside.receipts.deadline().min(inside.writer.deadline()).min(starved)
+            }
+        }
+    }
+
+    /// Where a primary in the lane would begin: once the other site stands at the Leave mark.
+    pub fn ready(&self, state: &GroupState) -> Option<Begin> {
+        let Step::Inside(inside) = &self.step else { return None };
+        let leave = inside.leave.filter(|leave| inside.writer.journaled() >= leave.end())?;
+        let heard = inside.receipts.newest;
+        let stands = heard.acquired == leave.end()
+            && heard.header_checksum == leave.checksum
+            && heard.applied == leave.end();
+        let facts = &inside.facts;
+        stands.then_some(Begin {
+            epoch: facts.epoch,
+            ring: (facts.ring.area, facts.ring.size, inside.writer.tip()?),
+            manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),
+            last: Some(leave),
+            landed: (leave.end(), leave.last_time),
+            landed_durable: leave.landed,
+            clock: state.clock.max(facts.clock).max(leave.last_time),
+        })
+    }
+
+    /// Ends the sessions.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        match &mut self.step {
+            Step::Waiting { .. } => {}
+            Step::Fencing(fencer) => fencer.close(context),
+            Step::Inside(inside) => {
+                inside.writer.close(context);
+                inside.receipts.close(context);
+            }
+        }
+        self.step = Step::Waiting { until: u64::MAX };
+    }
+
+    fn wait<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.close(context);
+        self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
+    }
+
+    fn on_writer<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: WriterEvent,
+    ) -> Outcome {
+        let Step::Inside(inside) = &mut self.step else { return Outcome::Running };
+        let node = self.config.relay;
+        match event {
+            WriterEvent::Nothing | WriterEvent::Progress | WriterEvent::Restarted | WriterEvent::Down => {}
+            WriterEvent::Up => {
+                context.note(Note::LaneUp { node, journaled: inside.writer.journaled() });
+            }
+            WriterEvent::Refused(refused) if refused.epoch > inside.facts.epoch => {
+                // A newer epoch of this very site is an earlier request's: it is taken anew.
+                if refused.epoch.node != self.config.node {
+                    return Outcome::Fenced(refused.epoch);
+                }
+                self.wait(context);
+            }
+            WriterEvent::Refused(_) => {}
+            WriterEvent::Lost { had, found } => {
+                context.note(Note::LaneLost { node, had, found });
+                self.wait(context);
+            }
+        }
+        Outcome::Running
+    }
+}
+
+impl<B: Buffer> Inside<B> {
+    fn new(config: &SiteConfig, facts: LaneFacts, state: &GroupState) -> Self {
+        let pace = config.pace;
+        let hello = config.hello(SessionKind::Append, AreaKind::Ring, facts.ring.area, facts.epoch);
+        let tip = LaneFacts::tip(&facts.ring);
+        let hello_receipts = config.hello(SessionKind::Fetch, AreaKind::Receipt, AreaId::NONE, facts.epoch);
+        let reader = Reader::new(config.link(2), config.relay, hello_receipts, pace, 4);
+        // Since it left the lanes this site has put nothing there but Leave marks: an old one does.
+        let own = |last: &FrameHeader| last.epoch.node == config.node && last.epoch >= state.takeover_epoch;
+        Self {
+            writer: Writer::new(config.link(0), config.relay, hello, pace, Some(tip), 4),
+            receipts: Receipts::new(reader, config.lane, pace.poll_ms),
+            leave: facts.ring.last.filter(own),
+            facts,
+        }
+    }
+
+    fn wants_to_say(&self) -> bool {
+        self.leave.is_none() && self.writer.is_up()
+    }
+
+    /// Puts the Leave mark into the lane, where there is room for it (I3).
+    fn say_leave<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        config: &SiteConfig,
+        state: &GroupState,
+    ) {
+        let Some(tip) = self.writer.tip().filter(|_| self.wants_to_say()) else { return };
+        let kept = self.facts.landed.0.min(tip.position);
+        if tip.position.0 - kept.0 + MARK_BYTES > self.writer.size() {
+            return;
+        }
+        let Some(block) = context.buffers.take(BLOCK) else { return };
+        let taken = state.pair == PairState::TakenOver;
+        let mark = Leave {
+            epoch: self.facts.epoch,
+            reason: if taken { LeaveReason::TakenOver } else { LeaveReason::InitialCopy },
+            cut: state.left_cut,
+            map_generation: 0,
+            former: if taken { config.other_site() } else { NodeId::NONE },
+            former_landed: state.former_landed,
+            former_landed_time: state.former_landed_time,
+        };
+        let ring = &self.facts.ring;
+        let identity =
+            LaneIdentity { group: config.group, lane: config.lane, area: ring.area, epoch: self.facts.epoch };
+        let newest = state.clock.max(self.facts.clock);
+        let time = GroupClock::new(newest).next(context.now.wall);
+        let mut sealer = Sealer::new(identity, 1, newest);
+        sealer.join_mark(block, time, &Mark::Leave(mark));
+        // Everything before is on this site's disks, flushed: it was when this site became primary.
+        let known = Known { landed: tip.position, landed_time: newest, journaled: self.writer.journaled() };
+        if let Some(frame) = sealer.seal(context.buffers, tip, known, &mut Vec::new()) {
+            self.leave = Some(frame.header);
+            self.writer.append(context, frame);
+        }
+    }
+}

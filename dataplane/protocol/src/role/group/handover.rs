@@ -1,0 +1,152 @@
+//! A planned change of roles, at both ends (design §7): the primary drains and says where it ends, the other site goes on there.
+//!
+//! ```text
+//!  primary:    hosts wait ─▶ all landed, flushed, and applied at the secondary ─▶ recorded ─▶ Handover mark ─▶ released ─▶ secondary
+//!  secondary:  its cut is at the mark ─▶ fence, if nothing else is there ─▶ recorded ─▶ primary
+//! ```
+//! Nothing is lost wherever it stops: until the other site has fenced, a restart of the former primary goes on as primary;
+//! once it has, the former one follows from the point that it had recorded.
+
+use alloc::boxed::Box;
+
+use midspan_format::superblock::PairState;
+
+use super::{Group, Play};
+use crate::role::primary::Repair;
+use crate::role::takeover::{Asked, Takeover};
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, HandoverNote, HandoverRefusal, Note};
+use crate::vocab::tip::Tip;
+
+/// How long hosts wait at most until everything is where it belongs; then they are served on.
+const DRAIN_NS: u64 = 20_000_000_000;
+/// How long the lane's answer to the release is waited for: without it the other site waits for the lease.
+const RELEASE_NS: u64 = 1_000_000_000;
+
+/// Where a handover stands at the primary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handover {
+    since: u64,
+    step: Step,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Hosts wait; everything goes where it belongs.
+    Draining,
+    /// The point behind the mark is being recorded.
+    Recording { change: u64 },
+    /// The mark is on its way into the lane.
+    Marking,
+    /// The lane is asked to forget our lease.
+    Releasing { until: u64 },
+}
+
+impl<B: Buffer> Group<B> {
+    /// An operator wants the other site to be primary.
+    pub(super) fn begin_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let refusal = match &self.play {
+            Play::Primary(_) if self.handover.is_some() => Some(HandoverRefusal::Running),
+            Play::Primary(primary) if primary.repair().is_some() => Some(HandoverRefusal::NotPaired),
+            Play::Primary(_) if self.store.get().pair != PairState::Paired => {
+                Some(HandoverRefusal::NotPaired)
+            }
+            Play::Primary(primary) if primary.disk_failed() || self.stopping => Some(HandoverRefusal::Failed),
+            Play::Primary(_) => None,
+            Play::Outside(_) => Some(HandoverRefusal::NotPaired),
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => Some(HandoverRefusal::NotPrimary),
+        };
+        if let Some(refusal) = refusal {
+            return context.note(Note::Handover(HandoverNote::Refused(refusal)));
+        }
+        self.handover = Some(Handover { since: context.now.mono, step: Step::Draining });
+        context.note(Note::Handover(HandoverNote::Draining));
+        self.go_on_handing_over(context);
+    }
+
+    /// Goes on to the next step when the present one is complete.
+    pub(super) fn go_on_handing_over<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        let Some(handover) = self.handover else { return };
+        let Play::Primary(primary) = &mut self.play else { return };
+        let failed = primary.disk_failed() || primary.repair().is_some_and(|_: &Repair<B>| true);
+        match handover.step {
+            Step::Draining if failed => self.give_up_handover(context, HandoverRefusal::Failed),
+            Step::Draining if now >= handover.since + DRAIN_NS => {
+                self.give_up_handover(context, HandoverRefusal::SecondaryAway);
+            }
+            Step::Draining => {
+                if !primary.is_drained() {
+                    return;
+                }
+                let Some(header) = primary.seal_handover(context) else { return };
+                let change = self.store.change(context, |state| {
+                    (state.handover, state.handover_epoch) = (true, header.epoch);
+                    (state.cut, state.clock) = (header.last_time, state.clock.max(header.last_time));
+                    if let Some(lane) = state.lanes_mut().first_mut() {
+                        lane.point = Tip::after(&header).to_point();
+                    }
+                });
+                self.set_step(Step::Recording { change });
+            }
+            Step::Recording { change } if self.store.is_saved(change) => {
+                primary.send_handover(context);
+                self.set_step(Step::Marking);
+            }
+            Step::Marking => {
+                if !primary.is_handed_over(context) {
+                    return;
+                }
+                primary.release(context);
+                self.set_step(Step::Releasing { until: now + RELEASE_NS });
+            }
+            Step::Releasing { until } if primary.is_released() || now >= until => {
+                let took_ns = now.saturating_sub(handover.since);
+                context.note(Note::Handover(HandoverNote::Given { took_ns }));
+                self.leave(context);
+            }
+            Step::Recording { .. } | Step::Releasing { .. } => {}
+        }
+    }
+
+    fn set_step(&mut self, step: Step) {
+        if let Some(handover) = self.handover.as_mut() {
+            handover.step = step;
+        }
+    }
+
+    fn give_up_handover<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        refusal: HandoverRefusal,
+    ) {
+        self.handover = None;
+        context.note(Note::Handover(HandoverNote::Refused(refusal)));
+    }
+
+    /// The primary has handed over to this site, whose cut is at the mark: it goes on, if the lane holds nothing else.
+    pub(super) fn look_for_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let state = *self.store.get();
+        if !state.handover || self.stopping || !self.store.is_idle() || context.now.mono < self.handover_at {
+            return;
+        }
+        let Play::Secondary(secondary) = &self.play else { return };
+        let there = secondary.is_recovered() && secondary.persisted().tip == secondary.acquired();
+        let Some(tracker) = self.tracker.as_ref().filter(|_| there) else { return };
+        let asked = Asked { accept_loss: false, dry_run: false, handed: Some(state.handover_epoch) };
+        let takeover =
+            Takeover::new(self.config.clone(), context.now.mono, asked, &self.store, secondary, tracker);
+        if let Play::Secondary(secondary) = core::mem::replace(&mut self.play, Play::Stopped) {
+            self.play = Play::TakingOver(secondary, Box::new(takeover));
+            self.on_tick(context);
+        }
+    }
+}

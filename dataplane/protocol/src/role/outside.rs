@@ -1,0 +1,254 @@
+//! A primary outside the lanes: after a takeover, or before the other site ever held anything. Hosts are answered by the local
+//! disks, what changes is marked (I6), and the way back is prepared.
+//!
+//! ```text
+//!  serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
+//! ```
+
+use midspan_format::ids::{Epoch, VolumeId};
+use midspan_format::superblock::PairState;
+
+use crate::role::comeback::{self, Comeback};
+use crate::role::direct::Direct;
+use crate::role::facts::LaneFacts;
+use crate::role::primary::Begin;
+use crate::role::site::SiteConfig;
+use crate::stage::state_store::StateStore;
+use crate::stage::tracker::Tracker;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, HostRequest, LinkEvent, LinkId, Note, Token};
+use crate::vocab::tags;
+
+/// What came of an event.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it ends once")]
+pub enum Outcome {
+    /// It goes on.
+    Running,
+    /// A newer epoch exists: hosts were told, and what runs settles.
+    Fenced(Epoch),
+    /// Nothing is under way, everything is flushed and recorded: a primary in the lanes can begin.
+    Return(Begin),
+}
+
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each group")]
+enum Step {
+    Serving,
+    Draining,
+    Flushing {
+        left: usize,
+    },
+    Recording {
+        change: u64,
+        begin: Begin,
+    },
+    /// A disk failed on the way: hosts are served on, and nothing is tried again.
+    Stuck,
+    /// Hosts are not served any more.
+    Closed,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Outside<B> {
+    config: SiteConfig,
+    direct: Direct<B>,
+    comeback: Comeback<B>,
+    step: Step,
+    /// An operator holds the round that is to come.
+    pub paused: bool,
+}
+
+impl<B: Buffer> Outside<B> {
+    /// A primary outside the lanes. `facts`: the lane as it was when this site took its epoch there.
+    pub fn new(
+        config: SiteConfig,
+        tracker: Option<Tracker>,
+        facts: Option<LaneFacts>,
+        store: &StateStore,
+    ) -> Self {
+        let direct = Direct::new(config.limits.requests, tracker);
+        let comeback = Comeback::new(config.clone(), facts, store.get());
+        Self { config, direct, comeback, step: Step::Serving, paused: false }
+    }
+
+    /// The requests and the map.
+    pub fn direct(&self) -> &Direct<B> {
+        &self.direct
+    }
+
+    /// The way back.
+    pub fn comeback(&self) -> &Comeback<B> {
+        &self.comeback
+    }
+
+    /// The map, for whoever plays the next role.
+    pub fn take_tracker(&mut self) -> Option<Tracker> {
+        self.direct.take_tracker()
+    }
+
+    /// Whether another request can be taken: while the role changes, hosts wait.
+    pub fn has_room(&self) -> bool {
+        match self.step {
+            Step::Serving | Step::Stuck => self.direct.has_room(),
+            Step::Draining | Step::Flushing { .. } | Step::Recording { .. } => false,
+            Step::Closed => true,
+        }
+    }
+
+    /// Whether hosts are not served any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.step, Step::Closed)
+    }
+
+    /// The next role begins: only the sessions end.
+    pub fn leave<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.comeback.close(context);
+    }
+
+    /// Whether nothing is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.direct.is_idle() && !matches!(self.step, Step::Flushing { .. })
+    }
+
+    /// A host request.
+    pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
+        self.direct.on_host(context, request);
+    }
+
+    /// A disk operation completed.
+    pub fn on_disk<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        token: Token,
+        result: DiskResult<B>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        if tags::of(token) != tags::LAND {
+            self.direct.on_disk(context, token, result);
+            return self.advance(context, store);
+        }
+        if result.is_err() {
+            let volume = VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
+            context.note(Note::DiskFailed { disk_is_journal: false, volume });
+            self.step = Step::Stuck;
+        }
+        if let Step::Flushing { left } = &mut self.step {
+            *left = left.saturating_sub(1);
+        }
+        self.advance(context, store)
+    }
+
+    /// An event of one of the links.
+    pub fn on_link<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        let outcome = self.comeback.on_link(context, link, event, store);
+        self.on_comeback(context, outcome, store)
+    }
+
+    /// The state was written.
+    pub fn on_saved<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        self.advance(context, store)
+    }
+
+    /// A batch of events was delivered.
+    pub fn on_drained<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.direct.on_drained(context);
+    }
+
+    /// Timers.
+    pub fn on_tick<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        self.direct.on_drained(context);
+        let outcome = match self.step {
+            Step::Closed => comeback::Outcome::Running,
+            Step::Serving | Step::Draining | Step::Flushing { .. } | Step::Recording { .. } | Step::Stuck => {
+                self.comeback.on_tick(context, store)
+            }
+        };
+        self.on_comeback(context, outcome, store)
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self, soon: u64) -> u64 {
+        let starved = if self.direct.is_starved() { soon } else { u64::MAX };
+        self.comeback.deadline(soon).min(starved)
+    }
+
+    /// Hosts are not served any more: what waits is told so, what runs settles.
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.step = Step::Closed;
+        self.comeback.close(context);
+        self.direct.close(context);
+    }
+
+    fn on_comeback<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        outcome: comeback::Outcome,
+        store: &mut StateStore,
+    ) -> Outcome {
+        match outcome {
+            comeback::Outcome::Running => self.advance(context, store),
+            comeback::Outcome::Fenced(found) => {
+                self.close(context);
+                Outcome::Fenced(found)
+            }
+        }
+    }
+
+    /// Goes on to the next step when the present one is complete.
+    fn advance<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        loop {
+            match self.step {
+                Step::Serving if !self.paused && self.comeback.ready(store.get()).is_some() => {
+                    self.step = Step::Draining;
+                }
+                Step::Draining if self.direct.is_idle() => self.flush(context),
+                Step::Flushing { left: 0 } => {
+                    let Some(begin) = self.comeback.ready(store.get()) else {
+                        self.step = Step::Serving;
+                        return Outcome::Running;
+                    };
+                    let change = store.change(context, |state| state.pair = PairState::Resync);
+                    self.step = Step::Recording { change, begin };
+                }
+                Step::Recording { change, begin } if store.is_saved(change) => {
+                    return Outcome::Return(begin);
+                }
+                Step::Serving
+                | Step::Draining
+                | Step::Flushing { .. }
+                | Step::Recording { .. }
+                | Step::Stuck
+                | Step::Closed => return Outcome::Running,
+            }
+        }
+    }
+
+    /// What a round reads from the disks must not be undone by a loss of power: it is on stable media first.
+    fn flush<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.step = Step::Flushing { left: self.config.volumes.len() };
+        for volume in &self.config.volumes {
+            let token = tags::token(tags::LAND, u64::from(volume.id.0));
+            context.disk(Disk::Volume(volume.id), token, DiskOp::Flush);
+        }
+    }
+}

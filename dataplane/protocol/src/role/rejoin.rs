@@ -1,0 +1,286 @@
+//! A former primary that a newer epoch has replaced: finds out from the lane where to follow the one that replaced it.
+//!
+//! The first frame of the new primary is a Leave mark; it names what this site's disks hold for sure. From there on this site
+//! is a secondary like any other: it brings itself to the takeover's cut along the chain, then a round brings the rest. It
+//! changes nothing while it looks.
+
+use midspan_format::checked::CheckedFrame;
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::mark::{Leave, Mark};
+use midspan_format::message::{FenceIntent, Fenced};
+use midspan_format::superblock::{GroupState, LanePoint, PairState, Role};
+use midspan_format::time::Time;
+
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::lane::tail::{Span, Tail, TailEvent};
+use crate::role::facts::LaneFacts;
+use crate::role::site::SiteConfig;
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, LinkEvent, LinkId};
+
+/// Pause before the lane is asked again.
+const RETRY_NS: u64 = 500_000_000;
+
+/// What came of an event.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it ends once")]
+pub enum Outcome {
+    /// Nothing yet.
+    Running,
+    /// The epoch is this site's own, or was given back to it: it may start again.
+    Own,
+    /// The other site went on where this one had handed over.
+    Handed,
+    /// There is one to follow.
+    Found(Found),
+}
+
+/// Where to follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    leave: Leave,
+    /// The frame with the mark.
+    header: FrameHeader,
+    facts: LaneFacts,
+}
+
+#[derive(Debug)]
+enum Step {
+    Waiting {
+        until: u64,
+    },
+    Probing(Fencer),
+    /// The frame that followed the recorded end, if it does.
+    Comparing {
+        tail: Tail,
+        point: LanePoint,
+    },
+    /// The last frame.
+    Reading {
+        tail: Tail,
+        facts: LaneFacts,
+    },
+}
+
+/// The search.
+#[derive(Debug)]
+pub struct Rejoin {
+    config: SiteConfig,
+    step: Step,
+    /// Where this site had recorded that it ends, when it handed over.
+    handed: Option<LanePoint>,
+}
+
+impl Rejoin {
+    /// A search that begins at the next tick.
+    pub fn new(config: SiteConfig, handed: Option<LanePoint>) -> Self {
+        Self { config, step: Step::Waiting { until: 0 }, handed }
+    }
+
+    /// Whether the lane's node answers.
+    pub fn is_up(&self) -> bool {
+        match &self.step {
+            Step::Waiting { .. } => false,
+            Step::Probing(fencer) => fencer.is_up(),
+            Step::Comparing { .. } | Step::Reading { .. } => true,
+        }
+    }
+
+    /// An event of one of the links.
+    pub fn on_link<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<S::Buf>,
+    ) -> Outcome {
+        match &mut self.step {
+            Step::Probing(fencer) if link == fencer.id() => match fencer.on_link(context, event) {
+                FencerEvent::Probed(fenced) => self.on_probed(context, &fenced),
+                FencerEvent::Forgotten(_) | FencerEvent::Refused(_) => self.wait(context),
+                FencerEvent::Nothing
+                | FencerEvent::Done(_)
+                | FencerEvent::Foreign(_)
+                | FencerEvent::Released => Outcome::Running,
+            },
+            Step::Reading { tail, facts } if link == tail.id() => {
+                let facts = *facts;
+                match tail.on_link(context, event) {
+                    TailEvent::Nothing => Outcome::Running,
+                    TailEvent::Damaged(_) => self.wait(context),
+                    TailEvent::Frames(frames) => {
+                        let found = frames.last().and_then(|(header, frame)| {
+                            Some(Found { leave: self.leave_in(frame)?, header: *header, facts })
+                        });
+                        match found {
+                            Some(found) => {
+                                self.close(context);
+                                Outcome::Found(found)
+                            }
+                            None => self.wait(context),
+                        }
+                    }
+                }
+            }
+            Step::Comparing { tail, point } if link == tail.id() => {
+                let point = *point;
+                match tail.on_link(context, event) {
+                    TailEvent::Nothing => Outcome::Running,
+                    TailEvent::Damaged(_) => self.on_compared(context, false),
+                    TailEvent::Frames(frames) => {
+                        let links = frames.first().is_some_and(|(first, _)| {
+                            first.position == point.position && first.chain == point.header_checksum
+                        });
+                        self.on_compared(context, links)
+                    }
+                }
+            }
+            Step::Waiting { .. } | Step::Probing(_) | Step::Comparing { .. } | Step::Reading { .. } => {
+                Outcome::Running
+            }
+        }
+    }
+
+    /// Timers.
+    pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>, known: Epoch) {
+        match &mut self.step {
+            Step::Waiting { until } if context.now.mono >= *until => {
+                let mut fencer = self.config.fencer(FenceIntent::Probe, known);
+                fencer.on_tick(context);
+                self.step = Step::Probing(fencer);
+            }
+            Step::Waiting { .. } => {}
+            Step::Probing(fencer) => fencer.on_tick(context),
+            Step::Comparing { tail, .. } | Step::Reading { tail, .. } => {
+                tail.on_tick(context);
+                tail.poke(context);
+            }
+        }
+    }
+
+    /// When `on_tick` has something to do next.
+    pub fn deadline(&self) -> u64 {
+        match &self.step {
+            Step::Waiting { until } => *until,
+            Step::Probing(fencer) => fencer.deadline(),
+            Step::Comparing { tail, .. } | Step::Reading { tail, .. } => tail.deadline(),
+        }
+    }
+
+    /// Ends the sessions.
+    pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        match &mut self.step {
+            Step::Waiting { .. } => {}
+            Step::Probing(fencer) => fencer.close(context),
+            Step::Comparing { tail, .. } | Step::Reading { tail, .. } => tail.close(context),
+        }
+        self.step = Step::Waiting { until: u64::MAX };
+    }
+
+    fn wait<S: Buffers>(&mut self, context: &mut Context<'_, S>) -> Outcome {
+        self.close(context);
+        self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
+        Outcome::Running
+    }
+
+    /// Whether the journal goes on behind the recorded end. If not, this site was taken over from before it had handed over.
+    fn on_compared<S: Buffers>(&mut self, context: &mut Context<'_, S>, links: bool) -> Outcome {
+        if links {
+            self.close(context);
+            return Outcome::Handed;
+        }
+        self.handed = None;
+        self.wait(context)
+    }
+
+    fn on_probed<S: Buffers>(&mut self, context: &mut Context<'_, S>, fenced: &Fenced) -> Outcome {
+        let given_back = fenced.released && fenced.former == self.config.node;
+        if fenced.epoch.node == self.config.node || given_back {
+            self.close(context);
+            return Outcome::Own;
+        }
+        let facts = LaneFacts::new(fenced, self.config.lane).filter(|facts| facts.ring.open);
+        if let (Some(facts), Some(point)) = (&facts, self.handed) {
+            let (ring, last) = (&facts.ring, facts.ring.last.map_or(0, |last| last.checksum));
+            self.close(context);
+            if ring.journaled <= point.position {
+                let links = ring.journaled == point.position && last == point.header_checksum;
+                return self.on_compared(context, links);
+            }
+            let (from, to) = (point.position, ring.journaled);
+            let span = Span { area: ring.area, from, to, last_checksum: last };
+            let mut tail = self.config.tail(span, facts.epoch);
+            tail.on_tick(context);
+            self.step = Step::Comparing { tail, point };
+            return Outcome::Running;
+        }
+        // Nothing of the new primary is there as long as its takeover has not ended.
+        let Some((facts, last)) = facts
+            .and_then(|facts| facts.ring.last.map(|last| (facts, last)))
+            .filter(|(_, last)| last.epoch.node == fenced.epoch.node)
+        else {
+            return self.wait(context);
+        };
+        self.close(context);
+        let ring = &facts.ring;
+        let (from, to) = (last.position, ring.journaled);
+        let span = Span { area: ring.area, from, to, last_checksum: last.checksum };
+        let mut tail = self.config.tail(span, facts.epoch);
+        tail.on_tick(context);
+        self.step = Step::Reading { tail, facts };
+        Outcome::Running
+    }
+
+    /// The Leave mark of a frame, if it replaces this site.
+    fn leave_in<B: Buffer>(&self, frame: &Slice<B>) -> Option<Leave> {
+        let checked = CheckedFrame::parse_head(frame.bytes()).ok()?;
+        let mut marks = checked.records().filter_map(|record| checked.mark(&record));
+        marks.find_map(|mark| match mark {
+            Mark::Leave(leave) => (leave.former == self.config.node).then_some(leave),
+            Mark::RoundBegin(_)
+            | Mark::RoundEnd(_)
+            | Mark::LaneSet(_)
+            | Mark::Handover(_)
+            | Mark::Verify(_) => None,
+        })
+    }
+}
+
+impl Found {
+    /// The epoch to follow.
+    pub fn epoch(&self) -> Epoch {
+        self.facts.epoch
+    }
+
+    /// What the site records, to be a secondary from now on. `wrote_alone`: its disks hold what is in no lane, so no cut can
+    /// be reached along the chain.
+    pub fn follow(&self, state: &mut GroupState, wrote_alone: bool) {
+        let known = !wrote_alone && self.leave.former_landed.position > Position(0);
+        let before = LanePoint {
+            position: self.header.position,
+            sequence: self.header.sequence.saturating_sub(1),
+            header_checksum: self.header.chain,
+        };
+        state.role = Role::Secondary;
+        state.pair = PairState::Resync;
+        state.epoch = state.epoch.max(self.facts.epoch);
+        state.clock = state.clock.max(self.facts.clock);
+        (state.left, state.left_cut) = (true, self.leave.cut);
+        (state.round, state.round_in_place) = (0, true);
+        (state.handover, state.manifest) = (false, Position(0));
+        state.whole_at = if known { self.header.position } else { Position(0) };
+        state.cut = if known { self.leave.former_landed_time } else { Time::ZERO };
+        if let Some(lane) = state.lanes_mut().first_mut() {
+            lane.ring = self.facts.ring.area;
+            lane.manifest = self.facts.manifest.area;
+            lane.receipt = self.facts.receipt;
+            lane.point = if known { self.leave.former_landed } else { before };
+        }
+    }
+
+    /// Whether the site can reach a cut along the chain.
+    pub fn has_cut(&self, wrote_alone: bool) -> bool {
+        !wrote_alone && self.leave.former_landed.position > Position(0)
+    }
+}

@@ -1,0 +1,93 @@
+//! What the former primary may lack or have torn is marked: everything behind its newest `landed` (I6).
+
+use midspan_format::ids::VolumeId;
+use midspan_format::record::{Record, RecordKind};
+use midspan_format::superblock::LanePoint;
+
+use super::{Step, Takeover};
+use crate::lane::tail::TailEvent;
+use crate::role::facts::LaneFacts;
+use crate::stage::tracker::Tracker;
+use crate::vocab::buffer::Buffers;
+use crate::vocab::effect::{Context, Note, StartNote};
+use crate::vocab::tip::Tip;
+
+impl Takeover {
+    /// Begins to mark what the former primary may lack or have torn.
+    pub(super) fn mark<S: Buffers>(&mut self, context: &mut Context<'_, S>, tracker: &mut Tracker) {
+        context.note(Note::Start(StartNote::Redoing));
+        if self.asked.handed.is_some() {
+            // Both sites hold the same.
+            self.step = Step::SavingMarks;
+            return;
+        }
+        match (self.why, self.facts.tail()) {
+            (None, None) => {
+                self.former_landed = LaneFacts::tip(&self.facts.ring).to_point();
+                self.step = Step::SavingMarks;
+            }
+            (None, Some(span)) => {
+                let mut tail = self.config.tail(span, self.facts.epoch);
+                tail.on_tick(context);
+                self.step = Step::Marking { tail, since: context.now.mono };
+            }
+            (Some(_), _) => {
+                tracker.mark_all();
+                self.step = Step::SavingMarks;
+            }
+        }
+    }
+
+    pub(super) fn on_tail<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: TailEvent<S::Buf>,
+        tracker: &mut Tracker,
+    ) {
+        match event {
+            TailEvent::Nothing => {}
+            TailEvent::Frames(frames) => {
+                if let Some((header, _)) = frames.first().filter(|(h, _)| h.position == self.facts.landed.0) {
+                    self.former_landed = Tip::before(header).to_point();
+                }
+                for (_, frame) in &frames {
+                    self.mark_frame(frame.bytes(), tracker);
+                }
+            }
+            TailEvent::Damaged(position) => {
+                context.note(Note::Damaged { node: self.config.relay, position });
+                self.mark_everything(context, tracker);
+            }
+        }
+    }
+
+    /// It cannot be said what the former primary lacks: everything may differ.
+    pub(super) fn mark_everything<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        tracker: &mut Tracker,
+    ) {
+        self.former_landed = LanePoint::default();
+        tracker.mark_all();
+        if let Step::Marking { tail, .. } = &mut self.step {
+            tail.close(context);
+        }
+        self.step = Step::SavingMarks;
+    }
+
+    fn mark_frame(&self, frame: &[u8], tracker: &mut Tracker) {
+        let Ok(checked) = midspan_format::checked::CheckedFrame::parse_head(frame) else {
+            return tracker.mark_all();
+        };
+        for record in checked.records() {
+            let Record { volume, offset, length, .. } = record;
+            if record.kind().is_none_or(RecordKind::changes_disk) {
+                if self.config.holds(VolumeId(volume), offset, length) {
+                    tracker.mark_silently(VolumeId(volume), offset, length);
+                } else {
+                    tracker.mark_all();
+                }
+            }
+        }
+    }
+}
