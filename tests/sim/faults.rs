@@ -1,6 +1,7 @@
 //! What goes wrong is carried out: processes die and come back, machines lose power, paths are cut; and in the end all is repaired.
 
 use midspan_format::control::GroupCommand;
+use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
 
@@ -129,7 +130,13 @@ impl World {
     /// A machine loses power.
     fn power_off(&mut self, index: NodeIndex, down: u64) {
         // Outside the lanes what was not flushed may be lost, as on any disk: nothing could be held against it.
-        let outside = self.is_outside(index);
+        let recorded =
+            self.layout.state(self.nodes[index.0].disks[0].durable()).filter(|_| index != NodeIndex::RELAY);
+        let outside = self.is_outside(index)
+            || recorded.is_some_and(|state| {
+                state.role == Role::Primary
+                    && matches!(state.pair, PairState::TakenOver | PairState::InitialCopy)
+            });
         let node = &mut self.nodes[index.0];
         if !node.powered || outside {
             return;

@@ -3,6 +3,7 @@
 use midspan_protocol::role::site::AnswerMode;
 use midspan_protocol::vocab::limits::{Limits, Pace};
 
+use crate::event::NodeIndex;
 use crate::random::Random;
 use crate::wire::Path;
 
@@ -234,6 +235,11 @@ impl Swarm {
         }
         self.goes_home = random.percent(if takes { 60 } else { 20 });
         self.initial_copy = random.percent(8);
+        if takes || self.goes_home || !self.switchovers.is_empty() {
+            // A primary at B has the relay far away, and its reads need an answer of it within the lease.
+            let far = self.paths[NodeIndex::B.0][NodeIndex::RELAY.0].latency;
+            self.pace.lease_ns = self.pace.lease_ns.max(far * 12);
+        }
     }
 
     /// Hosts that read on at a primary which is cut off, and a takeover that is over before its lease is: what the wait of a

@@ -116,7 +116,10 @@ impl<B: Buffer> Comeback<B> {
                 FencerEvent::Forgotten(_) => self.wait(context),
                 FencerEvent::Done(fenced) => match LaneFacts::new(&fenced, self.config.lane) {
                     Some(facts) if facts.ring.open => {
-                        store.change(context, |state| state.epoch = facts.epoch);
+                        store.change(context, |state| {
+                            state.epoch = facts.epoch;
+                            facts.record(state);
+                        });
                         let inside = Inside::new(&self.config, facts, store.get());
                         self.step = Step::Inside(Box::new(inside));
                     }

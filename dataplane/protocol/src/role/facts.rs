@@ -4,6 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, LaneId};
 use midspan_format::message::{Fenced, FencedLane};
+use midspan_format::superblock::GroupState;
 use midspan_format::time::Time;
 
 use crate::lane::tail::Span;
@@ -42,6 +43,13 @@ impl LaneFacts {
         let times = headers.iter().flatten().map(|header| header.last_time.max(header.closed_time));
         let clock = times.max().unwrap_or_default();
         Some(Self { epoch: fenced.epoch, ring, manifest, receipt, landed, clock })
+    }
+
+    /// Records which areas the lane consists of, so that others at their place are noticed.
+    pub fn record(&self, state: &mut GroupState) {
+        if let Some(lane) = state.lanes_mut().first_mut() {
+            (lane.ring, lane.manifest, lane.receipt) = (self.ring.area, self.manifest.area, self.receipt);
+        }
     }
 
     /// The part of the ring that the primary's disks may lack; `None` when that is nothing.

@@ -89,6 +89,8 @@ pub struct Group<B> {
     pub(super) fenced_by: Option<Epoch>,
     /// Both sites hold writes that the other has not: an operator decides.
     pub(super) split: bool,
+    /// An operator has decided that this site gives its writes up.
+    resolved: bool,
     /// The primary's role is being handed over.
     handover: Option<Handover>,
     /// An operator holds the round.
@@ -123,6 +125,7 @@ impl<B: Buffer> Group<B> {
             play,
             fenced_by: None,
             split: false,
+            resolved: false,
             handover: None,
             held: false,
             handover_at: 0,

@@ -373,8 +373,10 @@ impl<B: Buffer> Primary<B> {
         }
         loop {
             // Times are given in the order in which writes joined.
-            for at in 0..self.steps.join.len() {
-                let Some(&op) = self.steps.join.get(at) else { break };
+            let mut at = 0;
+            // A piece of a round that leaves lets others join behind it.
+            while let Some(&op) = self.steps.join.get(at) {
+                at += 1;
                 let Some(view) = self.inflight.view(op) else { continue };
                 self.before_join(context, &view);
                 let time = self.clock.next(context.now.wall.min(LATEST_WALL));

@@ -253,10 +253,9 @@ impl Found {
         self.facts.epoch
     }
 
-    /// What the site records, to be a secondary from now on. `wrote_alone`: its disks hold what is in no lane, so no cut can
-    /// be reached along the chain.
-    pub fn follow(&self, state: &mut GroupState, wrote_alone: bool) {
-        let known = !wrote_alone && self.leave.former_landed.position > Position(0);
+    /// What the site records, to be a secondary from now on.
+    pub fn follow(&self, state: &mut GroupState) {
+        let known = self.has_cut();
         let before = LanePoint {
             position: self.header.position,
             sequence: self.header.sequence.saturating_sub(1),
@@ -271,16 +270,15 @@ impl Found {
         (state.handover, state.manifest) = (false, Position(0));
         state.whole_at = if known { self.header.position } else { Position(0) };
         state.cut = if known { self.leave.former_landed_time } else { Time::ZERO };
+        self.facts.record(state);
         if let Some(lane) = state.lanes_mut().first_mut() {
-            lane.ring = self.facts.ring.area;
-            lane.manifest = self.facts.manifest.area;
-            lane.receipt = self.facts.receipt;
             lane.point = if known { self.leave.former_landed } else { before };
         }
     }
 
-    /// Whether the site can reach a cut along the chain.
-    pub fn has_cut(&self, wrote_alone: bool) -> bool {
-        !wrote_alone && self.leave.former_landed.position > Position(0)
+    /// Whether the site that took over has everything that was ever answered here, and this one can reach its cut along the
+    /// chain.
+    pub fn has_cut(&self) -> bool {
+        self.leave.former_landed.position > Position(0)
     }
 }

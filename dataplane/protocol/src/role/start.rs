@@ -307,11 +307,7 @@ impl<B: Buffer> Start<B> {
             state.handover = false;
             state.epoch = facts.epoch;
             state.clock = state.clock.max(facts.clock);
-            if let Some(lane) = state.lanes_mut().first_mut() {
-                lane.ring = facts.ring.area;
-                lane.manifest = facts.manifest.area;
-                lane.receipt = facts.receipt;
-            }
+            facts.record(state);
         });
         if store.get().pair == PairState::Resync {
             self.marks = Some(DirtyMap::new(self.config.volumes.iter().map(|v| (v.id, v.size))));

@@ -291,7 +291,10 @@ impl Takeover {
     /// Whether the lane holds nothing but what the primary that hands over had put there, and this site has all of it.
     fn is_handed<B: Buffer>(&self, secondary: &Secondary<B>) -> bool {
         let ring = &self.facts.ring;
-        Some(self.facts.epoch) == self.asked.handed
+        // The lane may have been fenced for it already, by a process of this site that did not get to record it.
+        let untaken =
+            Some(self.facts.epoch) == self.asked.handed || self.facts.epoch.node == self.config.node;
+        untaken
             && ring.last.map(|last| last.epoch) == self.asked.handed
             && ring.journaled == secondary.persisted().tip.position
     }
@@ -434,6 +437,7 @@ impl Takeover {
             state.role = Role::Primary;
             state.epoch = facts.epoch;
             state.takeover_epoch = facts.epoch;
+            facts.record(state);
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
             state.clock = state.clock.max(facts.clock);
             if handed {

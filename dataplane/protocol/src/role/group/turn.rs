@@ -123,10 +123,11 @@ impl<B: Buffer> Group<B> {
             | Play::Stopped => return,
         };
         self.tracker = self.tracker.take().or(tracker);
+        let handed = self.handover.take().is_some();
         match self.fenced_by {
             _ if self.stopping => self.play = Play::Stopped,
             Some(found) => self.fence_off(found),
-            None if self.handover.take().is_some() => self.follow(context),
+            None if handed => self.follow(context),
             None => self.play = Play::Stopped,
         }
     }
@@ -135,7 +136,7 @@ impl<B: Buffer> Group<B> {
     pub(super) fn fence_off(&mut self, found: Epoch) {
         self.fenced_by = Some(found);
         let state = self.store.get();
-        self.split = state.role == Role::Primary && state.left;
+        self.split = false;
         let handed = state.handover && state.role == Role::Primary;
         let point = state.lanes().first().filter(|_| handed).map(|lane| lane.point);
         self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
@@ -174,10 +175,15 @@ impl<B: Buffer> Group<B> {
             rejoin::Outcome::Found(found) => {
                 let state = self.store.get();
                 let alone = state.role == Role::Primary && state.left;
-                let (epoch, has_cut) = (found.epoch(), found.has_cut(alone));
+                if alone && !found.has_cut() && !core::mem::take(&mut self.resolved) {
+                    // Hosts were told here what the other site has not: an operator decides whose it is.
+                    self.split = true;
+                    return;
+                }
+                let (epoch, has_cut) = (found.epoch(), found.has_cut());
                 context.note(Note::Rejoined { epoch, has_cut });
                 self.fenced_by = None;
-                self.store.change(context, |state| found.follow(state, alone));
+                self.store.change(context, |state| found.follow(state));
                 self.become_secondary(context);
             }
         }
@@ -314,7 +320,13 @@ impl<B: Buffer> Group<B> {
                 self.fence_off(found);
             }
             FencerEvent::Done(fenced) => {
-                self.store.change(context, |state| state.epoch = fenced.epoch);
+                let facts = LaneFacts::new(&fenced, self.config.lane);
+                self.store.change(context, |state| {
+                    state.epoch = fenced.epoch;
+                    if let Some(facts) = &facts {
+                        facts.record(state);
+                    }
+                });
                 let report = StartReport {
                     epoch: fenced.epoch,
                     last_time: self.store.get().cut.0,
@@ -322,7 +334,6 @@ impl<B: Buffer> Group<B> {
                     took_ns: context.now.mono.saturating_sub(began),
                     ..StartReport::default()
                 };
-                let facts = LaneFacts::new(&fenced, self.config.lane);
                 self.serve_outside(context, report, facts);
             }
         }
@@ -434,6 +445,10 @@ impl<B: Buffer> Group<B> {
     /// An operator gives up what this site alone holds: it follows the one that replaced it.
     pub(super) fn resolve<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if core::mem::take(&mut self.split) {
+            self.resolved = true;
+            if let Play::Fenced(rejoin) = &mut self.play {
+                **rejoin = Rejoin::new(self.config.clone(), None);
+            }
             self.on_tick(context);
         } else {
             context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
