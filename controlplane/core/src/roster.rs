@@ -43,6 +43,8 @@ pub struct PeerSetup {
     pub node: NodeId,
     /// The groups whose volumes it holds: it is listened to about these.
     pub groups: Vec<GroupId>,
+    /// The groups it has any part in: it is told about these.
+    pub shares: Vec<GroupId>,
     /// Nodes that it wants to hear about: those that have a group in common with it.
     pub asks: Vec<NodeId>,
 }
@@ -231,7 +233,7 @@ impl Roster {
         let node = self.node;
         let (incarnation, interval_ns) = (self.incarnation, self.interval_ns);
         let peer = self.peers.get_mut(index)?;
-        let concerns = |told: &&ToldGroup| peer.setup.groups.contains(&told.group);
+        let concerns = |told: &&ToldGroup| peer.setup.shares.contains(&told.group);
         let count = groups.iter().filter(concerns).count();
         let places = turn(count, made, MAX_TOLD_GROUPS);
         let groups = places.filter_map(|place| groups.iter().filter(concerns).nth(place)).copied().collect();

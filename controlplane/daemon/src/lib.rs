@@ -21,6 +21,12 @@ mod following;
 #[cfg(feature = "server")]
 mod view;
 #[cfg(feature = "server")]
+mod pulse;
+#[cfg(feature = "server")]
+mod automatic;
+#[cfg(feature = "server")]
+mod heartbeat;
+#[cfg(feature = "server")]
 mod recording;
 #[cfg(feature = "server")]
 mod driver;

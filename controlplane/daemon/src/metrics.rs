@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::api::types::{GroupStatus, NodeStatus, Role, RoundStatus};
+use crate::api::types::{GroupStatus, NodeStatus, PeerStatus, Role, RoundStatus};
 
 /// One number of a shard, already named in Prometheus form (without the prefix).
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +65,7 @@ pub fn page(status: &NodeStatus, samples: &[Sample]) -> String {
     groups(&mut page, &status.groups);
     lanes(&mut page, &status.groups);
     refused(&mut page, status);
+    peers(&mut page, status);
     shards(&mut page, samples);
     page.text
 }
@@ -147,6 +148,43 @@ fn refused(page: &mut Page, status: &NodeStatus) {
     for refused in &status.refused {
         let labels = [("node", refused.node.as_str()), ("reason", &refused.reason)];
         page.line("requests_refused_total", &labels, whole(refused.count));
+    }
+}
+
+/// A number of each peer; `None` where it is not known.
+type OfPeer = (&'static str, &'static str, fn(&PeerStatus) -> Option<f64>);
+
+const OF_PEER: &[OfPeer] = &[
+    ("peer_suspicion", "How improbable the present silence of the peer is: phi of its detector.", |peer| {
+        Some(peer.suspicion)
+    }),
+    ("peer_last_heard_seconds", "Time since the peer was heard last.", |peer| {
+        peer.last_heard_ms.map(|ms| seconds(ms, 1e3))
+    }),
+    ("peer_rtt_seconds", "Time of the last heartbeat's way there and back.", |peer| {
+        peer.rtt_ns.map(|ns| seconds(ns, 1e9))
+    }),
+];
+
+fn peers(page: &mut Page, status: &NodeStatus) {
+    if status.peers.is_empty() {
+        return;
+    }
+    for (name, help, value) in OF_PEER {
+        page.family(name, "gauge", help);
+        for peer in &status.peers {
+            if let Some(value) = value(peer) {
+                page.line(name, &[("peer", &peer.node)], value);
+            }
+        }
+    }
+    page.family("peer_verdict", "gauge", "1 for what is thought of the peer.");
+    for peer in &status.peers {
+        page.line("peer_verdict", &[("peer", &peer.node), ("verdict", &peer.verdict)], 1.0);
+    }
+    page.family("heartbeats_refused_total", "counter", "Heartbeats that were not used, by reason.");
+    for refused in &status.heartbeats_refused {
+        page.line("heartbeats_refused_total", &[("reason", &refused.reason)], whole(refused.count));
     }
 }
 
@@ -259,7 +297,14 @@ mod tests {
             lanes: vec![lane],
             ..GroupStatus::default()
         };
-        let status = NodeStatus { node: "a".into(), groups: vec![group], ..NodeStatus::default() };
+        let peer = PeerStatus {
+            node: "b".into(),
+            suspicion: 3.5,
+            last_heard_ms: Some(250),
+            ..PeerStatus::default()
+        };
+        let status =
+            NodeStatus { node: "a".into(), groups: vec![group], peers: vec![peer], ..NodeStatus::default() };
         let value = Value::Histogram { buckets: vec![(0.5, 2), (f64::INFINITY, 1)], sum: 3.25 };
         let text = page(&status, &[Sample { name: "x_seconds", help: "X.", shard: 0, stage: None, value }]);
         for line in [
@@ -268,6 +313,8 @@ mod tests {
             "midspan_x_seconds_bucket{shard=\"0\",le=\"0.5\"} 2",
             "midspan_x_seconds_bucket{shard=\"0\",le=\"+Inf\"} 3",
             "midspan_x_seconds_sum{shard=\"0\"} 3.25",
+            "midspan_peer_suspicion{peer=\"b\"} 3.5",
+            "midspan_peer_last_heard_seconds{peer=\"b\"} 0.25",
             "midspan_x_seconds_count{shard=\"0\"} 3",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");

@@ -21,6 +21,7 @@ use crate::config::{Config, NbdListen, Role};
 use crate::driver::Driver;
 use crate::events::Tell;
 use crate::exit::{self, Failure};
+use crate::heartbeat::Heart;
 use crate::measure::Known;
 use crate::notify::notify;
 use crate::port::{Objects, Offered, Port, access};
@@ -43,6 +44,7 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
     let server = Server::new().map_err(no_runtime)?;
     check_disks(config)?;
     let socket = ApiSocket::bind(&config.node.api).map_err(Failure::from)?;
+    let heart = Heart::new(config)?;
     let handle = node::start(node).map_err(Failure::from)?;
     let objects = objects(config, &handle);
     let view = View {
@@ -57,7 +59,7 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
         let message = "`systemd = true` in [nbd], and systemd passed no sockets";
         tells.push(Tell::warn("no_sockets", format!("node:{name}"), message).hint("enable midspand.socket"));
     }
-    run(server, Some(&socket), Begun { handle, objects, view, tells, until_eof })
+    run(server, Some(&socket), Begun { handle, objects, view, tells, until_eof, heart: Some(heart) })
 }
 
 /// Serves one disk until it is asked to end.
@@ -80,7 +82,7 @@ pub fn lone(lone: &Lone, until_eof: bool) -> Result<u8, Failure> {
     let view = View { status, ..View::default() };
     let message = "is served to hosts, without replication";
     let tells = vec![Tell::info("started", format!("disk:{}", lone.disk.display()), message)];
-    run(server, None, Begun { handle, objects, view, tells, until_eof })
+    run(server, None, Begun { handle, objects, view, tells, until_eof, heart: None })
 }
 
 fn no_runtime(error: io::Error) -> Failure {
@@ -94,10 +96,11 @@ struct Begun {
     view: View,
     tells: Vec<Tell>,
     until_eof: bool,
+    heart: Option<Heart>,
 }
 
 fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, Failure> {
-    let Begun { handle, objects, view, tells, until_eof } = begun;
+    let Begun { handle, objects, view, tells, until_eof, heart } = begun;
     let (sender, requests) = channel(MAX_REQUESTS);
     let shared = Arc::new(Shared::new(view, sender).with_recorders(handle.recorders()));
     for tell in tells {
@@ -107,8 +110,13 @@ fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, F
         end_with_input(Arc::clone(&shared));
     }
     let mut port = Port::new(handle, objects);
-    let outcome =
-        server.until_ended(socket, &shared, drive(&mut port, &shared, requests), || notify("READY=1"));
+    let beating = heart.map(|heart| heart.beat(Arc::clone(&shared)));
+    let driving = async {
+        // A task of its own: neither waits for the other.
+        beating.map(tokio::spawn);
+        drive(&mut port, &shared, requests).await
+    };
+    let outcome = server.until_ended(socket, &shared, driving, || notify("READY=1"));
     notify("STOPPING=1");
     // Answers what can be answered and closes everything, also after a failure.
     port.into_plane().stop();

@@ -16,6 +16,7 @@ fn roster(node: NodeId, incarnation: u64, now_ns: u64) -> Roster {
     let peer = |peer: NodeId| PeerSetup {
         node: peer,
         groups: if peer == RELAY { vec![] } else { vec![GROUP] },
+        shares: vec![GROUP],
         asks: [A, RELAY, B].into_iter().filter(|other| *other != node && *other != peer).collect(),
     };
     let peers = others.map(peer).collect();
@@ -206,7 +207,7 @@ fn a_node_of_another_version_is_heard() {
 #[test]
 fn what_does_not_fit_into_one_heartbeat_comes_in_the_next() {
     let groups: Vec<_> = (1..=19u32).map(GroupId).collect();
-    let peers = vec![PeerSetup { node: A, groups: groups.clone(), asks: vec![] }];
+    let peers = vec![PeerSetup { node: A, groups: vec![], shares: groups.clone(), asks: vec![] }];
     let setup = Setup { node: B, incarnation: 1, settings: Settings::default(), peers };
     let mut b = Roster::new(setup, 0);
     let all: Vec<_> =

@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 mod operation;
+mod peers;
 
 pub use operation::{
     Change, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
+pub use peers::{AutomaticStatus, HeartbeatsRefused, PeerGroup, PeerStatus};
 
 /// `GET /v1/status`: this node and everything it knows of its groups.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,15 @@ pub struct NodeStatus {
     /// Requests of other nodes that this node refused as a relay.
     #[serde(default)]
     pub refused: Vec<RefusedStatus>,
+    /// The other nodes as they are heard.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
+    /// Heartbeats that were not used.
+    #[serde(default)]
+    pub heartbeats_refused: Vec<HeartbeatsRefused>,
+    /// The groups whose takeover this site would begin by itself.
+    #[serde(default)]
+    pub automatic: Vec<AutomaticStatus>,
 }
 
 /// Requests that a relay refused.

@@ -14,7 +14,9 @@ use std::path::Path;
 
 pub use check::check_together;
 pub use finding::{ConfigError, Finding, Severity};
-pub use schema::{Answer, Config, Export, Group, Lane, Mode, Nbd, Node, Peer, Role, Volume};
+pub use schema::{
+    Answer, Config, Export, Group, Isolated, Lane, Mode, Nbd, Node, Peer, Role, Takeover, Volume,
+};
 pub use text::{Id, NbdListen, Size, Span, VolumeName};
 
 impl Config {

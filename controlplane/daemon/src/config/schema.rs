@@ -70,6 +70,12 @@ pub struct Node {
     /// Memory of each shard's flight recorder; `0B` records nothing.
     #[serde(default = "default_recorder")]
     pub recorder: Size,
+    /// How often a heartbeat goes to each peer.
+    #[serde(default = "default_heartbeat")]
+    pub heartbeat: Span,
+    /// Silence that is never held against a peer.
+    #[serde(default = "default_heartbeat_pause")]
+    pub heartbeat_pause: Span,
 }
 
 /// `[[peer]]`: another node.
@@ -107,6 +113,15 @@ pub struct Group {
     /// What the primary does when the lanes are gone.
     #[serde(default)]
     pub mode: Mode,
+    /// Who begins a takeover when the primary is dead.
+    #[serde(default)]
+    pub takeover: Takeover,
+    /// How long the primary must have been dead for an automatic one.
+    #[serde(default = "default_takeover_after")]
+    pub takeover_after: Span,
+    /// What a primary does that reaches no other node.
+    #[serde(default)]
+    pub isolated: Isolated,
     /// How long an answer of a lane permits the primary to answer reads.
     #[serde(default = "default_lease")]
     pub lease: Span,
@@ -211,6 +226,28 @@ pub enum Mode {
     MaxPerformance,
 }
 
+/// Who begins a takeover when the primary is dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Takeover {
+    /// An operator.
+    #[default]
+    Manual,
+    /// The secondary itself, where nothing answered can be lost.
+    Automatic,
+}
+
+/// What a primary does that reaches no other node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolated {
+    /// Hosts wait.
+    #[default]
+    Stall,
+    /// Hosts are answered outside the lanes; this version refuses that.
+    Continue,
+}
+
 fn default_cores() -> Vec<u16> {
     vec![0]
 }
@@ -225,6 +262,18 @@ fn default_spin() -> Span {
 
 fn default_recorder() -> Size {
     Size::from_mib(2)
+}
+
+fn default_heartbeat() -> Span {
+    Span::from_ms(100)
+}
+
+fn default_heartbeat_pause() -> Span {
+    Span::from_ms(1_000)
+}
+
+fn default_takeover_after() -> Span {
+    Span::from_ms(10_000)
 }
 
 fn default_lease() -> Span {

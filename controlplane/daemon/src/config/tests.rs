@@ -401,6 +401,50 @@ fn a_mode_that_does_not_exist_yet_is_refused() {
 }
 
 #[test]
+fn takeovers_are_manual_and_isolated_primaries_stall_unless_the_file_says_otherwise() {
+    let group = &parse(SITE).unwrap().groups[0];
+    assert_eq!((group.takeover, group.isolated), (Takeover::Manual, Isolated::Stall));
+    assert_eq!(group.takeover_after, Span::from_ms(10_000));
+    found(&with("ring = \"256MiB\"", "takeover = \"automatic\"\ntakeover_after = \"3s\""), &[]);
+    found(
+        &with("ring = \"256MiB\"", "takeover_after = \"500ms\""),
+        &["a.toml:24: group[0].takeover_after: 500ms is out of range: allowed are 1s to 3600s"],
+    );
+}
+
+#[test]
+fn an_isolated_primary_may_not_go_on() {
+    found(
+        &with("ring = \"256MiB\"", "isolated = \"continue\""),
+        &[
+            "a.toml:24: group[0].isolated: this version does not let a primary that reaches no other node go on: allowed is \
+           \"stall\"",
+        ],
+    );
+    found(
+        &with("ring = \"256MiB\"", "takeover = \"automatic\"\nisolated = \"continue\""),
+        &[
+            "a.toml:25: group[0].isolated: with takeover = \"automatic\" both sites would answer hosts at the same time: \
+           allowed is \"stall\"",
+        ],
+    );
+}
+
+#[test]
+fn heartbeats_have_bounds() {
+    let node = &parse(SITE).unwrap().node;
+    assert_eq!((node.heartbeat, node.heartbeat_pause), (Span::from_ms(100), Span::from_ms(1_000)));
+    found(
+        &with("id = 1\nname = \"a\"", "heartbeat = \"5ms\"\nid = 1\nname = \"a\""),
+        &["a.toml:2: node.heartbeat: 5ms is out of range: allowed are 10ms to 10s"],
+    );
+    found(
+        &with("id = 1\nname = \"a\"", "heartbeat_pause = \"2min\"\nid = 1\nname = \"a\""),
+        &["a.toml:2: node.heartbeat_pause: 120s is too long: a node that is silent for 60s is away"],
+    );
+}
+
+#[test]
 fn areas_have_a_least_size_and_whole_blocks() {
     found(
         &with("\"256MiB\"", "\"1MiB\""),

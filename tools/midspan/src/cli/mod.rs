@@ -7,6 +7,8 @@ mod client;
 mod beside;
 mod volume;
 mod disk;
+mod cells;
+mod peers;
 mod status;
 mod steps;
 mod change;

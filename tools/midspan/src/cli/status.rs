@@ -5,11 +5,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
-use midspan_daemon::api::types::{Epoch, GroupStatus, LaneStatus, NodeStatus, RingUse, Role, RoundStatus};
+use midspan_daemon::api::types::{GroupStatus, LaneStatus, NodeStatus, RingUse, Role, RoundStatus};
 
+use super::cells::{epoch, table, unknown};
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
+use super::peers;
 use super::size;
 use midspan::clock::Signal;
 
@@ -146,6 +147,7 @@ pub fn text(status: &NodeStatus) -> String {
         }
     }
     let _ = writeln!(text, "\n{groups}\n\n{lanes}");
+    text += &peers::text(status);
     text.push('\n');
     for group in &status.groups {
         sentences(&mut text, &status.node, group);
@@ -230,15 +232,6 @@ fn round(round: &RoundStatus) -> String {
     text
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header);
-    table
-}
-
 fn group_row(group: &GroupStatus) -> Vec<String> {
     vec![
         group.group.clone(),
@@ -274,21 +267,12 @@ fn ring(ring: &RingUse) -> String {
     text
 }
 
-/// An epoch as `number@node`.
-pub fn epoch(epoch: &Epoch) -> String {
-    if epoch.node.is_empty() { unknown() } else { format!("{}@{}", epoch.number, epoch.node) }
-}
-
 fn bytes(count: Option<u64>) -> String {
     count.map_or_else(unknown, size::show)
 }
 
 fn yes_no(value: Option<bool>) -> String {
     value.map_or_else(unknown, |value| if value { "yes" } else { "no" }.to_owned())
-}
-
-fn unknown() -> String {
-    "-".to_owned()
 }
 
 fn span(ms: u64) -> String {
@@ -304,7 +288,7 @@ fn span(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midspan_daemon::api::types::{Lag, Role, Watermarks};
+    use midspan_daemon::api::types::{Epoch, Lag, Role, Watermarks};
 
     fn sample() -> NodeStatus {
         let lane = LaneStatus {

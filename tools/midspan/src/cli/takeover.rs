@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use midspan_daemon::api::types::{Change, TakeoverOutcome, TakeoverRequest};
 
+use super::cells::epoch;
 use super::change;
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
 use super::size;
-use super::status::{Form, epoch};
+use super::status::Form;
 use super::steps::{Show, confirm};
 
 /// Shown by `--help`.

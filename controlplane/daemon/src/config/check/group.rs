@@ -1,7 +1,7 @@
 //! The groups: their sites, lanes, areas and volumes.
 
 use super::super::field::Field;
-use super::super::schema::{Config, Group, Mode, Role};
+use super::super::schema::{Config, Group, Isolated, Mode, Role, Takeover};
 use super::super::text::{Id, Size, Span};
 use super::report::{Report, list};
 
@@ -13,6 +13,9 @@ const RING_MIN: Size = Size::from_mib(4);
 const AREA_MIN: Size = Size::from_mib(1);
 /// Bounds of the lease: shorter ones stall reads for a late heartbeat, longer ones delay a takeover.
 const LEASE: (Span, Span) = (Span::from_ms(50), Span::from_ms(60_000));
+
+/// Bounds of `takeover_after`.
+const TAKEOVER_AFTER: (Span, Span) = (Span::from_ms(1_000), Span::from_ms(3_600_000));
 
 pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     let groups =
@@ -26,6 +29,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     for (field, group) in groups() {
         sites(config, group, &field, report);
         lanes(config, group, &field, report);
+        takeover(group, &field, report);
         areas(group, &field, report);
         volumes(group, &field, report);
     }
@@ -115,6 +119,27 @@ fn mode(group: &Group, field: &Field, report: &mut Report<'_>) {
              \"max-protection\" and \"max-availability\""
                 .to_owned(),
         ),
+    }
+}
+
+fn takeover(group: &Group, field: &Field, report: &mut Report<'_>) {
+    let isolated = field.clone().key("isolated");
+    match (group.isolated, group.takeover) {
+        (Isolated::Stall, Takeover::Manual | Takeover::Automatic) => {}
+        (Isolated::Continue, Takeover::Manual) => report.error(
+            &isolated,
+            "this version does not let a primary that reaches no other node go on: allowed is \"stall\"".to_owned(),
+        ),
+        (Isolated::Continue, Takeover::Automatic) => report.error(
+            &isolated,
+            "with takeover = \"automatic\" both sites would answer hosts at the same time: allowed is \"stall\"".to_owned(),
+        ),
+    }
+    let after = group.takeover_after;
+    if after < TAKEOVER_AFTER.0 || after > TAKEOVER_AFTER.1 {
+        let message =
+            format!("{after} is out of range: allowed are {} to {}", TAKEOVER_AFTER.0, TAKEOVER_AFTER.1);
+        report.error(&field.clone().key("takeover_after"), message);
     }
 }
 

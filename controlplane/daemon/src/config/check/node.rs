@@ -16,6 +16,10 @@ const MEMORY_MIN: Size = Size::from_mib(16);
 const SPIN_MAX: Span = Span::from_ms(10);
 /// Most memory of a flight recorder.
 const RECORDER_MAX: Size = Size::from_mib(1024);
+/// Bounds of the time between heartbeats: seldomer ones find nothing in time.
+const HEARTBEAT: (Span, Span) = (Span::from_ms(10), Span::from_ms(10_000));
+/// Longest silence that is not held against a peer.
+const PAUSE_MAX: Span = Span::from_ms(60_000);
 /// Size of a huge page.
 const HUGE_PAGE: Size = Size::from_mib(2);
 
@@ -35,6 +39,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     cores(config, &node.clone().key("cores"), report);
     memory(config, &node.clone().key("memory"), report);
     spin(config, &node.clone().key("spin"), report);
+    heartbeat(config, &node, report);
     if config.node.recorder > RECORDER_MAX {
         let message = format!("{} is too much, at most {RECORDER_MAX} is possible", config.node.recorder);
         report.error(&node.key("recorder"), message);
@@ -99,6 +104,18 @@ fn spin(config: &Config, field: &Field, report: &mut Report<'_>) {
     let spin = config.node.spin;
     if spin > SPIN_MAX {
         report.error(field, format!("{spin} is too long: a core may be kept awake for up to {SPIN_MAX}"));
+    }
+}
+
+fn heartbeat(config: &Config, node: &Field, report: &mut Report<'_>) {
+    let (heartbeat, pause) = (config.node.heartbeat, config.node.heartbeat_pause);
+    if heartbeat < HEARTBEAT.0 || heartbeat > HEARTBEAT.1 {
+        let message = format!("{heartbeat} is out of range: allowed are {} to {}", HEARTBEAT.0, HEARTBEAT.1);
+        report.error(&node.clone().key("heartbeat"), message);
+    }
+    if pause > PAUSE_MAX {
+        let message = format!("{pause} is too long: a node that is silent for {PAUSE_MAX} is away");
+        report.error(&node.clone().key("heartbeat_pause"), message);
     }
 }
 
