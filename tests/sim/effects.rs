@@ -146,7 +146,11 @@ impl World {
         }
         let Some(over) = header.end().0.checked_sub(self.swarm.ring) else { return };
         let outside = self.is_outside(node);
-        let acquired = self.watches.own(node.other_site()).end();
+        let other = node.other_site();
+        // What a site recorded as its point lies behind it, whatever its ring holds.
+        let recorded = self.layout.state(self.nodes[other.0].disks[0].durable());
+        let recorded = recorded.and_then(|s| s.lanes().first().map(|lane| lane.point.position));
+        let acquired = self.watches.own(other).end().max(recorded.unwrap_or_default());
         let landed = self.watches.ring.landed.max(self.watches.manifest.landed);
         if acquired.0 < over && !outside {
             let what =

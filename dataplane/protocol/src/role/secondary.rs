@@ -144,6 +144,12 @@ impl<B: Buffer> Secondary<B> {
         }
     }
 
+    /// Nothing is acquired before this change is durable: it says what this site is.
+    pub fn wait_for(&mut self, change: u64) {
+        // Where the ring is not known yet, recording it comes later.
+        self.identity = self.identity.map(|known| known.max(change));
+    }
+
     /// Begins.
     pub fn start<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if let Recovery::Flushing = self.recovery {

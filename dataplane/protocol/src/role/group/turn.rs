@@ -145,15 +145,16 @@ impl<B: Buffer> Group<B> {
     /// This site handed over: it follows from the point that it had recorded.
     pub(super) fn follow<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.fenced_by = None;
-        self.store.change(context, |state| {
+        let change = self.store.change(context, |state| {
             (state.role, state.pair) = (Role::Secondary, PairState::Paired);
             (state.handover, state.manifest) = (false, Position(0));
         });
-        self.become_secondary(context);
+        self.become_secondary(context, change);
     }
 
-    fn become_secondary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+    fn become_secondary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, change: u64) {
         let mut secondary = Box::new(Secondary::new(self.config.clone(), &self.store));
+        secondary.wait_for(change);
         secondary.start(context);
         self.play = Play::Secondary(secondary);
         self.on_tick(context);
@@ -183,8 +184,8 @@ impl<B: Buffer> Group<B> {
                 let (epoch, has_cut) = (found.epoch(), found.has_cut());
                 context.note(Note::Rejoined { epoch, has_cut });
                 self.fenced_by = None;
-                self.store.change(context, |state| found.follow(state));
-                self.become_secondary(context);
+                let change = self.store.change(context, |state| found.follow(state));
+                self.become_secondary(context, change);
             }
         }
     }
@@ -438,7 +439,7 @@ impl<B: Buffer> Group<B> {
             context.note(Note::Start(note));
         }
         if fencer.has_ended() && secondary.is_settled() {
-            self.become_secondary(context);
+            self.become_secondary(context, 0);
         }
     }
 

@@ -209,15 +209,25 @@ impl<B: Buffer> Primary<B> {
         context.note(Note::Round(RoundNote::Began { round, bytes, in_place }));
     }
 
+    /// What of the ring the round may fill: the rest is for what hosts write.
+    fn round_space(&self) -> u64 {
+        self.ring.size() / 4 * 3
+    }
+
+    /// Whether the round has something to send, and the ring no room for it.
+    pub(super) fn round_is_held_up(&self) -> bool {
+        let sends = self.repair.as_ref().is_some_and(|repair| repair.round.due_at() != u64::MAX);
+        sends && self.used() >= self.round_space()
+    }
+
     /// Reads the next pieces; fewer at a time while hosts wait for something.
     fn send_pieces<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         loop {
-            let used = self.used();
+            let (used, space) = (self.used(), self.round_space());
             let Some(repair) = self.repair.as_mut() else { return };
             let reading = repair.round.reading();
             let limit = if self.inflight.len() > reading { 1 } else { READING };
-            // What hosts write comes first: the round leaves them a quarter of the ring.
-            let room = used < self.ring.size() / 4 * 3 && !self.ring_full && self.sealer.waiting() < READING;
+            let room = used < space && !self.ring_full && self.sealer.waiting() < READING;
             if reading >= limit || !room || !repair.round.is_due(context.now.mono) {
                 return;
             }

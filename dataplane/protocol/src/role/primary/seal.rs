@@ -43,16 +43,13 @@ impl<B: Buffer> Primary<B> {
                 break;
             }
         }
+        // A round leaves hosts a part of the ring, and waits when it gets there.
+        let full = self.ring_full || self.round_is_held_up();
         // A full ring is freed by a newer `landed`, which must be durable in the lane first: an empty frame carries it.
         let gain =
             self.receipts.newest.acquired.min(self.landing.landed().0).0.saturating_sub(self.needed_from().0);
         let room = self.used() + self.sealer.next_length().min(RESERVE_BYTES / 2) <= self.ring.size();
-        if self.ring_full
-            && gain > RESERVE_BYTES
-            && room
-            && self.ring.pending() == 0
-            && self.landing.has_room()
-        {
+        if full && gain > RESERVE_BYTES && room && self.ring.pending() == 0 && self.landing.has_room() {
             self.seal_empty(context);
         }
     }

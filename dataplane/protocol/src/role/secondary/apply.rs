@@ -165,7 +165,7 @@ impl<B: Buffer> Secondary<B> {
         self.replay = Some(Replay { read, walk, to, waiting: VecDeque::new() });
     }
 
-    /// Reads and writes what is staged. `true` when all of it is written or on its way.
+    /// Reads and writes what is staged. `true` when all of it is written: before that there is no cut to be recorded.
     fn go_on_replaying<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
         loop {
             let Some(replay) = self.replay.as_mut() else { return true };
@@ -179,6 +179,9 @@ impl<B: Buffer> Secondary<B> {
             }
             let at = replay.walk.tip().position;
             if at >= replay.to {
+                if !self.applier.is_idle() {
+                    return false;
+                }
                 self.replay = None;
                 return true;
             }
@@ -195,7 +198,10 @@ impl<B: Buffer> Secondary<B> {
 
     /// Whether the replay waits for memory.
     pub(super) fn is_replay_starved(&self) -> bool {
-        self.replay.as_ref().is_some_and(|replay| replay.waiting.is_empty() && !replay.read.is_busy())
+        self.replay.as_ref().is_some_and(|replay| {
+            let wants = replay.waiting.is_empty() && replay.walk.tip().position < replay.to;
+            wants && !replay.read.is_busy() && !self.disk_failed
+        })
     }
 
     /// A read of the replay ended.
