@@ -23,12 +23,12 @@ fn quick(name: &str) -> Place {
         place.change(
             node,
             "memory = \"32MiB\"\n",
-            "memory = \"32MiB\"\nheartbeat = \"50ms\"\nheartbeat_pause = \"500ms\"\n",
+            "memory = \"32MiB\"\nheartbeat = \"50ms\"\nheartbeat_pause = \"1s\"\n",
         );
     }
     for node in ["a", "b"] {
         let key = "sites = [1, 3]\n";
-        place.change(node, key, &format!("{key}takeover = \"automatic\"\ntakeover_after = \"2s\"\n"));
+        place.change(node, key, &format!("{key}takeover = \"automatic\"\ntakeover_after = \"3s\"\n"));
     }
     place
 }
@@ -127,7 +127,7 @@ fn a_killed_primary_is_taken_over_by_the_secondary_itself() {
     a.end();
     let died = Instant::now();
     let status = b.wait("primary", |status| vault(status)["serving"] == true);
-    assert!(died.elapsed() > Duration::from_secs(2), "after {:?}", died.elapsed());
+    assert!(died.elapsed() > Duration::from_secs(3), "after {:?}", died.elapsed());
     assert_eq!(vault(&status)["epoch"]["node"], "b");
     thinks(&mut b, "a", "node dead");
     thinks(&mut relay, "a", "node dead");
@@ -158,6 +158,35 @@ fn a_primary_whose_relay_is_gone_too_is_left_to_the_operator() {
     let mut relay = place.start("relay");
     thinks(&mut relay, "a", "node dead");
     b.wait("primary", |status| vault(status)["serving"] == true);
+}
+
+#[test]
+fn a_secondary_that_was_stopped_itself_does_not_hold_the_primary_for_dead() {
+    let place = quick("stopped");
+    let [_relay, mut b, mut a] = settled(&place);
+    b.signal("STOP");
+    thinks(&mut a, "b", "node dead");
+    std::thread::sleep(Duration::from_secs(4));
+    b.signal("CONT");
+    stays_secondary(&mut b);
+    thinks(&mut a, "b", "alive");
+    let told = events(&b, "peer_verdict");
+    assert!(told.iter().all(|message| !message.starts_with("node dead")), "{told:?}");
+}
+
+#[test]
+fn a_primary_that_stalls_for_too_long_finds_itself_fenced() {
+    let place = quick("stalled");
+    let [_relay, mut b, mut a] = settled(&place);
+    a.signal("STOP");
+    b.wait("primary", |status| vault(status)["serving"] == true);
+    a.signal("CONT");
+    a.wait("fenced", |status| vault(status)["serving"] == false);
+    thinks(&mut b, "a", "alive");
+    assert_eq!(vault(&b.get("/v1/status"))["serving"], true);
+    for daemon in [&a, &b] {
+        assert!(events(daemon, "two_sites_serve").is_empty());
+    }
 }
 
 /// For longer than `takeover_after`, and several times as long as a takeover takes.
