@@ -8,7 +8,8 @@
 //!                    |       initial_copy, resync       fenced (a newer epoch is never left behind)
 //! secondary       paired -> taken_over (takeover)
 //!                 detached: its lanes are away; it follows again by itself
-//! either          damaged: a disk or a journal cannot be trusted; an operator decides
+//! either          split: it went on alone while the other site took over; an operator decides whose writes stay
+//!                 damaged: a disk or a journal cannot be trusted; an operator decides
 //! ```
 //!
 //! | state | hosts at the primary | hosts at the secondary | a takeover by the secondary |
@@ -19,7 +20,7 @@
 //! | `resync` | read and write | refused | serves the last cut, with loss; impossible where the round runs in place |
 //! | `taken_over` | read and write | - | the other site is away or fenced |
 //! | `detached` | - | refused | must reach the lanes to be without loss |
-//! | `fenced`, `damaged` | refused | refused | not from this node's copy |
+//! | `fenced`, `split`, `damaged` | refused | refused | not from this node's copy |
 
 use crate::table::{Want, matches};
 use Want::{Any, No, Yes};
@@ -43,6 +44,8 @@ pub enum PairState {
     TakenOver,
     /// Secondary, lanes away: it keeps its cut and follows when they are back.
     Detached,
+    /// Both sites answered hosts: this one was replaced, and holds what the other lacks. An operator decides.
+    Split,
     /// A disk or the journal is damaged: its copy is not used.
     Damaged,
 }
@@ -77,14 +80,16 @@ pub struct PairFacts {
     pub copying: bool,
     /// A round has not ended.
     pub resyncing: bool,
+    /// It answered hosts alone while the other site took over.
+    pub split: bool,
 }
 
-const FACTS: usize = 8;
+const FACTS: usize = 9;
 
 impl PairFacts {
     fn bits(self) -> [bool; FACTS] {
-        let Self { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing } = self;
-        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing]
+        let Self { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split } = self;
+        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split]
     }
 
     /// Whether a takeover can be without loss, as far as these facts say: while a round has not ended the secondary lacks
@@ -95,7 +100,7 @@ impl PairFacts {
 }
 
 struct Row {
-    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing.
+    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing, split.
     wants: [Want; FACTS],
     state: PairState,
 }
@@ -104,21 +109,22 @@ const fn row(wants: [Want; FACTS], state: PairState) -> Row {
     Row { wants, state }
 }
 
-/// Fenced before all: nothing else matters once a newer epoch exists. Then damage, then where the node stands, then the
+/// Split before all, then fenced: nothing else matters once a newer epoch exists. Then damage, then where the node stands, then the
 /// round: hosts that wait are told why before they are told what is copied meanwhile.
 const TABLE: &[Row] = &[
-    row([Any, Any, Any, Yes, Any, Any, Any, Any], PairState::Fenced),
-    row([Any, Any, Any, No, Any, Yes, Any, Any], PairState::Damaged),
-    row([Yes, Yes, Any, No, Yes, No, Any, Any], PairState::TakenOver),
-    row([Yes, Yes, Yes, No, No, No, Yes, Any], PairState::InitialCopy),
-    row([Yes, Yes, Yes, No, No, No, No, Yes], PairState::Resync),
-    row([Yes, Yes, Yes, No, No, No, No, No], PairState::Paired),
-    row([Yes, Yes, No, No, No, No, Any, Any], PairState::Stalled),
-    row([Yes, No, Any, No, Any, No, Any, Any], PairState::Starting),
-    row([No, Any, Yes, No, Any, No, Yes, Any], PairState::InitialCopy),
-    row([No, Any, Yes, No, Any, No, No, Yes], PairState::Resync),
-    row([No, Any, Yes, No, Any, No, No, No], PairState::Paired),
-    row([No, Any, No, No, Any, No, Any, Any], PairState::Detached),
+    row([Any, Any, Any, Any, Any, Any, Any, Any, Yes], PairState::Split),
+    row([Any, Any, Any, Yes, Any, Any, Any, Any, No], PairState::Fenced),
+    row([Any, Any, Any, No, Any, Yes, Any, Any, No], PairState::Damaged),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any, No], PairState::TakenOver),
+    row([Yes, Yes, Yes, No, No, No, Yes, Any, No], PairState::InitialCopy),
+    row([Yes, Yes, Yes, No, No, No, No, Yes, No], PairState::Resync),
+    row([Yes, Yes, Yes, No, No, No, No, No, No], PairState::Paired),
+    row([Yes, Yes, No, No, No, No, Any, Any, No], PairState::Stalled),
+    row([Yes, No, Any, No, Any, No, Any, Any, No], PairState::Starting),
+    row([No, Any, Yes, No, Any, No, Yes, Any, No], PairState::InitialCopy),
+    row([No, Any, Yes, No, Any, No, No, Yes, No], PairState::Resync),
+    row([No, Any, Yes, No, Any, No, No, No, No], PairState::Paired),
+    row([No, Any, No, No, Any, No, Any, Any, No], PairState::Detached),
 ];
 
 impl PairState {
@@ -141,6 +147,7 @@ impl PairState {
             PairState::Fenced => "fenced",
             PairState::TakenOver => "taken_over",
             PairState::Detached => "detached",
+            PairState::Split => "split",
             PairState::Damaged => "damaged",
         }
     }
@@ -156,6 +163,7 @@ impl PairState {
             | PairState::Resync
             | PairState::Fenced
             | PairState::Detached
+            | PairState::Split
             | PairState::Damaged => Access::Refused,
         }
     }
@@ -170,6 +178,7 @@ impl PairState {
             | PairState::Resync
             | PairState::Fenced
             | PairState::TakenOver
+            | PairState::Split
             | PairState::Damaged => false,
         }
     }
@@ -204,6 +213,9 @@ impl PairState {
             PairState::Detached => {
                 "the relay is away: the last cut is kept; a takeover must reach the relay to be without loss"
             }
+            PairState::Split => {
+                "both sites answered hosts: this one was replaced and answers nothing; `midspan resolve` gives up what it alone holds"
+            }
             PairState::Damaged => "a disk or journal cannot be trusted: see the events; its copy is not used",
         }
     }
@@ -215,8 +227,8 @@ mod tests {
     use crate::table::all_inputs;
 
     fn facts(bits: [bool; FACTS]) -> PairFacts {
-        let [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing] = bits;
-        PairFacts { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing }
+        let [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split] = bits;
+        PairFacts { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split }
     }
 
     #[test]
@@ -242,7 +254,7 @@ mod tests {
     fn a_state_outside_the_lanes_never_promises_zero_loss() {
         for input in all_inputs::<FACTS>() {
             let facts = facts(input);
-            if facts.primary && facts.serving && facts.outside {
+            if facts.split || (facts.primary && facts.serving && facts.outside) {
                 assert!(!PairState::of(facts).zero_loss(), "{facts:?}");
             }
         }
@@ -264,7 +276,7 @@ mod tests {
     fn a_site_that_is_connected_and_trusted_says_that_a_round_runs() {
         for input in all_inputs::<FACTS>() {
             let facts = facts(input);
-            let healthy = facts.lanes_up && !facts.fenced && !facts.damaged && !facts.outside;
+            let healthy = facts.lanes_up && !facts.fenced && !facts.damaged && !facts.outside && !facts.split;
             if healthy && (facts.serving || !facts.primary) {
                 let expected = match (facts.copying, facts.resyncing) {
                     (true, _) => PairState::InitialCopy,

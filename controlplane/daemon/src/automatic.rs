@@ -123,7 +123,7 @@ impl Watched {
             pulse.name(self.other)
         );
         shared.tell(Tell::warn("takeover_automatic", self.object(), message));
-        match shared.takeover(&self.name, TakeoverRequest::default()) {
+        match shared.takeover(&self.name, TakeoverRequest::default(), "automatic: the primary is dead") {
             Ok(progress) => self.asked = Some(progress),
             // Nothing was begun: the driver has too much to do, or the role has just changed.
             Err(error) => self.refused(now_ns, shared, &error, true),

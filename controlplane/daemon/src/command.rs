@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::{self, Failure};
 use crate::format::Purpose;
 use crate::translate::Lone;
-use crate::{check, format, run};
+use crate::{check, format, run, state};
 
 /// The daemon of a Midspan node, a site or a relay
 #[derive(Debug, Parser)]
@@ -26,7 +26,7 @@ use crate::{check, format, run};
 Logs go to the standard error output; MIDSPAN_LOG sets what is logged, for example `debug` or `info,midspan_node=trace`.
 Sockets passed by systemd (LISTEN_FDS) are served, too. It ends cleanly, with exit code 0, on SIGTERM and SIGINT."
 )]
-#[command(group = ArgGroup::new("what").required(true).args(["config", "serve_disk"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["config", "serve_disk", "check_state"]))]
 pub struct Arguments {
     /// The node's config; with --check several can be given, which are then checked together
     #[arg(long, value_name = "FILE")]
@@ -55,6 +55,9 @@ pub struct Arguments {
     /// With --serve-disk: refuse writes
     #[arg(long, requires = "serve_disk")]
     pub read_only: bool,
+    /// Read a node's kept events and operations, and end: what a node does with its own file before it opens it
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub check_state: Option<PathBuf>,
     /// End when the standard input does: with the program that started this one, however that ends
     #[arg(long, conflicts_with_all = ["check", "format"])]
     pub until_eof: bool,
@@ -97,6 +100,9 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
+    if let Some(path) = arguments.check_state {
+        return state::check(&path, &mut io::stdout().lock());
+    }
     if arguments.check {
         return check::files(&arguments.config, &mut io::stdout().lock());
     }

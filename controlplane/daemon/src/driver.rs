@@ -19,6 +19,7 @@ use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
 use crate::following::Operation;
 use crate::metrics;
+use crate::operations::Ended;
 use crate::view::{Request, Shared};
 
 /// The same warning is told once in so many nanoseconds.
@@ -188,7 +189,9 @@ impl Driver {
             }
             News::Step { group, operation, step } => {
                 if let Some(running) = self.running.get(&(group, operation)) {
-                    running.on_step(now_ns, step);
+                    let (phase, message) = waiting::said(step);
+                    running.on_step(now_ns, step, phase, &message);
+                    shared.step_operation(running.operation, phase, &message);
                 }
             }
             News::Taken { group, report } => self.on_taken(shared, now_ns, group, *report),
@@ -204,16 +207,17 @@ impl Driver {
     /// The API asks something.
     pub fn on_request(&mut self, now_ns: u64, request: Request) -> Action {
         match request {
-            Request::Takeover { group, request, progress } => {
+            Request::Takeover { operation, group, request, progress } => {
                 let TakeoverRequest { accept_loss, dry_run } = request;
                 let waiting = Waiting::Takeover { dry_run, progress };
                 let key = (group.clone(), Operation::Takeover);
-                self.running.insert(key, Running { since_ns: now_ns, waiting });
+                self.running.insert(key, Running { operation, since_ns: now_ns, waiting });
                 Action::TakeOver { group, accept_loss, dry_run }
             }
-            Request::Change { group, change, progress } => {
+            Request::Change { operation, group, change, progress } => {
                 let key = (group.clone(), Operation::Change(change));
-                self.running.insert(key, Running { since_ns: now_ns, waiting: Waiting::Change(progress) });
+                let waiting = Waiting::Change(progress);
+                self.running.insert(key, Running { operation, since_ns: now_ns, waiting });
                 Action::Change { group, change }
             }
         }
@@ -304,6 +308,7 @@ impl Driver {
             });
         }
         if let Some(running) = running {
+            shared.end_operation(running.operation, Ended::done(outcome.statement.clone()));
             running.on_taken(outcome);
         }
     }
@@ -329,14 +334,20 @@ impl Driver {
             }
             Change::Pause => ("round_held", "rounds are held until they are resumed"),
             Change::Resume => ("round_resumed", "rounds go on"),
+            Change::Resolve => (
+                "split_resolved",
+                "what this site alone held is given up; it follows the site that replaced it",
+            ),
         };
         let object = format!("group:{group}");
         let running = self.running.remove(&(group, Operation::Change(change)));
         let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
         let host_pause_ms = host_pause_ns.map(|ns| ns.div_ceil(1_000_000));
         let waited = host_pause_ms.map(|ms| format!("; hosts waited {ms} ms here")).unwrap_or_default();
-        shared.tell(Tell::info(kind, object, format!("{statement}{waited}")));
+        let message = format!("{statement}{waited}");
+        shared.tell(Tell::info(kind, object, message.clone()));
         if let Some(running) = running {
+            shared.end_operation(running.operation, Ended::done(message));
             running.on_changed(ChangeOutcome { statement: statement.to_owned(), host_pause_ms, took_ms });
         }
     }
@@ -354,6 +365,7 @@ impl Driver {
             Tell::warn(operation.refused(), format!("group:{group}"), message).hint(error.hint.clone()),
         );
         if let Some(running) = self.running.remove(&(group, operation)) {
+            shared.end_operation(running.operation, Ended::refused(&error));
             running.on_refused(now_ns, error);
         }
     }

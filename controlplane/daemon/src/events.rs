@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use crate::api::types::{Event, Level};
 
 /// Events kept for `GET /v1/events`.
-const KEPT: usize = 1024;
+pub const KEPT: usize = 10_000;
+/// Events that an answer has at most, unless more are asked for.
+const LIMIT: usize = 1000;
 
 /// Something to tell people: what, which object, what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +62,13 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Keeps an event and writes it to the log.
-    pub fn tell(&mut self, time_ns: u64, tell: Tell) {
+    /// Goes on behind the events of earlier runs, oldest first.
+    pub fn of_earlier_runs(events: Vec<Event>) -> Self {
+        Self { last: events.last().map_or(0, |event| event.seq), list: events.into() }
+    }
+
+    /// Keeps an event and writes it to the log. Returns it as it is kept.
+    pub fn tell(&mut self, time_ns: u64, tell: Tell) -> Event {
         let Tell { level, kind, object, message, hint } = tell;
         log(level, kind, &object, &message, &hint);
         self.last += 1;
@@ -69,12 +76,60 @@ impl EventLog {
             self.list.pop_front();
         }
         let (kind, hint) = (kind.to_owned(), hint.into_owned());
-        self.list.push_back(Event { seq: self.last, time_ns, level, kind, object, message, hint });
+        let event = Event { seq: self.last, time_ns, level, kind, object, message, hint };
+        self.list.push_back(event.clone());
+        event
     }
 
-    /// The events after number `since`, oldest first.
-    pub fn since(&self, since: u64) -> Vec<Event> {
-        self.list.iter().filter(|event| event.seq > since).cloned().collect()
+    /// The events that are asked for, oldest first.
+    pub fn select(&self, wanted: &Wanted) -> Vec<Event> {
+        let object = wanted.group.as_ref().map(|group| format!("group:{group}"));
+        let found = self
+            .list
+            .iter()
+            .filter(|event| wanted.after.is_none_or(|after| event.seq > after))
+            .filter(|event| object.as_ref().is_none_or(|object| event.object == *object));
+        if wanted.after.is_some() {
+            return found.take(wanted.limit).cloned().collect();
+        }
+        let mut newest: Vec<Event> = found.rev().take(wanted.limit).cloned().collect();
+        newest.reverse();
+        newest
+    }
+}
+
+/// Which events are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this group only.
+    pub group: Option<String>,
+    /// Those after this number, the oldest of them first; else the newest ones.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { group: None, after: None, limit: LIMIT }
+    }
+}
+
+impl Wanted {
+    /// As asked for in a query, `group=NAME&after=SEQ&limit=N`; `since` is the old name of `after`.
+    pub fn parse(query: Option<&str>) -> Option<Self> {
+        let mut wanted = Self::default();
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=')? {
+                ("group", name) => wanted.group = Some(name.to_owned()),
+                ("after" | "since", number) => wanted.after = Some(number.parse().ok()?),
+                ("limit", number) => {
+                    wanted.limit = number.parse().ok().filter(|limit| (1..=KEPT).contains(limit))?;
+                }
+                _ => return None,
+            }
+        }
+        Some(wanted)
     }
 }
 
@@ -92,15 +147,37 @@ fn log(level: Level, kind: &str, object: &str, message: &str, hint: &str) {
 mod tests {
     use super::*;
 
+    fn seqs(log: &EventLog, query: &str) -> Vec<u64> {
+        log.select(&Wanted::parse(Some(query)).unwrap()).iter().map(|event| event.seq).collect()
+    }
+
     #[test]
     fn only_the_newest_events_are_kept_and_numbers_go_on() {
         let mut log = EventLog::default();
         for n in 0..KEPT + 10 {
             log.tell(0, Tell::info("test", "node:a", n.to_string()));
         }
-        let all = log.since(0);
-        assert_eq!(all.len(), KEPT);
-        assert_eq!(all[0].seq, 11);
-        assert_eq!(log.since(KEPT as u64 + 9).len(), 1);
+        let all = seqs(&log, "limit=10000");
+        assert_eq!((all.len(), all[0]), (KEPT, 11));
+        let all = log.select(&Wanted { limit: KEPT, ..Wanted::default() });
+        let mut log = EventLog::of_earlier_runs(all);
+        assert_eq!(log.tell(0, Tell::info("test", "node:a", "next")).seq, KEPT as u64 + 11);
+    }
+
+    #[test]
+    fn events_are_asked_for_by_group_place_and_number() {
+        let mut log = EventLog::default();
+        for n in 1..=9 {
+            log.tell(0, Tell::info("test", if n % 2 == 0 { "group:db" } else { "node:a" }, ""));
+        }
+        assert_eq!(seqs(&log, "limit=3"), [7, 8, 9]);
+        assert_eq!(seqs(&log, "after=2&limit=3"), [3, 4, 5]);
+        assert_eq!(seqs(&log, "since=7"), [8, 9]);
+        assert_eq!(seqs(&log, "group=db"), [2, 4, 6, 8]);
+        assert_eq!(seqs(&log, "group=db&limit=1"), [8]);
+        assert_eq!(seqs(&log, "").len(), 9);
+        for query in ["after=x", "limit=0", "limit=10001", "after", "other=1"] {
+            assert_eq!(Wanted::parse(Some(query)), None, "{query}");
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Operation {
             Operation::Change(Change::Failback) => "failback_refused",
             Operation::Change(Change::Pause) => "pause_refused",
             Operation::Change(Change::Resume) => "resume_refused",
+            Operation::Change(Change::Resolve) => "resolve_refused",
         }
     }
 }

@@ -15,6 +15,10 @@ mod notify;
 #[cfg(feature = "server")]
 mod events;
 #[cfg(feature = "server")]
+mod operations;
+#[cfg(feature = "server")]
+mod state;
+#[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
 mod following;

@@ -91,6 +91,7 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         damaged: measured.disk_failed || lanes.iter().any(|lane| lane.damaged.is_some()),
         copying: measured.pair == PairState::InitialCopy,
         resyncing: measured.pair == PairState::Resync,
+        split: measured.pair == PairState::Split,
     };
     let applied_time_ns = measured.lag_ns.map(|lag| measured.last_time.0.saturating_sub(lag));
     GroupNews { status, pair, applied_time_ns, behind_bytes: measured.lag_bytes }

@@ -5,7 +5,7 @@ use std::mem;
 
 use midspan_format::control::{GroupCommand, GroupStatus as Measured};
 use midspan_format::ids::NodeId;
-use midspan_format::superblock::Role;
+use midspan_format::superblock::PairState;
 use midspan_node::exports::{Export, ExportId};
 use midspan_node::node::NodeHandle;
 use midspan_node::port::{Command, CommandId, HandoverNote, Note, Reply, Report, StartNote, StartRefusal};
@@ -86,8 +86,8 @@ enum Asked {
 enum Wait {
     /// It runs.
     Running,
-    /// It was taken, and has ended when the status says that no takeover runs.
-    Undoing,
+    /// It runs, and its shard has taken it.
+    Taken,
     /// It ended; told as soon as the status shows it.
     Ended(News),
 }
@@ -178,6 +178,7 @@ impl<P: DataPlane> Port<P> {
                     Change::Switchover | Change::Failback => GroupCommand::Switchover,
                     Change::Pause => GroupCommand::Pause,
                     Change::Resume => GroupCommand::Resume,
+                    Change::Resolve => GroupCommand::Resolve,
                 };
                 (group, Operation::Change(change), command)
             }
@@ -271,26 +272,26 @@ impl<P: DataPlane> Port<P> {
         let Operation::Change(change) = operation else { return };
         let Some(wait) = self.waits.get_mut(&(index, operation)) else { return };
         match change {
-            Change::Switchover | Change::Failback => return,
-            Change::Abort => *wait = Wait::Undoing,
-            Change::Pause | Change::Resume => self.changed(index, change, None),
+            Change::Switchover | Change::Failback => {}
+            Change::Abort => *wait = Wait::Taken,
+            Change::Resolve => {
+                *wait = Wait::Taken;
+                self.ask_group(index);
+            }
+            Change::Pause | Change::Resume => {
+                self.changed(index, change, None);
+                self.ask_group(index);
+            }
         }
-        self.ask_group(index);
     }
 
     /// How a group stands; ends what waited for it.
     fn on_status(&mut self, index: usize, status: &Measured) {
         let Some(known) = self.objects.groups.get(index) else { return };
         self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, status))));
-        let abort = Operation::Change(Change::Abort);
-        let undone = status.role == Role::Secondary && !status.starting;
-        if undone && matches!(self.waits.get(&(index, abort)), Some(Wait::Undoing)) {
-            self.changed(index, Change::Abort, None);
-            let message = format!("group {}: the takeover was undone", self.name(index));
-            if matches!(self.waits.get(&(index, Operation::Takeover)), Some(Wait::Running)) {
-                let error = ApiError::new("refused", message, "`midspan status` shows the roles");
-                self.refuse(index, Operation::Takeover, error);
-            }
+        let resolve = Operation::Change(Change::Resolve);
+        if status.pair != PairState::Split && matches!(self.waits.get(&(index, resolve)), Some(Wait::Taken)) {
+            self.changed(index, Change::Resolve, None);
         }
         let ended =
             |(of, _): &(usize, Operation), wait: &mut Wait| *of == index && matches!(wait, Wait::Ended(_));
@@ -345,21 +346,12 @@ impl<P: DataPlane> Port<P> {
     }
 
     fn runs(&self, index: usize, operation: Operation) -> bool {
-        matches!(self.waits.get(&(index, operation)), Some(Wait::Running | Wait::Undoing))
+        matches!(self.waits.get(&(index, operation)), Some(Wait::Running | Wait::Taken))
     }
 
     /// A start goes on. False when nobody waits for it: then it is told as an event.
     fn on_start(&mut self, index: usize, step: &StartNote) -> bool {
-        let abort = Operation::Change(Change::Abort);
-        let operation = match step {
-            StartNote::Refused(StartRefusal::NothingToAbort) => abort,
-            StartNote::Refused(_)
-            | StartNote::Fencing
-            | StartNote::Reading { .. }
-            | StartNote::Redoing
-            | StartNote::Done(_)
-            | StartNote::Probed(_) => Operation::Takeover,
-        };
+        let operation = self.addressee(index, step);
         if !self.runs(index, operation) {
             return false;
         }
@@ -375,14 +367,48 @@ impl<P: DataPlane> Port<P> {
                 self.ask_group(index);
                 return true;
             }
+            StartNote::Aborted => {
+                self.changed(index, Change::Abort, None);
+                self.end_undone(index);
+                self.ask_group(index);
+                return true;
+            }
             StartNote::Refused(refusal) => {
                 let error = self.objects.names.start_refused(&format!("group:{group}"), *refusal);
                 self.refuse(index, operation, error);
+                if operation == Operation::Change(Change::Abort) {
+                    self.end_undone(index);
+                }
                 return true;
             }
         };
         self.news.push(News::Step { group, operation, step });
         true
+    }
+
+    /// Which operation a step belongs to. Once an abort was taken no takeover runs any more.
+    fn addressee(&self, index: usize, step: &StartNote) -> Operation {
+        let abort = Operation::Change(Change::Abort);
+        match step {
+            StartNote::Aborted | StartNote::Refused(StartRefusal::NothingToAbort) => abort,
+            StartNote::Refused(StartRefusal::NotSplit) => Operation::Change(Change::Resolve),
+            StartNote::Refused(_) if matches!(self.waits.get(&(index, abort)), Some(Wait::Taken)) => abort,
+            StartNote::Refused(_)
+            | StartNote::Fencing
+            | StartNote::Reading { .. }
+            | StartNote::Redoing
+            | StartNote::Done(_)
+            | StartNote::Probed(_) => Operation::Takeover,
+        }
+    }
+
+    /// An abort has ended the takeover that somebody waited for.
+    fn end_undone(&mut self, index: usize) {
+        if matches!(self.waits.get(&(index, Operation::Takeover)), Some(Wait::Running)) {
+            let message = format!("group {}: the takeover was ended by an abort", self.name(index));
+            let error = ApiError::new("refused", message, "`midspan status` shows the roles");
+            self.refuse(index, Operation::Takeover, error);
+        }
     }
 
     /// A switchover goes on. False when nobody waits for it: then it is told as an event.

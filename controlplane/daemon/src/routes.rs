@@ -5,18 +5,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
+use crate::api::caller::Caller;
 use crate::api::refusal::Refusal;
 use crate::api::stream;
 use crate::api::types::{
     ApiError, AreaStatus, Change, Event, ExportStatus, GroupRecording, GroupStatus, NodeStatus,
-    TakeoverProgress, TakeoverRequest,
+    OperationStatus, TakeoverProgress, TakeoverRequest,
 };
 use crate::clock;
+use crate::events::Wanted;
 use crate::metrics;
 use crate::recording::{self, After};
 use crate::view::{Shared, unknown_group};
@@ -36,6 +38,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/areas", get(areas))
         .route("/v1/exports", get(exports))
         .route("/v1/events", get(events))
+        .route("/v1/operations", get(operations))
+        .route("/v1/operations/{number}", get(operation))
         .route("/v1/stop", post(stop))
         .route("/metrics", get(prometheus))
         .fallback(no_route)
@@ -63,19 +67,38 @@ async fn exports(State(shared): Known) -> Json<Vec<ExportStatus>> {
 }
 
 async fn events(State(shared): Known, RawQuery(query): RawQuery) -> Result<Json<Vec<Event>>, Refusal> {
-    let since = match query.as_deref() {
-        None | Some("") => 0,
-        Some(query) => {
-            query.strip_prefix("since=").and_then(|number| number.parse().ok()).ok_or_else(|| {
-                ApiError::new(
-                    "bad_request",
-                    format!("events: `{query}` is not understood"),
-                    "/v1/events?since=NUMBER",
-                )
-            })?
-        }
-    };
-    Ok(Json(shared.view().events.since(since)))
+    let wanted = Wanted::parse(query.as_deref()).ok_or_else(|| {
+        let message = format!("events: `{}` is not understood", query.unwrap_or_default());
+        ApiError::new(
+            "bad_request",
+            message,
+            "/v1/events?group=NAME&after=NUMBER&limit=NUMBER, at most 10000",
+        )
+    })?;
+    Ok(Json(shared.view().events.select(&wanted)))
+}
+
+async fn operations(
+    State(shared): Known,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<OperationStatus>>, Refusal> {
+    let wanted =
+        Wanted::parse(query.as_deref()).filter(|wanted| wanted.after.is_none()).ok_or_else(|| {
+            let message = format!("operations: `{}` is not understood", query.unwrap_or_default());
+            ApiError::new("bad_request", message, "/v1/operations?group=NAME&limit=NUMBER")
+        })?;
+    Ok(Json(shared.view().operations.newest(wanted.group.as_deref(), wanted.limit)))
+}
+
+async fn operation(
+    State(shared): Known,
+    Path(number): Path<String>,
+) -> Result<Json<OperationStatus>, Refusal> {
+    let found = number.parse().ok().and_then(|number| shared.view().operations.get(number).cloned());
+    found.map(Json).ok_or_else(|| {
+        let message = format!("operation {number} is not known");
+        ApiError::new("not_found", message, "GET /v1/operations lists the newest ones").into()
+    })
 }
 
 async fn trace(
@@ -114,7 +137,12 @@ async fn last_takeover(
     })
 }
 
-async fn takeover(State(shared): Known, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+async fn takeover(
+    State(shared): Known,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
     let request = if body.is_empty() {
         TakeoverRequest::default()
     } else {
@@ -126,18 +154,22 @@ async fn takeover(State(shared): Known, Path(name): Path<String>, body: Bytes) -
             )
         })?
     };
-    Ok(stream::follow(shared.takeover(&name, request)?))
+    Ok(stream::follow(shared.takeover(&name, request, &caller.to_string())?))
 }
 
 /// A change needs nothing but the group's name.
 fn changes(change: Change) -> MethodRouter<Arc<Shared>> {
-    post(async move |State(shared): Known, Path(name): Path<String>, body: Bytes| {
+    let asked = async move |State(shared): Known,
+                            ConnectInfo(caller): ConnectInfo<Caller>,
+                            Path(name): Path<String>,
+                            body: Bytes| {
         if !matches!(body.trim_ascii(), b"" | b"{}") {
             let message = format!("{}: the body must be empty or {{}}", change.word());
             return Err(Refusal(ApiError::new("bad_request", message, "what can be said is in the path")));
         }
-        Ok(stream::follow(shared.change(&name, change)?))
-    })
+        Ok(stream::follow(shared.change(&name, change, &caller.to_string())?))
+    };
+    post(asked)
 }
 
 async fn stop(State(shared): Known) -> Json<()> {
@@ -152,7 +184,8 @@ async fn prometheus(State(shared): Known) -> Response {
 }
 
 async fn no_route(uri: axum::http::Uri) -> Refusal {
-    let hint = "GET /v1/status, /v1/groups/NAME, /v1/groups/NAME/trace, /v1/areas, /v1/exports, /v1/events, /metrics; \
+    let hint = "GET /v1/status, /v1/groups/NAME, /v1/groups/NAME/trace, /v1/areas, /v1/exports, /v1/events, \
+         /v1/operations, /v1/operations/NUMBER, /metrics; \
          POST /v1/groups/NAME/takeover, /v1/groups/NAME/takeover/abort, /v1/groups/NAME/switchover, \
          /v1/groups/NAME/failback, /v1/groups/NAME/pause, /v1/groups/NAME/resume, /v1/stop";
     Refusal(ApiError::new("not_found", format!("{} is not a path of this API", uri.path()), hint))

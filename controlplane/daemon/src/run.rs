@@ -16,17 +16,20 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::socket::ApiSocket;
-use crate::api::types::{ExportStatus, NodeKind, NodeStatus, VolumeStatus};
+use crate::api::types::{ExportStatus, NodeKind, NodeStatus, OperationStatus, VolumeStatus};
+use crate::clock;
 use crate::config::{Config, NbdListen, Role};
 use crate::driver::Driver;
-use crate::events::Tell;
+use crate::events::{EventLog, Tell};
 use crate::exit::{self, Failure};
 use crate::heartbeat::Heart;
 use crate::measure::Known;
 use crate::notify::notify;
+use crate::operations::OperationLog;
 use crate::port::{Objects, Offered, Port, access};
 use crate::refusal::{check_disk, check_disks};
 use crate::serve::Server;
+use crate::state::{self, State, Writer};
 use crate::translate::{self, Lone};
 use crate::view::{MAX_REQUESTS, Request, Shared, View};
 use crate::words::Names;
@@ -47,19 +50,29 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
     let heart = Heart::new(config)?;
     let handle = node::start(node).map_err(Failure::from)?;
     let objects = objects(config, &handle);
+    // After the start of the data plane, which must not wait for it.
+    let known = known_before(config);
     let view = View {
         status: first_status(config, &objects.groups),
         exports: exports(config, &handle),
+        events: known.events,
+        operations: known.operations,
         ..View::default()
     };
     let (name, place) = (&config.node.name, config.node.api.display());
     let message = format!("listens for nodes on {}, for operators on {place}", config.node.listen);
-    let mut tells = vec![Tell::info("started", format!("node:{name}"), message)];
+    let mut tells = known.tells;
+    tells.push(Tell::info("started", format!("node:{name}"), message));
     if config.nbd.systemd && handle.hosts_at().len() == config.nbd.listen.len() {
         let message = "`systemd = true` in [nbd], and systemd passed no sockets";
         tells.push(Tell::warn("no_sockets", format!("node:{name}"), message).hint("enable midspand.socket"));
     }
-    run(server, Some(&socket), Begun { handle, objects, view, tells, until_eof, heart: Some(heart) })
+    let (writer, interrupted) = (known.writer, known.interrupted);
+    run(
+        server,
+        Some(&socket),
+        Begun { handle, objects, view, tells, writer, interrupted, until_eof, heart: Some(heart) },
+    )
 }
 
 /// Serves one disk until it is asked to end.
@@ -82,7 +95,33 @@ pub fn lone(lone: &Lone, until_eof: bool) -> Result<u8, Failure> {
     let view = View { status, ..View::default() };
     let message = "is served to hosts, without replication";
     let tells = vec![Tell::info("started", format!("disk:{}", lone.disk.display()), message)];
-    run(server, None, Begun { handle, objects, view, tells, until_eof, heart: None })
+    let (writer, interrupted) = (None, Vec::new());
+    run(server, None, Begun { handle, objects, view, tells, writer, interrupted, until_eof, heart: None })
+}
+
+/// What earlier runs of the node have kept.
+struct Before {
+    events: EventLog,
+    operations: OperationLog,
+    /// Operations that had not ended.
+    interrupted: Vec<OperationStatus>,
+    writer: Option<Writer>,
+    tells: Vec<Tell>,
+}
+
+fn known_before(config: &Config) -> Before {
+    let node = &config.node;
+    let place = node.state.clone().unwrap_or_else(|| state::default_place(&node.name, &node.api));
+    let now_ns = clock::wall_ns();
+    let State { writer, kept, mut tells } = state::open(&place, now_ns);
+    let (operations, interrupted) = OperationLog::of_earlier_runs(kept.operations, now_ns);
+    for operation in &interrupted {
+        let OperationStatus { operation, group, kind, message, hint, .. } = operation;
+        let message = format!("{kind} {operation}: {message}");
+        let tell = Tell::warn("operation_interrupted", format!("group:{group}"), message);
+        tells.push(tell.hint(hint.clone()));
+    }
+    Before { events: EventLog::of_earlier_runs(kept.events), operations, interrupted, writer, tells }
 }
 
 fn no_runtime(error: io::Error) -> Failure {
@@ -95,16 +134,22 @@ struct Begun {
     objects: Objects,
     view: View,
     tells: Vec<Tell>,
+    writer: Option<Writer>,
+    interrupted: Vec<OperationStatus>,
     until_eof: bool,
     heart: Option<Heart>,
 }
 
 fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, Failure> {
-    let Begun { handle, objects, view, tells, until_eof, heart } = begun;
+    let Begun { handle, objects, view, tells, writer, interrupted, until_eof, heart } = begun;
     let (sender, requests) = channel(MAX_REQUESTS);
-    let shared = Arc::new(Shared::new(view, sender).with_recorders(handle.recorders()));
+    let shared = Shared::new(view, sender).with_recorders(handle.recorders()).with_writer(writer);
+    let shared = Arc::new(shared);
     for tell in tells {
         shared.tell(tell);
+    }
+    for operation in interrupted {
+        shared.keep_operation(Some(operation));
     }
     if until_eof {
         end_with_input(Arc::clone(&shared));
@@ -120,6 +165,7 @@ fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, F
     notify("STOPPING=1");
     // Answers what can be answered and closes everything, also after a failure.
     port.into_plane().stop();
+    shared.finish_keeping();
     match outcome {
         Ok(None) => Ok(exit::OK),
         Ok(Some(why)) => Err(Failure::other(format!("the data plane ended: {why}"))

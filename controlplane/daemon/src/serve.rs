@@ -9,7 +9,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::api::caller::Caller;
 use crate::api::socket::ApiSocket;
+use crate::events::Tell;
 use crate::routes;
 use crate::view::Shared;
 
@@ -67,7 +69,8 @@ impl Server {
                 () = shared.ended() => ("a request", None),
                 outcome = drive => ("the end of the data plane", Some(outcome)),
             };
-            tracing::info!("ending after {why}");
+            let object = format!("node:{}", shared.view().status.node);
+            shared.tell(Tell::info("ending", object, format!("ends after {why}")));
             drop(stop);
             // A takeover's stream may be open for as long as its reader likes.
             if let Ok(Ok(outcome)) = tokio::time::timeout(LINGER, server).await {
@@ -88,7 +91,8 @@ async fn serve(
     let Some(listener) = listener else { return Ok(()) };
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let ended = async move { drop(stopped.await) };
-    axum::serve(listener, routes::router(shared)).with_graceful_shutdown(ended).into_future().await
+    let service = routes::router(shared).into_make_service_with_connect_info::<Caller>();
+    axum::serve(listener, service).with_graceful_shutdown(ended).into_future().await
 }
 
 #[cfg(test)]

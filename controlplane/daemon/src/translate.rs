@@ -116,6 +116,7 @@ fn group(group: &Group) -> Option<GroupConfig> {
             Role::Primary => InitialRole::Primary,
             Role::Secondary | Role::Relay => InitialRole::Secondary,
         },
+        initial_copy: group.initial_copy,
         lane: lane(group)?,
         relay: node_id(relay),
         answer: match group.answer {

@@ -1,5 +1,6 @@
 //! What the control plane knows now, shared by the driver that learns it and the API that tells it.
 
+mod keeping;
 mod orders;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,10 @@ use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, NodeStatus, TakeoverOutcome,
     TakeoverProgress, TakeoverRequest,
 };
-use crate::events::{EventLog, Tell};
+use crate::events::EventLog;
 use crate::following::Following;
+use crate::operations::OperationLog;
+use crate::state::Writer;
 use crate::{clock, metrics};
 
 /// What the API asks of the driver.
@@ -23,6 +26,8 @@ use crate::{clock, metrics};
 pub enum Request {
     /// Take a group over; steps go to `progress`.
     Takeover {
+        /// Number of the operation.
+        operation: u64,
         /// Name of the group.
         group: String,
         /// How.
@@ -32,6 +37,8 @@ pub enum Request {
     },
     /// Change something else of a group; steps go to `progress`.
     Change {
+        /// Number of the operation.
+        operation: u64,
         /// Name of the group.
         group: String,
         /// What.
@@ -55,6 +62,8 @@ pub struct View {
     pub exports: Vec<ExportStatus>,
     /// What happened.
     pub events: EventLog,
+    /// What was asked for.
+    pub operations: OperationLog,
     /// What the shards count.
     pub counters: Vec<metrics::Sample>,
 }
@@ -69,6 +78,8 @@ pub struct Shared {
     ending: Notify,
     started: Instant,
     recorders: Vec<Reader>,
+    /// Where events and operations are kept.
+    writer: Mutex<Option<Writer>>,
 }
 
 impl Shared {
@@ -82,7 +93,13 @@ impl Shared {
             ending: Notify::new(),
             started: clock::now(),
             recorders: Vec::new(),
+            writer: Mutex::new(None),
         }
+    }
+
+    /// With a place where events and operations are kept.
+    pub fn with_writer(self, writer: Option<Writer>) -> Self {
+        Self { writer: Mutex::new(writer), ..self }
     }
 
     /// With the flight recorders of the shards.
@@ -111,11 +128,6 @@ impl Shared {
         let mut status = self.view().status.clone();
         status.uptime_ms = u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX);
         status
-    }
-
-    /// Tells people.
-    pub fn tell(&self, tell: Tell) {
-        self.view().events.tell(clock::wall_ns(), tell);
     }
 
     /// Asks for the end of the daemon.

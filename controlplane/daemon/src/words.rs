@@ -128,6 +128,10 @@ impl Names {
                 None
             }
             StartNote::Done(report) => Some(self.start_done(object, report)),
+            StartNote::Aborted => {
+                let message = "what the takeover had fenced is given back: the former primary may go on";
+                Some(Tell::info("takeover_aborted", object, message))
+            }
             StartNote::Refused(refusal) => {
                 let ApiError { message, .. } = self.start_refused(object, *refusal);
                 Some(Tell::warn("takeover_refused", object, message))
@@ -183,6 +187,10 @@ impl Names {
             StartRefusal::NothingToAbort => (
                 "there is no unfinished takeover here".to_owned(),
                 "`midspan status` shows what this site is",
+            ),
+            StartRefusal::NotSplit => (
+                "this site holds nothing alone that it could give up".to_owned(),
+                "`midspan status` shows the roles; resolve runs on the site in state `split`",
             ),
             StartRefusal::Stopping => ("the daemon is ending".to_owned(), "start it again first"),
         };

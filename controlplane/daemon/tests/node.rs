@@ -170,16 +170,18 @@ fn a_takeover_runs_on_the_secondarys_site_only_and_ends_with_its_statement() {
         (&vault(&status)["state"], &vault(&status)["zero_loss"]),
         (&"taken_over".into(), &false.into())
     );
-    // The old primary comes back, finds itself fenced and serves nothing.
+    // The old primary comes back, finds itself fenced, serves nothing and follows the one that replaced it.
     let mut a = place.start("a");
-    let status = a.wait("fenced", |status| vault(status)["state"] == "fenced");
-    assert_eq!(
-        (&vault(&status)["serving"], &vault(&status)["fenced_by"]["node"]),
-        (&false.into(), &"b".into())
-    );
+    let status = a.wait("following", |status| {
+        let group = vault(status);
+        group["role"] == "secondary" && group["epoch"]["node"] == "b" && group["state"] == "paired"
+    });
+    assert_eq!((&vault(&status)["serving"], &vault(&status)["home"]), (&false.into(), &"a".into()));
     assert_eq!(a.get("/v1/exports")[0]["access"], "not_served");
-    let events = a.get("/v1/events");
-    assert!(events.as_array().unwrap().iter().any(|event| event["kind"] == "fenced"), "{events}");
+    let events = a.get("/v1/events?group=vault");
+    let kinds: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"fenced") && kinds.contains(&"rejoined"), "{events}");
 }
 
 #[test]

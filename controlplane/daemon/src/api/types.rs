@@ -9,7 +9,8 @@ mod operation;
 mod peers;
 
 pub use operation::{
-    Change, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+    Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, TakeoverOutcome,
+    TakeoverProgress, TakeoverRequest,
 };
 pub use peers::{AutomaticStatus, HeartbeatsRefused, PeerGroup, PeerStatus};
 
@@ -299,10 +300,10 @@ pub struct ExportStatus {
     pub connections: Option<u64>,
 }
 
-/// `GET /v1/events?since=SEQ`: what happened, oldest first.
+/// `GET /v1/events?group=NAME&after=SEQ&limit=N`: what happened, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts up from 1 since the start of the daemon.
+    /// Counts up from 1, and goes on after a restart where the node keeps its events.
     pub seq: u64,
     /// When.
     pub time_ns: u64,

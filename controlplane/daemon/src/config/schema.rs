@@ -67,6 +67,8 @@ pub struct Node {
     /// How long a shard without work looks for more before it sleeps.
     #[serde(default = "default_spin")]
     pub spin: Span,
+    /// File that keeps events and operations; by default in systemd's state directory, else beside the API's socket.
+    pub state: Option<PathBuf>,
     /// Memory of each shard's flight recorder; `0B` records nothing.
     #[serde(default = "default_recorder")]
     pub recorder: Size,
@@ -103,6 +105,9 @@ pub struct Group {
     pub name: String,
     /// What this node is in the group until its disk says otherwise.
     pub role: Role,
+    /// At the very first start the primary's volumes are copied to the secondary; else both hold the same already.
+    #[serde(default)]
+    pub initial_copy: bool,
     /// The two nodes that hold the group's volumes.
     pub sites: Vec<Id>,
     /// Where the group's journal is kept.
@@ -319,6 +324,7 @@ impl Config {
         self.source = Source { path: path.to_owned(), text: text.to_owned() };
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut paths = vec![&mut self.node.api, &mut self.node.journal];
+        paths.extend(&mut self.node.state);
         paths.extend(
             self.groups.iter_mut().flat_map(|group| &mut group.volumes).map(|volume| &mut volume.path),
         );

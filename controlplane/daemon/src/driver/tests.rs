@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::api::types::{ChangeProgress, LaneStatus, RingUse, RoundStatus, TakeoverProgress, Watermarks};
+use crate::events::Wanted;
 use crate::view::View;
 
 const MS: u64 = 1_000_000;
@@ -29,14 +30,14 @@ impl Fixture {
     }
 
     fn begin(&mut self, request: TakeoverRequest) -> (watch::Receiver<TakeoverProgress>, Action) {
-        let progress = self.shared.takeover("vault", request).unwrap();
+        let progress = self.shared.takeover("vault", request, "a test").unwrap();
         let action = self.driver.on_request(5 * MS, self.requests.try_recv().unwrap());
         (progress, action)
     }
 }
 
 fn change(fixture: &mut Fixture, change: Change) -> (watch::Receiver<ChangeProgress>, Action) {
-    let progress = fixture.shared.change("vault", change).unwrap();
+    let progress = fixture.shared.change("vault", change, "a test").unwrap();
     let action = fixture.driver.on_request(5 * MS, fixture.requests.try_recv().unwrap());
     (progress, action)
 }
@@ -123,7 +124,7 @@ fn a_takeover_goes_through_its_steps_to_the_statement() {
     let last = progress.borrow().outcome.clone().unwrap();
     assert_eq!((last.frames, last.took_ms, last.lost_nothing), (7, 4, true));
     assert_eq!(last.statement, "answered writes lost: 0");
-    assert_eq!(fixture.shared.view().events.since(0).last().unwrap().kind, "takeover_done");
+    assert_eq!(fixture.shared.view().events.select(&Wanted::default()).last().unwrap().kind, "takeover_done");
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn a_takeover_that_cannot_say_zero_says_why() {
     fixture.tell(9 * MS, News::Taken { group: "vault".into(), report: report(facts) });
     let last = progress.borrow().outcome.clone().unwrap();
     assert!(!last.lost_nothing && last.statement.contains("damaged"));
-    assert!(!fixture.shared.view().events.since(0).last().unwrap().hint.is_empty());
+    assert!(!fixture.shared.view().events.select(&Wanted::default()).last().unwrap().hint.is_empty());
 }
 
 #[test]
@@ -169,7 +170,14 @@ fn the_same_warning_is_told_once_in_a_while() {
     }
     fixture.tell(5_000 * MS, warn("c was refused"));
     let count = |fixture: &Fixture, kind| {
-        fixture.shared.view().events.since(0).iter().filter(|event| event.kind == kind).count()
+        fixture
+            .shared
+            .view()
+            .events
+            .select(&Wanted::default())
+            .iter()
+            .filter(|event| event.kind == kind)
+            .count()
     };
     assert_eq!((count(&fixture, "request_refused"), count(&fixture, "lane_up")), (2, 100));
     fixture.tell(10_000 * MS, warn("b was refused"));
@@ -188,12 +196,12 @@ fn a_switchover_ends_with_the_pause_of_the_hosts() {
     assert_eq!((progress.borrow().phase.as_str(), progress.borrow().elapsed_ms), ("draining", 1));
     fixture.tell(7 * MS, News::Step { group: group.clone(), operation, step: Step::HandedOver });
     assert_eq!(progress.borrow().phase, "handed_over");
-    let error = fixture.shared.change("vault", Change::Failback).unwrap_err();
+    let error = fixture.shared.change("vault", Change::Failback, "a test").unwrap_err();
     assert!(error.message.contains("a switchover is running already"), "{error:?}");
     fixture.tell(9 * MS, News::Changed { group, change, host_pause_ns: Some(2_500_000) });
     let outcome = progress.borrow().outcome.clone().unwrap();
     assert_eq!((outcome.host_pause_ms, outcome.took_ms), (Some(3), 4));
-    let event = fixture.shared.view().events.since(0).pop().unwrap();
+    let event = fixture.shared.view().events.select(&Wanted::default()).pop().unwrap();
     assert_eq!(event.kind, "switchover_done");
     assert!(event.message.contains("hosts waited 3 ms"), "{event:?}");
 }
@@ -207,7 +215,7 @@ fn a_refused_change_says_what_helps_also_in_the_events() {
     let operation = Operation::Change(Change::Failback);
     fixture.tell(9 * MS, News::Refused { group: "vault".into(), operation, error: error.clone() });
     assert_eq!(progress.borrow().error, Some(error));
-    let event = fixture.shared.view().events.since(0).pop().unwrap();
+    let event = fixture.shared.view().events.select(&Wanted::default()).pop().unwrap();
     assert_eq!((event.kind.as_str(), event.hint.as_str()), ("failback_refused", "look there"));
 }
 

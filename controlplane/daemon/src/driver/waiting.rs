@@ -11,6 +11,8 @@ use super::Step;
 /// An operation that was asked for and has not ended.
 #[derive(Debug)]
 pub(super) struct Running {
+    /// Its number.
+    pub(super) operation: u64,
     /// When it was asked for.
     pub(super) since_ns: u64,
     pub(super) waiting: Waiting,
@@ -38,11 +40,15 @@ impl Running {
     }
 
     /// It goes on.
-    pub(super) fn on_step(&self, now_ns: u64, step: Step) {
+    pub(super) fn on_step(&self, now_ns: u64, step: Step, phase: &str, message: &str) {
         let elapsed_ms = self.elapsed_ms(now_ns);
         match &self.waiting {
-            Waiting::Takeover { progress, .. } => progress.send_modify(|p| show(p, step, elapsed_ms)),
-            Waiting::Change(progress) => progress.send_modify(|p| show(p, step, elapsed_ms)),
+            Waiting::Takeover { progress, .. } => {
+                progress.send_modify(|p| show(p, step, (phase, message), elapsed_ms));
+            }
+            Waiting::Change(progress) => {
+                progress.send_modify(|p| show(p, step, (phase, message), elapsed_ms));
+            }
         }
     }
 
@@ -78,8 +84,9 @@ impl Running {
     }
 }
 
-fn show<T>(progress: &mut Progress<T>, step: Step, elapsed_ms: u64) {
-    let (phase, message) = match step {
+/// A step in a word and in a sentence.
+pub(super) fn said(step: Step) -> (&'static str, String) {
+    match step {
         Step::Probing => ("probing", "asks the lanes what they hold".to_owned()),
         Step::Fencing => (
             "fencing",
@@ -91,9 +98,12 @@ fn show<T>(progress: &mut Progress<T>, step: Step, elapsed_ms: u64) {
         Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
         Step::Draining => ("draining", "hosts wait until the other site has everything".to_owned()),
         Step::HandedOver => ("handed_over", "the other site is to go on; this one steps back".to_owned()),
-    };
+    }
+}
+
+fn show<T>(progress: &mut Progress<T>, step: Step, (phase, message): (&str, &str), elapsed_ms: u64) {
     phase.clone_into(&mut progress.phase);
-    progress.message = message;
+    message.clone_into(&mut progress.message);
     if let Step::Reading { from, to } = step {
         (progress.position, progress.end) = (Some(from), Some(to));
     }

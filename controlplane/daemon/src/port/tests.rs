@@ -277,37 +277,69 @@ fn a_round_is_held_when_the_shard_has_taken_it_and_the_status_was_asked_again() 
     }
 }
 
-#[test]
-fn an_abort_ends_with_the_takeover_that_it_undoes() {
+/// A port with a takeover and its abort, both under way.
+fn aborting() -> Port<Plane> {
     let mut port = port(false);
     port.act(take_over());
     port.act(change(Change::Abort));
+    port.take();
     let (_, id, command) = port.commands().remove(1);
     assert!(matches!(command, Command::Group { command: GroupCommand::Abort, .. }));
     port.after([Report::Reply { id, reply: Reply::Taken }]);
-    let (_, id, _) = port.commands().remove(0);
-    let news = port.after([Report::Reply { id, reply: status(Role::Secondary, true) }]);
-    assert!(matches!(&news[..], [News::Group(_)]), "the takeover still runs: {news:?}");
-    port.poll();
-    let (_, id, _) = port.commands().remove(0);
-    let news = port.after([Report::Reply { id, reply: status(Role::Secondary, false) }]);
-    let [News::Group(_), News::Refused { operation, .. }, News::Changed { change, .. }] = &news[..] else {
-        panic!("{news:?}")
-    };
-    assert_eq!((*operation, *change), (Operation::Takeover, Change::Abort));
+    port
 }
 
 #[test]
-fn an_abort_without_a_takeover_is_refused_and_leaves_others_alone() {
+fn an_abort_ends_the_takeover_that_it_undoes() {
+    let mut port = aborting();
+    let news = port.after([start(StartNote::Aborted)]);
+    assert!(matches!(&news[..], [News::Refused { operation: Operation::Takeover, .. }]), "{news:?}");
+    let (_, id, _) = port.commands().remove(0);
+    let news = port.after([Report::Reply { id, reply: status(Role::Secondary, false) }]);
+    assert!(matches!(&news[..], [News::Group(_), News::Changed { change: Change::Abort, .. }]), "{news:?}");
+}
+
+#[test]
+fn an_abort_that_finds_no_lane_or_nothing_is_refused_and_ends_the_takeover_too() {
+    for refusal in [StartRefusal::LaneUnreachable { node: NodeId(2) }, StartRefusal::NothingToAbort] {
+        let news = aborting().after([start(StartNote::Refused(refusal))]);
+        let [News::Refused { operation, .. }, News::Refused { operation: Operation::Takeover, .. }] =
+            &news[..]
+        else {
+            panic!("{news:?}")
+        };
+        assert_eq!(*operation, Operation::Change(Change::Abort));
+    }
+}
+
+#[test]
+fn a_takeover_that_is_refused_before_the_abort_was_taken_is_refused_itself() {
     let mut port = port(false);
     port.act(take_over());
     port.act(change(Change::Abort));
-    let news = port.after([start(StartNote::Refused(StartRefusal::NothingToAbort))]);
-    let refused = Operation::Change(Change::Abort);
+    let news = port.after([start(StartNote::Refused(StartRefusal::Stopping))]);
+    assert!(matches!(news.last(), Some(News::Refused { operation: Operation::Takeover, .. })), "{news:?}");
+}
+
+#[test]
+fn a_split_is_resolved_when_the_status_says_so_or_was_none() {
+    let mut port = port(false);
+    port.act(change(Change::Resolve));
+    let (_, id, _) = port.commands().remove(0);
+    port.after([Report::Reply { id, reply: Reply::Taken }]);
+    let split = GroupStatus { group: GroupId(7), pair: PairState::Split, ..GroupStatus::default() };
+    let (_, id, _) = port.commands().remove(0);
+    let news = port.after([Report::Reply { id, reply: Reply::Group(Box::new(split)) }]);
+    assert!(matches!(&news[..], [News::Group(_)]), "{news:?}");
+    port.poll();
+    let (_, id, _) = port.commands().remove(0);
+    let news = port.after([Report::Reply { id, reply: status(Role::Secondary, false) }]);
+    assert!(matches!(&news[..], [News::Group(_), News::Changed { change: Change::Resolve, .. }]), "{news:?}");
+    port.act(change(Change::Resolve));
+    let news = port.after([start(StartNote::Refused(StartRefusal::NotSplit))]);
+    let resolve = Operation::Change(Change::Resolve);
     assert!(
-        matches!(news.last(), Some(News::Refused { operation, .. }) if *operation == refused),
+        matches!(news.last(), Some(News::Refused { operation, .. }) if *operation == resolve),
         "{news:?}"
     );
-    let news = port.after([start(StartNote::Fencing)]);
-    assert!(matches!(&news[..], [News::Step { operation: Operation::Takeover, .. }]), "{news:?}");
 }

@@ -122,7 +122,7 @@ fn a_takeover_is_followed_to_its_outcome_and_remembered() {
     let mut served = Served::start("takeover");
     let mut requests = std::mem::replace(&mut served.requests, channel(1).1);
     let driver = std::thread::spawn(move || {
-        let Some(Request::Takeover { group, request, progress }) = requests.blocking_recv() else {
+        let Some(Request::Takeover { group, request, progress, .. }) = requests.blocking_recv() else {
             panic!("no takeover")
         };
         assert!(request.accept_loss && !request.dry_run);
@@ -148,14 +148,17 @@ fn a_takeover_is_followed_to_its_outcome_and_remembered() {
 #[test]
 fn a_second_asker_joins_the_takeover_that_runs() {
     let mut served = Served::start("join");
-    let first = served.shared.takeover("vault", crate::api::types::TakeoverRequest::default()).unwrap();
-    let second = served.shared.takeover("vault", crate::api::types::TakeoverRequest::default()).unwrap();
+    let first =
+        served.shared.takeover("vault", crate::api::types::TakeoverRequest::default(), "a test").unwrap();
+    let second =
+        served.shared.takeover("vault", crate::api::types::TakeoverRequest::default(), "a test").unwrap();
     assert_eq!(served.requests.len(), 1);
     let Ok(Request::Takeover { progress, .. }) = served.requests.try_recv() else { panic!("no takeover") };
     progress.send_modify(|step| step.error = Some(ApiError::new("refused", "no", "")));
     assert!(first.borrow().is_final() && second.borrow().is_final());
     // The one that ended is not joined: a new one is asked for.
-    let _third = served.shared.takeover("vault", crate::api::types::TakeoverRequest::default()).unwrap();
+    let _third =
+        served.shared.takeover("vault", crate::api::types::TakeoverRequest::default(), "a test").unwrap();
     assert_eq!(served.requests.len(), 1);
     served.end();
 }
@@ -165,7 +168,7 @@ fn a_switchover_is_followed_to_its_outcome() {
     let mut served = Served::start("switchover");
     let mut requests = std::mem::replace(&mut served.requests, channel(1).1);
     let driver = std::thread::spawn(move || {
-        let Some(Request::Change { group, change, progress }) = requests.blocking_recv() else {
+        let Some(Request::Change { group, change, progress, .. }) = requests.blocking_recv() else {
             panic!("no change")
         };
         assert_eq!((group.as_str(), change), ("db", Change::Switchover));

@@ -1,10 +1,14 @@
 //! What the API may ask of a group, by what is known of it; the data plane decides again when it gets there.
 
+use midspan_control::pair::PairState;
 use tokio::sync::watch;
 
 use crate::api::types::{
     ApiError, Change, ChangeProgress, GroupStatus, Role, TakeoverProgress, TakeoverRequest,
 };
+
+use crate::following::Operation;
+use crate::operations::{Begun, Ended};
 
 use super::{Request, Shared, unknown_group};
 
@@ -17,10 +21,20 @@ impl Shared {
         &self,
         group: &str,
         request: TakeoverRequest,
+        asked_by: &str,
     ) -> Result<watch::Receiver<TakeoverProgress>, ApiError> {
         self.permit(group, may_take_over)?;
+        let with = match (request.dry_run, request.accept_loss) {
+            (false, false) => "",
+            (false, true) => "accept_loss",
+            (true, false) => "dry_run",
+            (true, true) => "dry_run, accept_loss",
+        };
         self.takeovers.join_or_begin(group.to_owned(), group, |progress| {
-            self.ask(Request::Takeover { group: group.to_owned(), request, progress })
+            let operation = self.begin(group, Operation::Takeover, with, asked_by);
+            progress.send_modify(|first| first.operation = operation);
+            let asked = Request::Takeover { operation, group: group.to_owned(), request, progress };
+            self.ask_or_end(operation, asked)
         })
     }
 
@@ -33,12 +47,17 @@ impl Shared {
     ///
     /// # Errors
     /// When the group is not known here, its state does not allow it, or the driver cannot take it.
-    pub fn change(&self, group: &str, change: Change) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
+    pub fn change(
+        &self,
+        group: &str,
+        change: Change,
+        asked_by: &str,
+    ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
         self.permit(group, |found, node| may_change(found, node, change))?;
         let other = match change {
             Change::Switchover => Some(Change::Failback),
             Change::Failback => Some(Change::Switchover),
-            Change::Abort | Change::Pause | Change::Resume => None,
+            Change::Abort | Change::Pause | Change::Resume | Change::Resolve => None,
         };
         if let Some(other) = other
             && self.changes.runs(&(group.to_owned(), other))
@@ -51,7 +70,25 @@ impl Shared {
             ));
         }
         self.changes.join_or_begin((group.to_owned(), change), group, |progress| {
-            self.ask(Request::Change { group: group.to_owned(), change, progress })
+            let operation = self.begin(group, Operation::Change(change), "", asked_by);
+            progress.send_modify(|first| first.operation = operation);
+            let asked = Request::Change { operation, group: group.to_owned(), change, progress };
+            self.ask_or_end(operation, asked)
+        })
+    }
+
+    fn begin(&self, group: &str, operation: Operation, with: &str, asked_by: &str) -> u64 {
+        self.begin_operation(Begun {
+            group: group.to_owned(),
+            kind: operation.word(),
+            with: with.to_owned(),
+            asked_by: asked_by.to_owned(),
+        })
+    }
+
+    fn ask_or_end(&self, operation: u64, request: Request) -> Result<(), ApiError> {
+        self.ask(request).inspect_err(|error| {
+            self.end_operation(operation, Ended::refused(error));
         })
     }
 
@@ -70,6 +107,7 @@ impl Shared {
 }
 
 const ON_SECONDARY: &str = "a takeover runs on the secondary's site";
+const ON_SPLIT: &str = "resolve runs on the site in state `split`, which gives up what it alone holds";
 const ON_PRIMARY: &str = "run it on the primary's site; `midspan status` shows the roles";
 
 fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
@@ -82,6 +120,14 @@ fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
 
 fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), ApiError> {
     match (change, found.role) {
+        (Change::Resolve, Role::Relay | Role::Unknown) => Err(no_site(found, node, ON_SPLIT)),
+        (Change::Resolve, Role::Primary | Role::Secondary) if found.state == PairState::Split.word() => {
+            Ok(())
+        }
+        (Change::Resolve, Role::Primary | Role::Secondary) => {
+            let message = format!("group {}: node {node} is in state {}", found.group, found.state);
+            Err(ApiError::new("refused", message, ON_SPLIT))
+        }
         (Change::Abort, Role::Secondary)
         | (Change::Switchover | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
         (Change::Abort, Role::Primary) => Err(is_primary(
@@ -148,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_change_is_possible_in_one_role_and_every_refusal_says_what_helps() {
-        for change in Change::ALL {
+        for change in Change::ALL.into_iter().filter(|change| *change != Change::Resolve) {
             let wanted = if change == Change::Abort { Role::Secondary } else { Role::Primary };
             for role in ROLES {
                 let outcome = may_change(&group(role, Some("a")), "b", change);
@@ -157,6 +203,20 @@ mod tests {
                     assert!(error.message.contains("vault") && !error.hint.is_empty(), "{error:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn only_a_split_is_resolved() {
+        for (role, state, possible) in [
+            (Role::Primary, "split", true),
+            (Role::Secondary, "split", true),
+            (Role::Primary, "fenced", false),
+            (Role::Secondary, "paired", false),
+            (Role::Relay, "open", false),
+        ] {
+            let found = GroupStatus { state: state.into(), ..group(role, None) };
+            assert_eq!(may_change(&found, "b", Change::Resolve).is_ok(), possible, "{role:?} {state}");
         }
     }
 

@@ -95,6 +95,14 @@ enum Command {
         #[command(flatten)]
         arguments: change::Hold,
     },
+    /// Give up what this site alone holds after both sites answered hosts, and follow the other one
+    #[command(after_help = change::RESOLVE)]
+    Resolve {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: change::Resolve,
+    },
     /// Record what each write goes through on all nodes, as spans that Perfetto shows
     #[command(after_help = trace::EXAMPLES)]
     Trace {
@@ -184,6 +192,9 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
         }
         Command::Resume { reach, arguments } => {
             change::hold(&Client::new(&reach.socket), Change::Resume, &arguments, out)
+        }
+        Command::Resolve { reach, arguments } => {
+            change::resolve(&Client::new(&reach.socket), &arguments, out)
         }
         Command::Trace { reach, arguments } => trace::run(&reach.socket, &arguments, out),
         Command::Relay(command) => disk::relay(&command),

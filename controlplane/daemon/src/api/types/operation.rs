@@ -28,12 +28,14 @@ pub enum Change {
     Pause,
     /// `POST /v1/groups/{name}/resume`: let it go on.
     Resume,
+    /// `POST /v1/groups/{name}/resolve`: give up what this site alone holds, and follow the site that replaced it.
+    Resolve,
 }
 
 impl Change {
     /// All of them.
-    pub const ALL: [Change; 5] =
-        [Change::Abort, Change::Switchover, Change::Failback, Change::Pause, Change::Resume];
+    pub const ALL: [Change; 6] =
+        [Change::Abort, Change::Switchover, Change::Failback, Change::Pause, Change::Resume, Change::Resolve];
 
     /// The word, as in the JSON.
     pub const fn word(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Change {
             Change::Failback => "failback",
             Change::Pause => "pause",
             Change::Resume => "resume",
+            Change::Resolve => "resolve",
         }
     }
 
@@ -54,6 +57,7 @@ impl Change {
             Change::Failback => "failback",
             Change::Pause => "pause",
             Change::Resume => "resume",
+            Change::Resolve => "resolve",
         }
     }
 
@@ -61,7 +65,7 @@ impl Change {
     pub const fn swaps_roles(self) -> bool {
         match self {
             Change::Switchover | Change::Failback => true,
-            Change::Abort | Change::Pause | Change::Resume => false,
+            Change::Abort | Change::Pause | Change::Resume | Change::Resolve => false,
         }
     }
 }
@@ -70,6 +74,9 @@ impl Change {
 /// `error`. The newest line of a takeover is also at `GET /v1/groups/{name}/takeover`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress<T> {
+    /// Number of the operation: `GET /v1/operations/{number}` has it also after its end.
+    #[serde(default)]
+    pub operation: u64,
     /// Name of the group.
     pub group: String,
     /// Step that runs. Of a takeover: `starting`, `probing`, `fencing`, `reading`, `redoing`, `done`, `refused`; of a
@@ -134,4 +141,58 @@ pub struct ChangeOutcome {
     pub host_pause_ms: Option<u64>,
     /// How long it took, milliseconds.
     pub took_ms: u64,
+}
+
+/// `GET /v1/operations/{number}`: something that was asked of a group, also after its end and after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationStatus {
+    /// Its number; numbers go up.
+    pub operation: u64,
+    /// Name of the group.
+    pub group: String,
+    /// `takeover`, `abort`, `switchover`, `failback`, `pause`, `resume` or `resolve`.
+    pub kind: String,
+    /// What else was asked: `dry_run`, `accept_loss`; empty when nothing.
+    pub with: String,
+    /// Who asked: user and process behind the API's socket.
+    pub asked_by: String,
+    /// When it was asked for.
+    pub started_ns: u64,
+    /// When it ended; `null` while it runs.
+    pub ended_ns: Option<u64>,
+    /// Whether and how it ended.
+    pub state: OperationState,
+    /// The last step that was reached.
+    pub phase: String,
+    /// The step, the outcome or the refusal in a sentence.
+    pub message: String,
+    /// What to do next; empty when nothing.
+    pub hint: String,
+}
+
+/// Whether and how an operation ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationState {
+    /// It has not ended.
+    #[default]
+    Running,
+    /// It did what was asked.
+    Done,
+    /// It was refused, or gave up.
+    Refused,
+    /// The daemon ended while it ran. The data plane's own state goes on by itself.
+    Interrupted,
+}
+
+impl OperationState {
+    /// The word, as in the JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OperationState::Running => "running",
+            OperationState::Done => "done",
+            OperationState::Refused => "refused",
+            OperationState::Interrupted => "interrupted",
+        }
+    }
 }

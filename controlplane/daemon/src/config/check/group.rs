@@ -198,7 +198,7 @@ fn volumes(group: &Group, field: &Field, report: &mut Report<'_>) {
     }
 }
 
-/// One disk serves one purpose.
+/// One disk or file serves one purpose.
 fn paths_are_distinct(config: &Config, report: &mut Report<'_>) {
     let journal = (Field::default().key("node").key("journal"), config.node.journal.as_path());
     let volumes = config.groups.iter().enumerate().flat_map(|(index, group)| {
@@ -206,5 +206,8 @@ fn paths_are_distinct(config: &Config, report: &mut Report<'_>) {
         let volumes = group.volumes.iter().enumerate();
         volumes.map(move |(at, volume)| (field.clone().index(at).key("path"), volume.path.as_path()))
     });
-    report.distinct(|path| format!("disk {}", path.display()), std::iter::once(journal).chain(volumes));
+    let state = config.node.state.iter();
+    let state = state.map(|path| (Field::default().key("node").key("state"), path.as_path()));
+    let paths = std::iter::once(journal).chain(volumes).chain(state);
+    report.distinct(|path| format!("disk {}", path.display()), paths);
 }

@@ -1,0 +1,83 @@
+//! The one thread that writes the control state: a bounded queue in, one commit for all that waits.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::file::{Entry, File};
+
+/// Entries that may wait for the disk.
+const QUEUE: usize = 1024;
+/// Entries of one commit.
+const BATCH: usize = 256;
+/// How long the end of the daemon waits for the last commit.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The way to the thread.
+#[derive(Debug)]
+pub struct Writer {
+    queue: SyncSender<Entry>,
+    ended: Receiver<()>,
+    failure: Arc<OnceLock<String>>,
+}
+
+/// An entry was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// The disk is too slow for what happens.
+    Full,
+    /// The file could not be written any more.
+    Failed,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub fn start(file: File) -> Self {
+        let (queue, entries) = sync_channel(QUEUE);
+        let (end, ended) = sync_channel(1);
+        let failure = Arc::new(OnceLock::new());
+        let found = Arc::clone(&failure);
+        std::thread::spawn(move || {
+            if let Err(error) = run(&file, &entries) {
+                let _ = found.set(error.to_string());
+            }
+            // Nothing is taken any more from here on; then the file is closed.
+            drop(entries);
+            drop(file);
+            let _ = end.try_send(());
+        });
+        Self { queue, ended, failure }
+    }
+
+    /// Gives an entry to the thread; never waits.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub fn keep(&self, entry: Entry) -> Result<(), NotKept> {
+        self.queue.try_send(entry).map_err(|error| match error {
+            TrySendError::Full(_) => NotKept::Full,
+            TrySendError::Disconnected(_) => NotKept::Failed,
+        })
+    }
+
+    /// Why the thread has given up.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Waits until everything is kept; false when that takes too long.
+    pub fn finish(self) -> bool {
+        let Self { queue, ended, .. } = self;
+        drop(queue);
+        !matches!(ended.recv_timeout(LINGER), Err(RecvTimeoutError::Timeout))
+    }
+}
+
+/// Writes until nobody is left who could send something.
+fn run(file: &File, entries: &Receiver<Entry>) -> Result<(), redb::Error> {
+    while let Ok(first) = entries.recv() {
+        let batch: Vec<Entry> = std::iter::once(first).chain(entries.try_iter().take(BATCH - 1)).collect();
+        file.write(&batch)?;
+    }
+    Ok(())
+}
