@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use midspan_format::control::{GroupCommand, GroupStatus};
 use midspan_format::ids::{GroupId, NodeId, VolumeId};
-use midspan_format::superblock::Role;
+use midspan_format::superblock::{PairState, Role};
 use midspan_node::config::{
     Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig, Pace, Source,
     VolumeConfig,
@@ -38,6 +38,8 @@ struct Cluster {
     scratch: Scratch,
     groups: Vec<GroupId>,
     cores: Vec<usize>,
+    /// The secondary's volumes are copied when the group is first started.
+    initial_copy: bool,
     relay: Option<NodeHandle>,
     relay_at: SocketAddr,
     sites: BTreeMap<NodeId, Site>,
@@ -67,7 +69,8 @@ impl Cluster {
         let relay = start_relay(&scratch, groups, cores, at);
         let relay_at = relay.listening().unwrap();
         let (groups, cores) = (groups.to_vec(), cores.to_vec());
-        Self { scratch, groups, cores, relay: Some(relay), relay_at, sites: BTreeMap::new() }
+        let (relay, sites) = (Some(relay), BTreeMap::new());
+        Self { scratch, groups, cores, initial_copy: false, relay, relay_at, sites }
     }
 
     fn start(&mut self, node: NodeId) -> &Site {
@@ -105,7 +108,7 @@ impl Cluster {
                 group: *group,
                 sites: [A, B],
                 initial_role: if node == A { Role::Primary } else { Role::Secondary },
-                initial_copy: false,
+                initial_copy: self.initial_copy,
                 lane: LANE,
                 relay: RELAY,
                 answer: AnswerMode::Journaled,
@@ -285,10 +288,59 @@ fn a_taker_serves_everything_that_was_answered() {
     });
     assert!(report.lost_nothing, "{report:?}");
     assert!(read_all(&site.hosts, X) == content);
-    // The former primary finds itself replaced.
+    // What the taker writes alone is marked.
+    let hosts = cluster.sites[&B].hosts.clone();
+    scribble(&hosts, X, &mut content, &mut Random(7), 200);
+    // The former primary finds itself replaced, follows, and is brought up by a round while hosts go on.
     let former = cluster.start(A);
-    former.hosts.wait_until("fenced", || former.status(GROUP).fenced_by);
     assert_eq!(former.hosts.call(X, Ask::Read { offset: 0, length: 4096 }), Err(HostError::NotServing));
+    scribble(&hosts, X, &mut content, &mut Random(8), 200);
+    wait_paired(&cluster);
+    scribble(&hosts, X, &mut content, &mut Random(9), 100);
+    // Home again, as planned: hosts wait a moment and go on at the other site.
+    let command = Command::Group { group: GROUP, command: GroupCommand::Switchover };
+    cluster.sites[&B].command(GROUP, command, &mut Vec::new());
+    let home = cluster.sites[&A].hosts.clone();
+    home.wait_serving(X, true);
+    assert!(read_all(&home, X) == content);
+    scribble(&home, X, &mut content, &mut Random(10), 100);
+    wait_paired(&cluster);
+    assert!(read_all(&home, X) == content);
+    // And the same once more by a crash: everything is where it must be.
+    cluster.stop(A);
+    let command = GroupCommand::Takeover { accept_loss: false, dry_run: false };
+    cluster.sites[&B].command(GROUP, Command::Group { group: GROUP, command }, &mut Vec::new());
+    hosts.wait_serving(X, true);
+    assert!(read_all(&hosts, X) == content);
+}
+
+/// Waits until one site serves in the lanes and the other follows it with a cut.
+fn wait_paired(cluster: &Cluster) {
+    let [a, b] = [A, B].map(|node| &cluster.sites[&node]);
+    a.hosts.wait_until("paired", || {
+        let found = [a.status(GROUP), b.status(GROUP)];
+        let paired = found.iter().all(|status| status.pair == PairState::Paired && !status.no_cut);
+        (paired && found.iter().any(|status| status.serving)).then_some(())
+    });
+}
+
+#[test]
+fn a_first_copy_brings_a_secondary_that_held_something_else_to_the_same() {
+    let mut cluster = Cluster::new(&[GROUP], &[0]);
+    cluster.initial_copy = true;
+    let hosts = cluster.start(A).hosts.clone();
+    hosts.wait_serving(X, true);
+    let mut content = vec![0; VOLUME as usize];
+    scribble(&hosts, X, &mut content, &mut Random(4), 300);
+    cluster.start(B);
+    scribble(&hosts, X, &mut content, &mut Random(5), 300);
+    wait_paired(&cluster);
+    cluster.stop(A);
+    let command = GroupCommand::Takeover { accept_loss: false, dry_run: false };
+    let site = &cluster.sites[&B];
+    site.command(GROUP, Command::Group { group: GROUP, command }, &mut Vec::new());
+    site.hosts.wait_serving(X, true);
+    assert!(read_all(&site.hosts, X) == content);
 }
 
 #[test]

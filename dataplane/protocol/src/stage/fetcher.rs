@@ -143,7 +143,11 @@ impl Fetcher {
     pub fn set_target<S: Buffers>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
         self.target = Some(prefix);
         self.manifests.close(context);
-        self.rescan(context);
+        if self.peeks && self.asked.len() == 1 {
+            self.rescan_plan();
+        } else {
+            self.rescan(context);
+        }
     }
 
     /// Where a takeover stops reading, once it has fenced the lane.
@@ -226,7 +230,8 @@ impl Fetcher {
         }
         while self.asked.len() < self.limits.fetches {
             let Some(range) = self.plan.front_mut() else { break };
-            if range.scan && !self.asked.is_empty() {
+            // A scan goes on where the last range ended; a look at the ring is not waited for.
+            if range.scan && self.asked.len() > usize::from(self.peeks) {
                 break;
             }
             let length = (range.end.0 - range.start.0).min(u64::from(self.limits.fetch_bytes));

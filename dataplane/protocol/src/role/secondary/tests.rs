@@ -62,5 +62,6 @@ fn a_takeover_asks_for_the_rest_of_the_journal_at_once() {
             reads.push((read.position, read.length));
         }
     }
+    // Behind the look at the ring that was under way.
     assert_eq!(reads, [(Position(0), 4 * 4096)]);
 }
