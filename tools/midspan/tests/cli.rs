@@ -134,9 +134,19 @@ fn a_reader_that_goes_away_is_no_error_and_no_panic() {
 fn completions_name_the_commands() {
     let output = midspan(&["completions", "bash"]);
     let script = String::from_utf8(output.stdout).unwrap();
-    for command in
-        ["status", "takeover", "switchover", "failback", "pause", "resume", "volume", "relay", "completions"]
-    {
+    for command in [
+        "status",
+        "takeover",
+        "switchover",
+        "failback",
+        "pause",
+        "resume",
+        "events",
+        "operations",
+        "volume",
+        "relay",
+        "completions",
+    ] {
         assert!(script.contains(command), "{command}");
     }
 }

@@ -200,6 +200,34 @@ fn a_takeover_without_the_relay_changes_nothing_and_can_be_repeated() {
 }
 
 #[test]
+fn a_group_that_was_taken_over_goes_home() {
+    let place = Place::new("cli-home");
+    let [_relay, mut b, mut a] = place.all();
+    a.wait("serving", |status| vault(status)["serving"] == true);
+    b.wait("following", |status| vault(status)["lanes"][0]["connected"] == true);
+    a.signal("KILL");
+    a.end();
+    let taken = ask(&place, "b", &["takeover", "vault", "--yes"]);
+    assert_eq!(code(&taken), 0, "{taken:?}");
+    let early = ask(&place, "b", &["failback", "vault", "--yes"]);
+    assert_eq!((code(&early), said(&early).contains("hint: ")), (4, true), "{early:?}");
+    let mut a = place.start("a");
+    b.wait("paired", |status| vault(status)["state"] == "paired" && vault(status)["serving"] == true);
+    assert!(said(&ask(&place, "b", &["status"])).contains("away from its home a"));
+    let home = ask(&place, "b", &["failback", "vault", "--yes", "--output", "json"]);
+    assert_eq!(code(&home), 0, "{home:?}");
+    let last: Value = serde_json::from_slice(&home.stdout).unwrap();
+    assert!(last["outcome"]["host_pause_ms"].as_u64() > Some(0), "{last}");
+    a.wait("serving", |status| vault(status)["serving"] == true && vault(status)["epoch"]["node"] == "a");
+    let role = |status: &Value| vault(status)["role"] == "secondary" && vault(status)["state"] == "paired";
+    b.wait("following", role);
+    let back = ask(&place, "a", &["switchover", "vault", "--yes"]);
+    assert_eq!(code(&back), 0, "{back:?}");
+    assert!(said(&back).contains("hosts waited"), "{back:?}");
+    b.wait("serving", |status| vault(status)["serving"] == true);
+}
+
+#[test]
 fn changes_of_a_group_are_asked_for_at_the_site_where_they_are_possible() {
     let place = Place::new("cli-changes");
     let [_relay, mut b, mut a] = place.all();
@@ -228,10 +256,24 @@ fn changes_of_a_group_are_asked_for_at_the_site_where_they_are_possible() {
     assert_eq!(code(&resumed), 0, "{resumed:?}");
     let last: Value = serde_json::from_slice(&resumed.stdout).unwrap();
     assert_eq!((&last["phase"], &last["outcome"]["host_pause_ms"]), (&"done".into(), &Value::Null));
-    let events = a.get("/v1/events");
+    let events = ask(&place, "a", &["events", "vault", "--output", "json"]);
+    assert_eq!(code(&events), 0, "{events:?}");
+    let events = String::from_utf8(events.stdout).unwrap();
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for kind in ["serving", "round_held", "round_resumed"] {
+        assert!(events.iter().any(|event| event["kind"] == kind), "{kind}: {events:?}");
+    }
+    let newest = ask(&place, "a", &["events", "vault", "--limit", "1"]);
+    assert!(said(&newest).contains("group:vault round_resumed: rounds go on"), "{newest:?}");
+    let operations = ask(&place, "a", &["operations", "vault", "--output", "json"]);
+    let operations: Value = serde_json::from_slice(&operations.stdout).unwrap();
     let kinds: Vec<&str> =
-        events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    assert!(kinds.contains(&"round_held") && kinds.contains(&"round_resumed"), "{events}");
+        operations.as_array().unwrap().iter().map(|found| found["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds, &operations[1]["state"]), (vec!["pause", "resume"], &"done".into()));
+    assert!(said(&ask(&place, "a", &["operations"])).contains("asked by"));
+    for line in [["events", "none"], ["operations", "none"]] {
+        assert_eq!(code(&ask(&place, "a", &line)), 3);
+    }
     assert_eq!(vault(&a.get("/v1/status"))["serving"], true, "nothing of it changes who serves");
 }
 

@@ -45,7 +45,7 @@ and --keep names the other one, whose writes stay. What differs is then copied f
 
 /// Arguments of `resolve`.
 #[derive(Debug, Args)]
-pub struct Resolve {
+pub struct ResolveArguments {
     /// The site whose writes stay: the one that replaced this one
     #[arg(long, value_name = "NODE")]
     pub keep: String,
@@ -57,8 +57,8 @@ pub struct Resolve {
 ///
 /// # Errors
 /// The daemon's refusal, with its reason; another site is named than the one that replaced this one.
-pub fn resolve(client: &Client, resolve: &Resolve, out: &mut dyn Write) -> Outcome {
-    let Resolve { keep, arguments } = resolve;
+pub fn resolve(client: &Client, resolve: &ResolveArguments, out: &mut dyn Write) -> Outcome {
+    let ResolveArguments { keep, arguments } = resolve;
     let (group, status) = (&arguments.group, client.status()?);
     let found = status.groups.iter().find(|found| found.group == *group);
     if let Some(by) = found.and_then(|found| found.fenced_by.as_ref())

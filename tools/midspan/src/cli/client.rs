@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use midspan_daemon::api::types::{
-    Change, ChangeProgress, ErrorBody, GroupRecording, NodeStatus, Progress, TakeoverProgress,
+    Change, ChangeProgress, ErrorBody, GroupRecording, GroupStatus, NodeStatus, Progress, TakeoverProgress,
     TakeoverRequest,
 };
 use serde::de::DeserializeOwned;
@@ -44,6 +44,14 @@ impl Client {
     /// [`Exit::Unreachable`] when nobody answers.
     pub fn status(&self) -> Result<NodeStatus, Failure> {
         self.get("/v1/status")
+    }
+
+    /// `GET /v1/groups/{name}`.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or that it cannot be reached.
+    pub fn group(&self, group: &str) -> Result<GroupStatus, Failure> {
+        self.get(&format!("/v1/groups/{}", encode(group)))
     }
 
     /// What the node's flight recorders hold of a group: after these numbers, or where "now" is.

@@ -13,6 +13,7 @@ mod status;
 mod steps;
 mod change;
 mod takeover;
+mod events;
 mod stop;
 mod trace;
 mod dump;
@@ -101,7 +102,23 @@ enum Command {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        arguments: change::Resolve,
+        arguments: change::ResolveArguments,
+    },
+    /// Show what happened, with what to do next; also before the last restart
+    #[command(after_help = events::EVENTS)]
+    Events {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: events::EventArguments,
+    },
+    /// Show what was asked for, by whom, and how it ended
+    #[command(after_help = events::OPERATIONS)]
+    Operations {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: events::OperationArguments,
     },
     /// Record what each write goes through on all nodes, as spans that Perfetto shows
     #[command(after_help = trace::EXAMPLES)]
@@ -195,6 +212,10 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
         }
         Command::Resolve { reach, arguments } => {
             change::resolve(&Client::new(&reach.socket), &arguments, out)
+        }
+        Command::Events { reach, arguments } => events::events(&Client::new(&reach.socket), &arguments, out),
+        Command::Operations { reach, arguments } => {
+            events::operations(&Client::new(&reach.socket), &arguments, out)
         }
         Command::Trace { reach, arguments } => trace::run(&reach.socket, &arguments, out),
         Command::Relay(command) => disk::relay(&command),

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::print::Printer;
 use super::source::Source;
+use crate::cli::cells::utc;
 use crate::cli::exit::Failure;
 use crate::cli::size;
-use crate::cli::takeover::utc;
 
 /// An area to look into.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use midspan_format::record::{Record, RecordKind};
 use serde_json::{Value, json};
 
 use super::chain::Run;
+use crate::cli::cells::utc;
 use crate::cli::exit::Failure;
 use crate::cli::status::Form;
-use crate::cli::takeover::utc;
 
 /// Where lines go.
 pub struct Printer<'a> {
