@@ -451,7 +451,7 @@ fn config(
         text += &format!("\n[[peer]]\nid = {id}\nname = \"{peer_name}\"\naddress = \"{address}\"\n");
     }
     let group = format!(
-        "role = \"{name}\"\nsites = [{}, {}]\nlanes = [{{ id = 0, node = {} }}]\n\
+        "role = \"{name}\"\ninitial = \"equal\"\nsites = [{}, {}]\nlanes = [{{ id = 0, node = {} }}]\n\
          ring = \"{}MiB\"\nmanifest = \"{}MiB\"\nreceipt = \"{}MiB\"\n",
         Place::Primary.id(),
         Place::Secondary.id(),

@@ -11,7 +11,7 @@ use midspan_node::config::{
 };
 use midspan_node::peer::Peer;
 
-use crate::config::{Answer, Config, Group, Id, NbdListen, Role};
+use crate::config::{Answer, Config, Group, Id, Initial, NbdListen, Role, Size};
 
 /// The lone disk's number.
 const LONE: VolumeId = VolumeId(0);
@@ -116,7 +116,7 @@ fn group(group: &Group) -> Option<GroupConfig> {
             Role::Primary => InitialRole::Primary,
             Role::Secondary | Role::Relay => InitialRole::Secondary,
         },
-        initial_copy: group.initial_copy,
+        initial_copy: group.initial == Initial::Copy,
         lane: lane(group)?,
         relay: node_id(relay),
         answer: match group.answer {
@@ -125,7 +125,11 @@ fn group(group: &Group) -> Option<GroupConfig> {
         },
         volumes: volumes(group),
         limits: Limits::default(),
-        pace: Pace { lease_ns, ..Pace::default() },
+        pace: Pace {
+            lease_ns,
+            round_bytes_per_s: group.round_rate.map_or(0, Size::bytes),
+            ..Pace::default()
+        },
     })
 }
 

@@ -74,7 +74,7 @@ impl Shape {
             text += &format!("\n[[peer]]\nid = {id}\nname = \"{}\"\naddress = \"{address}\"\n", peer.name());
         }
         text += &format!(
-            "\n[[group]]\nid = 1\nname = \"{group}\"\nrole = \"{}\"\nsites = [1, 3]\nlanes = [{{ id = 0, node = 2 }}]\n\
+            "\n[[group]]\nid = 1\nname = \"{group}\"\nrole = \"{}\"\ninitial = \"equal\"\nsites = [1, 3]\nlanes = [{{ id = 0, node = 2 }}]\n\
              lease = \"{}\"\nring = \"{}MiB\"\nmanifest = \"1MiB\"\nreceipt = \"1MiB\"\n",
             place.role(),
             self.lease,

@@ -105,9 +105,6 @@ pub struct Group {
     pub name: String,
     /// What this node is in the group until its disk says otherwise.
     pub role: Role,
-    /// At the very first start the primary's volumes are copied to the secondary; else both hold the same already.
-    #[serde(default)]
-    pub initial_copy: bool,
     /// The two nodes that hold the group's volumes.
     pub sites: Vec<Id>,
     /// Where the group's journal is kept.
@@ -127,6 +124,11 @@ pub struct Group {
     /// What a primary does that reaches no other node.
     #[serde(default)]
     pub isolated: Isolated,
+    /// Whether the volumes hold the same when the group is first started.
+    #[serde(default)]
+    pub initial: Initial,
+    /// Bytes in a second that a round sends at most; as many as hosts leave room for where it is not given.
+    pub round_rate: Option<Size>,
     /// How long an answer of a lane permits the primary to answer reads.
     #[serde(default = "default_lease")]
     pub lease: Span,
@@ -216,6 +218,17 @@ pub enum Answer {
     /// And its data is on the primary's own disk.
     #[serde(rename = "journaled+local")]
     JournaledAndLocal,
+}
+
+/// What the volumes hold when the group is first started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initial {
+    /// Nobody knows: the primary's are copied to the secondary.
+    #[default]
+    Copy,
+    /// The same at both sites, as new disks do: nothing is copied.
+    Equal,
 }
 
 /// What the primary does when the lanes are gone.

@@ -634,6 +634,11 @@ fn the_files_of_a_group_say_the_same() {
             format!("group[0].volume[0].id: the volumes are 1 {same}"),
         ),
         ("\"10GiB\"", "\"9GiB\"", format!("group[0].volume[0].size: the volume's size is 10GiB {same}")),
+        (
+            "sites = [1, 3]",
+            "initial = \"equal\"\nsites = [1, 3]",
+            format!("group[0].initial: the volumes' first content is \"copy\" {same}"),
+        ),
     ];
     for (old, new, message) in cases {
         found_beside_a(old, new, &[&message]);

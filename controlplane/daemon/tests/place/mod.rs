@@ -80,7 +80,7 @@ impl Place {
             text += &format!("[[peer]]\nid = {id}\nname = \"{peer}\"\naddress = \"127.0.0.1:{port}\"\n");
         }
         text += &format!(
-            "[[group]]\nid = 1\nname = \"vault\"\nrole = \"{role}\"\nsites = [1, 3]\n\
+            "[[group]]\nid = 1\nname = \"vault\"\nrole = \"{role}\"\ninitial = \"equal\"\nsites = [1, 3]\n\
              lanes = [{{ id = 0, node = 2 }}]\nring = \"16MiB\"\nmanifest = \"4MiB\"\nreceipt = \"1MiB\"\n"
         );
         if role != "relay" {

@@ -2,7 +2,7 @@
 
 use super::super::field::Field;
 use super::super::finding::Finding;
-use super::super::schema::{Config, Group, Role};
+use super::super::schema::{Config, Group, Initial, Role};
 use super::report::{Report, list};
 
 /// What does not fit between the files of several nodes, besides what [`Config::check`] finds in each.
@@ -106,6 +106,14 @@ fn same_group(earlier: &Config, other: &Group, group: &Group, field: &Field, rep
         report.error(&field.clone().key("role"), message);
     }
     if other.role != Role::Relay && group.role != Role::Relay {
+        if other.initial != group.initial {
+            // A copy that only one side expects ends in sites that differ unmarked, or in a secondary that waits for ever.
+            let there = if other.initial == Initial::Copy { "\"copy\"" } else { "\"equal\"" };
+            report.error(
+                &field.clone().key("initial"),
+                differs("the volumes' first content is", there.to_owned()),
+            );
+        }
         volumes(other, group, field, &differs, report);
     }
 }

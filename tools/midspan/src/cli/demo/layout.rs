@@ -150,7 +150,7 @@ impl Layout {
             text += &format!("\n[[peer]]\nid = {id}\nname = \"{peer_name}\"\naddress = \"{address}\"\n");
         }
         text += &format!(
-            "\n[[group]]\nid = 1\nname = \"{GROUP}\"\nrole = \"{}\"\nsites = [{}, {}]\n\
+            "\n[[group]]\nid = 1\nname = \"{GROUP}\"\nrole = \"{}\"\ninitial = \"equal\"\nsites = [{}, {}]\n\
              lanes = [{{ id = 0, node = {} }}]\nring = \"{RING}\"\nmanifest = \"8MiB\"\nreceipt = \"4MiB\"\n",
             place.role(),
             Place::Primary.id(),
