@@ -218,6 +218,23 @@ impl Ordeal {
         self.verify();
     }
 
+    /// The primary is killed in full flow, and nobody asks for anything: the secondary takes over by itself and has everything.
+    fn takeover_without_an_operator(&mut self) {
+        self.wait_for_answers();
+        self.cluster.kill(Place::Primary);
+        self.handle().cut();
+        self.cluster.wait_serving(Place::Secondary);
+        self.serves = Place::Secondary;
+        let verdict = self.verify();
+        println!("at the other site: {} answered, lost: {}", verdict.answered, verdict.lost);
+        let events = self.cluster.events(Place::Secondary);
+        let of_kind = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
+        assert_eq!((of_kind("takeover_automatic"), of_kind("takeover_done")), (1, 1), "{events:#?}");
+        self.resume();
+        self.wait_for_answers();
+        self.verify();
+    }
+
     /// One of them may have ended well before it was killed; else it is asked for once more. What is not possible right now,
     /// because the relay or the node has just come up, is asked for again; a possible loss is a failure.
     fn settle_takeover(&mut self) {
@@ -291,4 +308,14 @@ fn a_takeover_in_which_nodes_are_killed_is_asked_for_again_and_loses_nothing() {
         ordeal.rounds(2, |_, dice| vec![Place::ALL[usize::try_from(dice.below(3)).unwrap()]]);
         ordeal.takeover_under_fire();
     }
+}
+
+#[test]
+fn a_primary_killed_where_takeovers_are_automatic_needs_no_operator_and_loses_nothing() {
+    let site_keys = "takeover = \"automatic\"\ntakeover_after = \"4s\"\n";
+    let mut ordeal = Ordeal::begin("automatic", Shape { site_keys, ..Shape::new(1, 16) }, |_| {});
+    // Restarts within that time depose nobody.
+    ordeal.rounds(3, |number, _| vec![Place::ALL[usize::try_from(number % 3).unwrap()]]);
+    assert!(ordeal.cluster.group(Place::Primary).serving);
+    ordeal.takeover_without_an_operator();
 }

@@ -1,6 +1,6 @@
 //! How large everything in a cluster is, and the configs that say so.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::place::Place;
@@ -20,6 +20,8 @@ pub struct Shape {
     pub secondary_bytes: u64,
     /// MiB of each ring.
     pub ring_mib: u64,
+    /// Further keys of the group at each site, a line each.
+    pub site_keys: &'static str,
     /// What `lease` says.
     pub lease: &'static str,
     /// Ports for other nodes, by place, then for hosts at the two sites.
@@ -34,6 +36,7 @@ impl Shape {
             volume_bytes: mib << 20,
             secondary_bytes: mib << 20,
             ring_mib: 8,
+            site_keys: "",
             lease: "500ms",
             ports: free_ports(),
         }
@@ -83,6 +86,7 @@ impl Shape {
         if !place.is_site() {
             return text;
         }
+        text += self.site_keys;
         for volume in 1..=self.volumes {
             text += &format!(
                 "\n[[group.volume]]\nid = {volume}\nname = \"v{volume}\"\npath = \"{name}.v{volume}\"\n"
@@ -107,7 +111,8 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         assert!(step < 10_000, "no free loopback port in {PORTS:?}");
         let port = PORTS.start + (first + step) % (PORTS.end - PORTS.start);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let place = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(place).is_ok() && UdpSocket::bind(place).is_ok() {
             ports[found] = port;
             found += 1;
         }
