@@ -4,6 +4,7 @@ mod layout;
 mod node;
 mod show;
 mod outcome;
+mod home;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use midspan::clock::Clock;
 use midspan::hammer::command::random_run_id;
-use midspan::hammer::{Config, Hammer, Handle, Initial, OnDisconnect, Snapshot, Verdict};
+use midspan::hammer::{Config, Hammer, Handle, Initial, Ledger, OnDisconnect, Snapshot, Verdict};
 use midspan_daemon::api::types::{Role, TakeoverOutcome, TakeoverRequest};
 
 use super::exit::{Exit, Failure};
@@ -25,7 +26,7 @@ use show::Show;
 pub const EXAMPLES: &str = "Example:
   midspan demo
   midspan demo --seconds 30 --keep
-  midspan demo --scenario primary-loss --json
+  midspan demo --scenario failback --json
 
 Exit code 0 only if the verdict is `held`.";
 
@@ -70,12 +71,15 @@ pub struct Arguments {
 pub enum Scenario {
     /// The primary is killed in full flow, the secondary takes over.
     PrimaryLoss,
+    /// The same; then hosts write at the other site, the lost one returns, gets what it lacks, and has its role back.
+    Failback,
 }
 
 impl Scenario {
     const fn name(self) -> &'static str {
         match self {
             Scenario::PrimaryLoss => "primary-loss",
+            Scenario::Failback => "failback",
         }
     }
 }
@@ -97,7 +101,8 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> super::exit::Outcome {
         show.say(&format!("{} cannot be removed: {error}", layout.folder().display()));
     }
     let played = played?;
-    let outcome = Outcome::of(arguments.scenario.name(), &played.figures, &played.takeover, &played.verdict);
+    let Played { figures, takeover, verdict, pause_ms } = &played;
+    let outcome = Outcome::of(arguments.scenario.name(), figures, takeover, verdict, *pause_ms);
     let text = outcome.text(GROUP, &played.takeover, &played.verdict);
     if arguments.json {
         show.say(text.trim_end());
@@ -114,10 +119,11 @@ struct Played {
     figures: Snapshot,
     takeover: TakeoverOutcome,
     verdict: Verdict,
+    /// How long hosts waited while the roles went home, where they did.
+    pause_ms: Option<u64>,
 }
 
 fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Played, Failure> {
-    let Scenario::PrimaryLoss = arguments.scenario;
     show.live("formatting journals, starting three nodes");
     let mut nodes = Vec::new();
     for place in Place::ALL {
@@ -146,26 +152,41 @@ fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Played, F
     show.say(&format!("SIGKILL to the primary after {} answered writes", figures.counts.answered));
     handle.wait_finished(Duration::from_secs(2));
     handle.cut();
-    let ledger = handle.into_ledger();
+    let mut ledger = handle.into_ledger();
 
     let takeover = take_over(secondary, show)?;
-    show.live("verifying every answered write on the secondary's export");
-    let mut percent = 0;
-    let verdict = ledger
-        .verify(&[layout.uri(Place::Secondary)], timeout, |progress| {
-            let now = progress.checked_blocks * 100 / progress.total_blocks.max(1);
-            if now >= percent + 25 {
-                percent = now;
-                show.live(&format!("verifying every answered write on the secondary's export: {now} %"));
-            }
-        })
-        .map_err(|error| Failure::other(format!("verification: {error}")))?;
+    let mut pause_ms = None;
+    let mut place = Place::Secondary;
+    if arguments.scenario == Scenario::Failback {
+        let (home, returned) = home::go_home(arguments, layout, secondary, ledger, show)?;
+        (*primary, ledger) = (returned, home.ledger);
+        (pause_ms, place) = (Some(home.pause_ms), Place::Primary);
+    }
+    let verdict = verify(&ledger, layout.uri(place), timeout, show)?;
+    if pause_ms.is_some() && !primary.stop(STOP_LIMIT) {
+        show.say("site-a did not end cleanly");
+    }
     for (node, name) in [(secondary, "site-b"), (relay, "relay")] {
         if !node.stop(STOP_LIMIT) {
             show.say(&format!("{name} did not end cleanly"));
         }
     }
-    Ok(Played { figures, takeover, verdict })
+    Ok(Played { figures, takeover, verdict, pause_ms })
+}
+
+/// Reads everything back where it is served now.
+fn verify(ledger: &Ledger, uri: String, timeout: Duration, show: &Show) -> Result<Verdict, Failure> {
+    let what = "verifying every answered write where it is served now";
+    show.live(what);
+    let mut percent = 0;
+    let verdict = ledger.verify(&[uri], timeout, |progress| {
+        let now = progress.checked_blocks * 100 / progress.total_blocks.max(1);
+        if now >= percent + 25 {
+            percent = now;
+            show.live(&format!("{what}: {now} %"));
+        }
+    });
+    verdict.map_err(|error| Failure::other(format!("verification: {error}")))
 }
 
 fn wait_for_all(relay: &mut Node, secondary: &mut Node, primary: &mut Node) -> Result<(), Failure> {

@@ -29,6 +29,9 @@ pub struct Outcome {
     pub p50_us: u64,
     /// Latency of writes: 99 of 100, microseconds.
     pub p99_us: u64,
+    /// How long hosts waited while the roles went home, milliseconds; only in `failback`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failback_pause_ms: Option<u64>,
 }
 
 impl Outcome {
@@ -38,6 +41,7 @@ impl Outcome {
         figures: &Snapshot,
         takeover: &TakeoverOutcome,
         verdict: &Verdict,
+        failback_pause_ms: Option<u64>,
     ) -> Self {
         let held = verdict.held() && takeover.lost_nothing && verdict.answered > 0;
         Self {
@@ -51,6 +55,7 @@ impl Outcome {
             iops: whole(figures.iops),
             p50_us: whole(figures.p50_us),
             p99_us: whole(figures.p99_us),
+            failback_pause_ms,
         }
     }
 
@@ -63,7 +68,7 @@ impl Outcome {
     pub fn text(&self, group: &str, takeover: &TakeoverOutcome, verdict: &Verdict) -> String {
         let mut text = takeover::statement(group, takeover);
         text += &format!(
-            "\nverified on the other site: {} blocks; {} writes answered, {} more sent without an answer\n",
+            "\nverified: {} blocks; {} writes answered, {} more sent without an answer\n",
             verdict.checked_blocks, self.answered, self.possibly_answered
         );
         text += &format!("lost: {}   corrupt: {}\n", self.lost, self.corrupt);
@@ -71,6 +76,9 @@ impl Outcome {
             "before the loss: {} writes/s, p50 {} us, p99 {} us; takeover in {} ms\n",
             self.iops, self.p50_us, self.p99_us, self.takeover_ms
         );
+        if let Some(pause) = self.failback_pause_ms {
+            text += &format!("failback: hosts waited {pause} ms\n");
+        }
         for example in &verdict.examples {
             text += &format!("  {example}\n");
         }
@@ -109,7 +117,7 @@ mod tests {
 
     fn outcome(verdict: &Verdict, lost_nothing: bool) -> Outcome {
         let takeover = TakeoverOutcome { lost_nothing, took_ms: 650, ..TakeoverOutcome::default() };
-        Outcome::of("primary-loss", &figures(), &takeover, verdict)
+        Outcome::of("primary-loss", &figures(), &takeover, verdict, None)
     }
 
     #[test]
