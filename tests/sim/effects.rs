@@ -328,7 +328,9 @@ impl World {
             Note::Start(StartNote::Refused(refusal)) => match refusal {
                 // The operator asked twice, or too late.
                 StartRefusal::Running => {}
-                StartRefusal::NotSecondary | StartRefusal::Stopping => self.takeover.asked = None,
+                StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
+                    self.takeover.asked = None;
+                }
                 // What hosts were told outside the lanes is not here: no loss is accepted.
                 StartRefusal::MayLose(LossReason::LeftTheLanes) | StartRefusal::NoCut if self.alone => {
                     self.takeover.asked = None;
@@ -344,17 +346,13 @@ impl World {
                 StartRefusal::LaneRefused { .. }
                 | StartRefusal::MayLose(_)
                 | StartRefusal::NoCut
-                | StartRefusal::NotSplit
-                | StartRefusal::NothingToAbort => {
+                | StartRefusal::NotSplit => {
                     self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
                 }
             },
+            Note::Start(StartNote::Aborted) => self.takeover.asked = None,
             Note::Start(
-                StartNote::Fencing
-                | StartNote::Reading { .. }
-                | StartNote::Redoing
-                | StartNote::Probed(_)
-                | StartNote::Aborted,
+                StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_),
             )
             | Note::Fenced { .. }
             | Note::LaneUp { .. }

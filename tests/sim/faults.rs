@@ -70,6 +70,11 @@ impl World {
                 let offset = entry.start + place % watch.end().0.clamp(4096, entry.size);
                 self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
             }
+            Fault::Abort => {
+                if let Some(site) = self.takeover.asked {
+                    self.tell(site, Inbox::Command(GroupCommand::Abort));
+                }
+            }
             Fault::Switchover => {
                 for site in [NodeIndex::A, NodeIndex::B] {
                     self.tell(site, Inbox::Command(GroupCommand::Switchover));
@@ -103,6 +108,7 @@ impl World {
             | Fault::Reset { .. }
             | Fault::Jump { .. }
             | Fault::Rot { .. }
+            | Fault::Abort
             | Fault::Switchover
             | Fault::Takeover { .. } => {}
         }

@@ -85,6 +85,8 @@ pub enum Fault {
         /// Where, of any size.
         place: u64,
     },
+    /// The operator undoes the takeover that runs.
+    Abort,
     /// The operator asks both sites for a planned change of roles; the primary does it.
     Switchover,
     /// The operator at the site that does not serve takes over.
@@ -155,6 +157,10 @@ pub fn plan(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     });
     if swarm.scenario.has_takeover() {
         takeover(random, swarm, &mut planned);
+    }
+    if let Some(after) = swarm.aborts_after {
+        let asked = planned.iter().find(|p| matches!(p.fault, Fault::Takeover { .. })).map(|p| p.at);
+        planned.extend(asked.map(|at| Planned { at: at + after, fault: Fault::Abort }));
     }
     planned.extend(swarm.switchovers.iter().map(|at| Planned { at: *at, fault: Fault::Switchover }));
     planned.sort_by_key(|p| p.at);

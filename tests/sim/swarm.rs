@@ -174,6 +174,8 @@ pub struct Swarm {
     pub faults_for: u64,
     /// When an operator asks for a planned change of roles.
     pub switchovers: Vec<u64>,
+    /// How long after the takeover was asked for an operator undoes it.
+    pub aborts_after: Option<u64>,
     /// And once more when everything is repaired.
     pub goes_home: bool,
     /// The secondary never held anything when the run begins.
@@ -216,6 +218,7 @@ impl Swarm {
             wire_rot: if random.percent(10) { 200 } else { 0 },
             faults_for: random.range(1_500 * MS, 6_000 * MS),
             switchovers: Vec::new(),
+            aborts_after: None,
             goes_home: false,
             initial_copy: false,
         };
@@ -235,6 +238,7 @@ impl Swarm {
         }
         self.goes_home = random.percent(if takes { 60 } else { 20 });
         self.initial_copy = random.percent(8);
+        self.aborts_after = (takes && random.percent(12)).then(|| random.below(700 * MS));
         if takes || self.goes_home || !self.switchovers.is_empty() {
             // A primary at B has the relay far away, and its reads need an answer of it within the lease.
             let far = self.paths[NodeIndex::B.0][NodeIndex::RELAY.0].latency;

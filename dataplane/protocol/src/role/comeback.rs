@@ -111,6 +111,12 @@ impl<B: Buffer> Comeback<B> {
             Step::Waiting { .. } => {}
             Step::Fencing(fencer) if link == fencer.id() => match fencer.on_link(context, event) {
                 FencerEvent::Nothing | FencerEvent::Refused(_) | FencerEvent::Released => {}
+                // A journal that cannot be appended to is of no use, and an epoch less.
+                FencerEvent::Probed(fenced)
+                    if !LaneFacts::new(&fenced, self.config.lane).is_some_and(|facts| facts.ring.open) =>
+                {
+                    self.wait(context);
+                }
                 FencerEvent::Probed(_) => fencer.fence(context),
                 FencerEvent::Foreign(found) => return Outcome::Fenced(found),
                 FencerEvent::Forgotten(_) => self.wait(context),

@@ -446,6 +446,7 @@ impl<B: Buffer> Group<B> {
             }
             Play::Secondary(secondary) => {
                 secondary.on_saved(context, store);
+                self.forget_marks(context);
                 self.look_for_handover(context);
             }
             Play::Outside(outside) => {
@@ -465,6 +466,16 @@ impl<B: Buffer> Group<B> {
             | Play::Fenced(_)
             | Play::Aborting(..)
             | Play::Stopped => {}
+        }
+    }
+
+    /// A secondary that holds an exact cut needs no marks of an earlier time as primary.
+    fn forget_marks<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let state = self.store.get();
+        let equal = state.pair == PairState::Paired && !state.left && self.store.is_idle();
+        if let Some(tracker) = self.tracker.as_mut().filter(|tracker| equal && tracker.map().count() > 0) {
+            tracker.clear_all();
+            tracker.poke(context);
         }
     }
 

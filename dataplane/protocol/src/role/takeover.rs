@@ -130,6 +130,11 @@ impl Takeover {
         }
     }
 
+    /// Whether it can be undone: nothing of it is recorded.
+    pub fn can_be_undone(&self) -> bool {
+        !matches!(self.step, Step::Recording { .. })
+    }
+
     /// Whether the former primary handed over.
     pub fn is_planned(&self) -> bool {
         self.asked.handed.is_some()

@@ -389,7 +389,8 @@ impl<B: Buffer> Group<B> {
     /// Gives back what a takeover of this site has fenced: the former primary may go on.
     pub(super) fn abort<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         match &self.play {
-            Play::Secondary(_) | Play::TakingOver(..) if !self.stopping => {}
+            Play::Secondary(_) if !self.stopping => {}
+            Play::TakingOver(_, takeover) if !self.stopping && takeover.can_be_undone() => {}
             Play::Starting(_)
             | Play::Opening(..)
             | Play::Primary(_)
