@@ -136,6 +136,10 @@ impl Watched {
         let progress = asked.borrow().clone();
         let is_gone = asked.has_changed().is_err();
         match (progress.outcome, progress.error) {
+            // An operator's probe was running and was joined: it has taken nothing over.
+            (Some(outcome), _) if outcome.dry_run => {
+                self.automatic.on_outcome(now_ns, Outcome::Refused { may_pass: true });
+            }
             (Some(_), _) => self.automatic.on_outcome(now_ns, Outcome::Taken),
             (None, Some(error)) => self.refused(now_ns, shared, &error, error.code == "timeout"),
             (None, None) if is_gone => {

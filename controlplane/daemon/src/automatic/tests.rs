@@ -168,3 +168,19 @@ fn a_lane_that_did_not_answer_is_tried_again_and_a_refusal_is_not() {
     site.a_lives = false;
     assert_eq!(site.run(30 * SECOND).len(), 1);
 }
+
+#[test]
+fn an_operators_probe_that_runs_meanwhile_is_not_taken_for_a_takeover() {
+    let mut site = Site::new();
+    site.run(10 * SECOND);
+    site.a_lives = false;
+    let probe = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
+    site.shared.takeover("vault", probe, "a test").unwrap();
+    let (_, request) = site.run(30 * SECOND).pop().unwrap();
+    let Request::Takeover { progress, .. } = request else { panic!("{request:?}") };
+    let outcome = TakeoverOutcome { dry_run: true, ..TakeoverOutcome::default() };
+    progress.send_modify(|progress| progress.outcome = Some(outcome));
+    let (_, request) = site.run(30 * SECOND).pop().unwrap();
+    let Request::Takeover { request, .. } = request else { panic!("{request:?}") };
+    assert!(!request.dry_run);
+}
