@@ -35,6 +35,8 @@ mod recording;
 #[cfg(feature = "server")]
 mod driver;
 #[cfg(feature = "server")]
+mod openapi;
+#[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]
 mod serve;

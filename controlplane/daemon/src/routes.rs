@@ -12,6 +12,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::api::caller::Caller;
 use crate::api::refusal::Refusal;
+use crate::api::route::Route;
 use crate::api::stream;
 use crate::api::types::{
     ApiError, AreaStatus, Change, Event, ExportStatus, GroupRecording, GroupStatus, NodeStatus,
@@ -20,6 +21,7 @@ use crate::api::types::{
 use crate::clock;
 use crate::events::Wanted;
 use crate::metrics;
+use crate::openapi;
 use crate::recording::{self, After};
 use crate::view::{Shared, unknown_group};
 
@@ -27,24 +29,30 @@ type Known = State<Arc<Shared>>;
 
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let router = Change::ALL.into_iter().fold(Router::new(), |router, change| {
-        router.route(&format!("/v1/groups/{{name}}/{}", change.path()), changes(change))
-    });
-    router
-        .route("/v1/status", get(status))
-        .route("/v1/groups/{name}", get(group))
-        .route("/v1/groups/{name}/takeover", get(last_takeover).post(takeover))
-        .route("/v1/groups/{name}/trace", get(trace))
-        .route("/v1/areas", get(areas))
-        .route("/v1/exports", get(exports))
-        .route("/v1/events", get(events))
-        .route("/v1/operations", get(operations))
-        .route("/v1/operations/{number}", get(operation))
-        .route("/v1/stop", post(stop))
-        .route("/metrics", get(prometheus))
+    Route::all()
+        .fold(Router::new(), |router, route| router.route(&route.path(), handler(route)))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(shared)
+}
+
+fn handler(route: Route) -> MethodRouter<Arc<Shared>> {
+    match route {
+        Route::Status => get(status),
+        Route::Group => get(group),
+        Route::LastTakeover => get(last_takeover),
+        Route::Takeover => post(takeover),
+        Route::Change(change) => changes(change),
+        Route::Trace => get(trace),
+        Route::Areas => get(areas),
+        Route::Exports => get(exports),
+        Route::Events => get(events),
+        Route::Operations => get(operations),
+        Route::Operation => get(operation),
+        Route::OpenApi => get(document),
+        Route::Metrics => get(prometheus),
+        Route::Stop => post(stop),
+    }
 }
 
 async fn status(State(shared): Known) -> Json<NodeStatus> {
@@ -172,6 +180,10 @@ fn changes(change: Change) -> MethodRouter<Arc<Shared>> {
     post(asked)
 }
 
+async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], openapi::json()).into_response()
+}
+
 async fn stop(State(shared): Known) -> Json<()> {
     shared.end();
     Json(())
@@ -184,11 +196,12 @@ async fn prometheus(State(shared): Known) -> Response {
 }
 
 async fn no_route(uri: axum::http::Uri) -> Refusal {
-    let hint = "GET /v1/status, /v1/groups/NAME, /v1/groups/NAME/trace, /v1/areas, /v1/exports, /v1/events, \
-         /v1/operations, /v1/operations/NUMBER, /metrics; \
-         POST /v1/groups/NAME/takeover, /v1/groups/NAME/takeover/abort, /v1/groups/NAME/switchover, \
-         /v1/groups/NAME/failback, /v1/groups/NAME/pause, /v1/groups/NAME/resume, /v1/stop";
-    Refusal(ApiError::new("not_found", format!("{} is not a path of this API", uri.path()), hint))
+    let routes: Vec<String> = Route::all().map(|route| route.to_string()).collect();
+    Refusal(ApiError::new(
+        "not_found",
+        format!("{} is not a path of this API", uri.path()),
+        routes.join(", "),
+    ))
 }
 
 async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Refusal {

@@ -4,6 +4,8 @@ pub mod types;
 #[cfg(feature = "server")]
 pub mod socket;
 #[cfg(feature = "server")]
+pub(crate) mod route;
+#[cfg(feature = "server")]
 pub(crate) mod caller;
 #[cfg(feature = "server")]
 pub(crate) mod refusal;

@@ -16,6 +16,7 @@ pub use peers::{AutomaticStatus, HeartbeatsRefused, PeerGroup, PeerStatus};
 
 /// `GET /v1/status`: this node and everything it knows of its groups.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct NodeStatus {
     /// Name of the node, from the configuration.
     pub node: String,
@@ -47,6 +48,7 @@ pub struct NodeStatus {
 
 /// Requests that a relay refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct RefusedStatus {
     /// The node that asked.
     pub node: String,
@@ -58,6 +60,7 @@ pub struct RefusedStatus {
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
     /// Holds volumes.
@@ -71,6 +74,7 @@ pub enum NodeKind {
 
 /// What a node is for one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Serves the hosts.
@@ -98,6 +102,7 @@ impl Role {
 
 /// An epoch: raised at every start of a primary and every takeover; never two alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Epoch {
     /// Counts up.
     pub number: u64,
@@ -107,6 +112,7 @@ pub struct Epoch {
 
 /// `GET /v1/groups/{name}`: one group as this node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct GroupStatus {
     /// Name of the group.
     pub group: String,
@@ -163,6 +169,7 @@ pub struct GroupStatus {
 
 /// A round at its source, or what its target knows of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct RoundStatus {
     /// Its number; `null` while it has not begun.
     pub round: Option<u64>,
@@ -186,6 +193,7 @@ pub struct RoundStatus {
 
 /// How far the secondary is behind the primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Lag {
     /// Journal bytes sealed and not yet acquired by the secondary.
     pub acquired_bytes: Option<u64>,
@@ -197,6 +205,7 @@ pub struct Lag {
 
 /// One lane of a group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LaneStatus {
     /// Number of the lane.
     pub lane: u64,
@@ -215,6 +224,7 @@ pub struct LaneStatus {
 
 /// Watermarks of a lane as absolute ring positions; they never decrease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Watermarks {
     /// Sealed at the primary.
     pub sealed: Option<u64>,
@@ -230,6 +240,7 @@ pub struct Watermarks {
 
 /// How full a ring is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct RingUse {
     /// Size of the ring.
     pub size_bytes: Option<u64>,
@@ -244,6 +255,7 @@ pub struct RingUse {
 
 /// One volume of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct VolumeStatus {
     /// Number of the volume, the same at both sites.
     pub volume: u64,
@@ -257,6 +269,7 @@ pub struct VolumeStatus {
 
 /// `GET /v1/areas`: the areas on this node's journal disk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AreaStatus {
     /// Name of the group that uses the area.
     pub group: String,
@@ -283,6 +296,7 @@ pub struct AreaStatus {
 
 /// `GET /v1/exports`: the block devices offered to hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ExportStatus {
     /// Name that an NBD client asks for.
     pub export: String,
@@ -302,6 +316,7 @@ pub struct ExportStatus {
 
 /// `GET /v1/events?group=NAME&after=SEQ&limit=N`: what happened, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Counts up from 1, and goes on after a restart where the node keeps its events.
     pub seq: u64,
@@ -321,6 +336,7 @@ pub struct Event {
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// All is well.
@@ -334,6 +350,7 @@ pub enum Level {
 
 /// Body of every refusal: `{"error": {...}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// The refusal.
     pub error: ApiError,
@@ -341,6 +358,7 @@ pub struct ErrorBody {
 
 /// Why a request was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ApiError {
     /// One word, stable for scripts: `not_found`, `bad_request`, `refused`, `timeout`, `internal`.
     pub code: String,
@@ -360,6 +378,7 @@ impl ApiError {
 /// `GET /v1/groups/{name}/trace?after=NUMBER,NUMBER,...`: what this node's flight recorders hold of a group. `after` has
 /// for each shard the `next` of the answer before; without it the answer has no events, only where "now" is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct GroupRecording {
     /// Name of the node.
     pub node: String,
@@ -381,6 +400,7 @@ pub struct GroupRecording {
 
 /// A part of what one shard's flight recorder holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ShardRecording {
     /// Number of the shard.
     pub shard: usize,
@@ -397,10 +417,12 @@ pub struct ShardRecording {
 /// One event: time since boot in nanoseconds, stage, host request, length in bytes, place, and what else the stage tells.
 /// What the last four mean at which stage is listed in docs/tracing.md; what a stage does not have is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct TraceEvent(pub u64, pub TraceStage, pub u32, pub u32, pub u64, pub u64);
 
 /// What a write, a frame or a range has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TraceStage {
     /// Primary: a host's write is whole in memory.

@@ -80,6 +80,8 @@ fn what_is_known_can_be_asked_for() {
     assert!(
         served.ask("GET /metrics").contains("midspan_resource_role{group=\"vault\",role=\"secondary\"} 1")
     );
+    let document = served.ask("GET /v1/openapi.json");
+    assert!(document.contains("/v1/groups/{name}/switchover"), "{document}");
     served.shared.tell(Tell::info("one", "node:b", "first"));
     served.shared.tell(Tell::info("two", "node:b", "second"));
     let events = served.ask("GET /v1/events?since=1");

@@ -6,6 +6,7 @@ use super::{ApiError, Epoch};
 
 /// `POST /v1/groups/{name}/takeover`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TakeoverRequest {
     /// Serve even where "answered writes lost: 0" cannot be said.
@@ -16,6 +17,7 @@ pub struct TakeoverRequest {
 
 /// What can be asked of a group beside a takeover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// `POST /v1/groups/{name}/takeover/abort`: undo a takeover that has not ended.
@@ -73,6 +75,7 @@ impl Change {
 /// Progress of something that takes its time: lines of NDJSON from the POST. The last line has an `outcome` or an
 /// `error`. The newest line of a takeover is also at `GET /v1/groups/{name}/takeover`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Progress<T> {
     /// Number of the operation: `GET /v1/operations/{number}` has it also after its end.
     #[serde(default)]
@@ -111,6 +114,7 @@ pub type ChangeProgress = Progress<ChangeOutcome>;
 
 /// What a takeover found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct TakeoverOutcome {
     /// True when nothing was changed: only asked.
     pub dry_run: bool,
@@ -134,6 +138,7 @@ pub struct TakeoverOutcome {
 
 /// What a change did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ChangeOutcome {
     /// What is so now, in a sentence.
     pub statement: String,
@@ -145,6 +150,7 @@ pub struct ChangeOutcome {
 
 /// `GET /v1/operations/{number}`: something that was asked of a group, also after its end and after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct OperationStatus {
     /// Its number; numbers go up.
     pub operation: u64,
@@ -172,6 +178,7 @@ pub struct OperationStatus {
 
 /// Whether and how an operation ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
     /// It has not ended.

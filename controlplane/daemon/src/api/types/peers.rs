@@ -6,6 +6,7 @@ use super::{Epoch, Role};
 
 /// Another node as this one hears it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct PeerStatus {
     /// Name of the other node.
     pub node: String,
@@ -33,6 +34,7 @@ pub struct PeerStatus {
 
 /// What a site said last of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct PeerGroup {
     /// Name of the group.
     pub group: String,
@@ -48,6 +50,7 @@ pub struct PeerGroup {
 
 /// Heartbeats that were not used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct HeartbeatsRefused {
     /// Why, in one word, stable for scripts: `unknown_sender`, `malformed`, `not_for_us`, `old`, `not_sent`.
     pub reason: String,
@@ -57,6 +60,7 @@ pub struct HeartbeatsRefused {
 
 /// A group whose takeover this site would begin by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AutomaticStatus {
     /// Name of the group.
     pub group: String,
