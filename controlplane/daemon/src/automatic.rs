@@ -69,7 +69,12 @@ impl Unattended {
             let group = status.groups.iter().find(|group| group.group == watched.name)?;
             let why = watched.turn(now_ns, pulse, group, shared);
             let after_ms = watched.after_ns / MILLISECOND_NS;
-            Some(AutomaticStatus { group: watched.name.clone(), why: why.to_owned(), after_ms })
+            // Who is primary waits for nothing.
+            (group.role == Role::Secondary).then(|| AutomaticStatus {
+                group: watched.name.clone(),
+                why: why.to_owned(),
+                after_ms,
+            })
         });
         shown.collect()
     }

@@ -6,6 +6,9 @@ use midspan_daemon::api::types::{NodeStatus, PeerGroup, PeerStatus};
 
 use super::cells::{epoch, table, unknown};
 
+/// What a site said longer ago than this is no news of the present, milliseconds.
+const FRESH_MS: u64 = 3_000;
+
 /// The table and the sentences behind it; nothing where there are no other nodes.
 pub fn text(status: &NodeStatus) -> String {
     let mut text = String::new();
@@ -58,7 +61,7 @@ fn says(group: &PeerGroup) -> String {
 /// Groups that this site and the peer say they serve, in different epochs.
 fn conflicts(text: &mut String, status: &NodeStatus, peer: &PeerStatus) {
     let here = |name: &str| status.groups.iter().find(|group| group.serving && group.group == name);
-    for said in peer.groups.iter().filter(|said| said.serving) {
+    for said in peer.groups.iter().filter(|said| said.serving && said.said_ms < FRESH_MS) {
         if let Some(group) = here(&said.group).filter(|group| group.epoch != said.epoch) {
             let _ = writeln!(
                 text,
@@ -126,5 +129,20 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
+    }
+
+    #[test]
+    fn what_a_dead_node_said_last_is_no_warning() {
+        let mut status = sample();
+        let epoch = Epoch { number: 4, node: "b".into() };
+        status.groups.push(GroupStatus {
+            group: "vault".into(),
+            serving: true,
+            epoch,
+            ..GroupStatus::default()
+        });
+        assert!(text(&status).contains("WARNING"));
+        status.peers[0].groups[0].said_ms = 60_000;
+        assert!(!text(&status).contains("WARNING"));
     }
 }

@@ -58,7 +58,7 @@ pub struct HeartbeatsRefused {
     pub count: u64,
 }
 
-/// A group whose takeover this site would begin by itself.
+/// A group whose takeover this site, its secondary, would begin by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AutomaticStatus {
