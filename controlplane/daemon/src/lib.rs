@@ -7,6 +7,8 @@ pub mod api;
 #[cfg(feature = "config")]
 pub mod config;
 #[cfg(feature = "server")]
+mod configured;
+#[cfg(feature = "server")]
 mod exit;
 #[cfg(feature = "server")]
 mod clock;

@@ -15,8 +15,8 @@ use utoipa::openapi::{
 
 use crate::api::route::Route;
 use crate::api::types::{
-    AreaStatus, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupRecording, GroupStatus,
-    NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+    AreaStatus, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig, GroupRecording,
+    GroupStatus, NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
 
 /// A type under its name.
@@ -63,6 +63,7 @@ const fn answer(route: Route) -> Answer {
     match route {
         Route::Status => Answer::One(Named::of::<NodeStatus>("NodeStatus")),
         Route::Group => Answer::One(Named::of::<GroupStatus>("GroupStatus")),
+        Route::GroupConfig => Answer::One(Named::of::<GroupConfig>("GroupConfig")),
         Route::LastTakeover => Answer::One(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Takeover => Answer::Lines(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Change(_) => Answer::Lines(Named::of::<ChangeProgress>("ChangeProgress")),

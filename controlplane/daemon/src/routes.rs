@@ -15,7 +15,7 @@ use crate::api::refusal::Refusal;
 use crate::api::route::Route;
 use crate::api::stream;
 use crate::api::types::{
-    ApiError, AreaStatus, Change, Event, ExportStatus, GroupRecording, GroupStatus, NodeStatus,
+    ApiError, AreaStatus, Change, Event, ExportStatus, GroupConfig, GroupRecording, GroupStatus, NodeStatus,
     OperationStatus, TakeoverProgress, TakeoverRequest,
 };
 use crate::clock;
@@ -40,6 +40,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Shared>> {
     match route {
         Route::Status => get(status),
         Route::Group => get(group),
+        Route::GroupConfig => get(group_config),
         Route::LastTakeover => get(last_takeover),
         Route::Takeover => post(takeover),
         Route::Change(change) => changes(change),
@@ -64,6 +65,12 @@ async fn group(State(shared): Known, Path(name): Path<String>) -> Result<Json<Gr
     let node = status.node;
     let found = status.groups.into_iter().find(|group| group.group == name);
     found.map(Json).ok_or_else(|| unknown_group(&name, &node).into())
+}
+
+async fn group_config(State(shared): Known, Path(name): Path<String>) -> Result<Json<GroupConfig>, Refusal> {
+    let view = shared.view();
+    let found = view.configs.iter().find(|config| config.group == name);
+    found.cloned().map(Json).ok_or_else(|| unknown_group(&name, &view.status.node).into())
 }
 
 async fn areas(State(shared): Known) -> Json<Vec<AreaStatus>> {

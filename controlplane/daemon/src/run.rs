@@ -19,6 +19,7 @@ use crate::api::socket::ApiSocket;
 use crate::api::types::{ExportStatus, NodeKind, NodeStatus, OperationStatus, VolumeStatus};
 use crate::clock;
 use crate::config::{Config, NbdListen, Role};
+use crate::configured;
 use crate::driver::Driver;
 use crate::events::{EventLog, Tell};
 use crate::exit::{self, Failure};
@@ -54,6 +55,7 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
     let known = known_before(config);
     let view = View {
         status: first_status(config, &objects.groups),
+        configs: configured::groups(config),
         exports: exports(config, &handle),
         events: known.events,
         operations: known.operations,

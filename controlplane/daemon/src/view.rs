@@ -12,8 +12,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, watch};
 
 use crate::api::types::{
-    ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, NodeStatus, TakeoverOutcome,
-    TakeoverProgress, TakeoverRequest,
+    ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, GroupConfig, NodeStatus,
+    TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
 use crate::events::EventLog;
 use crate::following::Following;
@@ -58,6 +58,8 @@ pub struct View {
     pub status: NodeStatus,
     /// The areas of its journal disk.
     pub areas: Vec<AreaStatus>,
+    /// How its groups are configured.
+    pub configs: Vec<GroupConfig>,
     /// What hosts can open.
     pub exports: Vec<ExportStatus>,
     /// What happened.

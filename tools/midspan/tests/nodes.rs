@@ -271,9 +271,18 @@ fn changes_of_a_group_are_asked_for_at_the_site_where_they_are_possible() {
         operations.as_array().unwrap().iter().map(|found| found["kind"].as_str().unwrap()).collect();
     assert_eq!((kinds, &operations[1]["state"]), (vec!["pause", "resume"], &"done".into()));
     assert!(said(&ask(&place, "a", &["operations"])).contains("asked by"));
-    for line in [["events", "none"], ["operations", "none"]] {
-        assert_eq!(code(&ask(&place, "a", &line)), 3);
+    for line in [&["events", "none"][..], &["operations", "none"], &["group", "show", "none"]] {
+        assert_eq!(code(&ask(&place, "a", line)), 3);
     }
+    let shown = ask(&place, "a", &["group", "show", "vault"]);
+    assert_eq!(code(&shown), 0, "{shown:?}");
+    for part in ["a.toml", "0 at relay", "journaled", "16 MiB, 4 MiB, 1 MiB", "primary", "nbd+unix", "resume"]
+    {
+        assert!(said(&shown).contains(part), "{part}: {}", said(&shown));
+    }
+    let shown = ask(&place, "relay", &["group", "show", "vault", "--output", "json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown["config"]["role"], &shown["status"]["role"]), (&"relay".into(), &"relay".into()));
     assert_eq!(vault(&a.get("/v1/status"))["serving"], true, "nothing of it changes who serves");
 }
 

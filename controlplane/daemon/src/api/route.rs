@@ -11,6 +11,8 @@ pub enum Route {
     Status,
     /// One group.
     Group,
+    /// How it is configured.
+    GroupConfig,
     /// The newest step of a takeover.
     LastTakeover,
     /// Take over.
@@ -59,6 +61,7 @@ impl Route {
         let lone = [
             Route::Status,
             Route::Group,
+            Route::GroupConfig,
             Route::LastTakeover,
             Route::Takeover,
             Route::Trace,
@@ -80,6 +83,7 @@ impl Route {
             Route::Takeover | Route::Change(_) | Route::Stop => true,
             Route::Status
             | Route::Group
+            | Route::GroupConfig
             | Route::LastTakeover
             | Route::Trace
             | Route::Areas
@@ -97,6 +101,7 @@ impl Route {
         match self {
             Route::Status => "/v1/status",
             Route::Group => "/v1/groups/{name}",
+            Route::GroupConfig => "/v1/groups/{name}/config",
             Route::LastTakeover | Route::Takeover => "/v1/groups/{name}/takeover",
             Route::Change(change) => return format!("/v1/groups/{{name}}/{}", change.path()),
             Route::Trace => "/v1/groups/{name}/trace",
@@ -117,6 +122,7 @@ impl Route {
         match self {
             Route::Status => "How the node and all its groups stand, measured every 100 ms",
             Route::Group => "How one group stands",
+            Route::GroupConfig => "How one group is configured at this node, defaults included",
             Route::LastTakeover => "The newest step of the group's last takeover",
             Route::Takeover => "The secondary becomes primary; answered with a line for each step",
             Route::Change(Change::Abort) => {
@@ -166,6 +172,7 @@ impl Route {
             }
             Route::Status
             | Route::Group
+            | Route::GroupConfig
             | Route::LastTakeover
             | Route::Takeover
             | Route::Change(_)

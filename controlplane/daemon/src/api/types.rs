@@ -5,9 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+mod config;
 mod operation;
 mod peers;
 
+pub use config::{GroupConfig, LaneConfig};
 pub use operation::{
     Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, TakeoverOutcome,
     TakeoverProgress, TakeoverRequest,

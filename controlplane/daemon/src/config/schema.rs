@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::text::{self, Id, NbdListen, Size, Span, VolumeName};
 
@@ -197,7 +197,7 @@ pub struct Export {
 }
 
 /// What a node is in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Answers hosts.
@@ -209,7 +209,7 @@ pub enum Role {
 }
 
 /// What a write must have reached before the host is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Its frame is durable in the lanes.
     #[default]
@@ -221,7 +221,7 @@ pub enum Answer {
 }
 
 /// What the volumes hold when the group is first started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Initial {
     /// Nobody knows: the primary's are copied to the secondary.
@@ -232,7 +232,7 @@ pub enum Initial {
 }
 
 /// What the primary does when the lanes are gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Stalls.
@@ -245,7 +245,7 @@ pub enum Mode {
 }
 
 /// Who begins a takeover when the primary is dead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Takeover {
     /// An operator.
@@ -256,7 +256,7 @@ pub enum Takeover {
 }
 
 /// What a primary does that reaches no other node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolated {
     /// Hosts wait.

@@ -129,7 +129,8 @@ fn line(event: &Event) -> String {
     text
 }
 
-fn text(operations: &[OperationStatus]) -> String {
+/// Operations for people.
+pub fn text(operations: &[OperationStatus]) -> String {
     if operations.is_empty() {
         return "no operations\n".to_owned();
     }

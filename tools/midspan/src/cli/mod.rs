@@ -14,6 +14,7 @@ mod steps;
 mod change;
 mod takeover;
 mod events;
+mod group;
 mod stop;
 mod trace;
 mod dump;
@@ -104,6 +105,9 @@ enum Command {
         #[command(flatten)]
         arguments: change::ResolveArguments,
     },
+    /// Look at a group as a whole
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Show what happened, with what to do next; also before the last restart
     #[command(after_help = events::EVENTS)]
     Events {
@@ -213,6 +217,7 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
         Command::Resolve { reach, arguments } => {
             change::resolve(&Client::new(&reach.socket), &arguments, out)
         }
+        Command::Group(command) => group::run(&command, out),
         Command::Events { reach, arguments } => events::events(&Client::new(&reach.socket), &arguments, out),
         Command::Operations { reach, arguments } => {
             events::operations(&Client::new(&reach.socket), &arguments, out)

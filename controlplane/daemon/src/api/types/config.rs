@@ -1,0 +1,53 @@
+//! The configuration in force, as serde types.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/groups/{name}/config`: how a group is configured at this node, with what its file leaves to the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct GroupConfig {
+    /// Name of the group.
+    pub group: String,
+    /// Its number.
+    pub group_id: u64,
+    /// The file that says it.
+    pub file: String,
+    /// What this node is for the group until its disk says otherwise.
+    pub role: String,
+    /// The nodes that hold the volumes.
+    pub sites: Vec<String>,
+    /// Where the journal is kept.
+    pub lanes: Vec<LaneConfig>,
+    /// What a write must have reached before the host is answered.
+    pub answer: String,
+    /// What the primary does when the lanes are gone.
+    pub mode: String,
+    /// Who begins a takeover when the primary is dead.
+    pub takeover: String,
+    /// How long the primary must have been dead for an automatic one, milliseconds.
+    pub takeover_after_ms: u64,
+    /// What a primary does that reaches no other node.
+    pub isolated: String,
+    /// What the volumes hold when the group is first started.
+    pub initial: String,
+    /// Bytes in a second that a round sends at most; `null`: as many as hosts leave room for.
+    pub round_rate_bytes: Option<u64>,
+    /// How long an answer of a lane permits the primary to answer reads, milliseconds.
+    pub lease_ms: u64,
+    /// Size of each ring area of the group on this node's journal disk.
+    pub ring_bytes: u64,
+    /// Size of each manifest area.
+    pub manifest_bytes: u64,
+    /// Size of each receipt area.
+    pub receipt_bytes: u64,
+}
+
+/// One lane of a group, as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct LaneConfig {
+    /// Its number.
+    pub lane: u64,
+    /// The node that holds it.
+    pub node: String,
+}
