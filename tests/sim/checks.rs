@@ -96,7 +96,7 @@ impl World {
     pub(crate) fn is_outside(&self, node: NodeIndex) -> bool {
         self.standing(node).is_some_and(|status| {
             status.role == Role::Primary
-                && matches!(status.pair, PairState::TakenOver | PairState::InitialCopy)
+                && matches!(status.pair, PairState::TakenOver | PairState::InitialCopy | PairState::Suspended)
         })
     }
 
@@ -131,7 +131,10 @@ impl World {
         }
         if self.is_outside(node) {
             self.alone = true;
-            self.check_marks(node);
+            // Elsewhere the journal holds what the other site has not fetched.
+            if self.standing(node).is_some_and(|status| status.pair == PairState::TakenOver) {
+                self.check_marks(node);
+            }
         }
     }
 

@@ -363,6 +363,10 @@ impl World {
             | Note::Round(RoundNote::Began { .. } | RoundNote::Sent { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. })
             | Note::Rejoined { .. } => {}
+            Note::LeftTheLanes => {
+                self.figures.leaves += 1;
+                self.alone = true;
+            }
             Note::Round(RoundNote::Ended { .. }) => {
                 self.figures.rounds += 1;
                 self.alone = false;

@@ -141,7 +141,10 @@ impl World {
         let outside = self.is_outside(index)
             || recorded.is_some_and(|state| {
                 state.role == Role::Primary
-                    && matches!(state.pair, PairState::TakenOver | PairState::InitialCopy)
+                    && matches!(
+                        state.pair,
+                        PairState::TakenOver | PairState::InitialCopy | PairState::Suspended
+                    )
             });
         let node = &mut self.nodes[index.0];
         if !node.powered || outside {

@@ -141,6 +141,7 @@ impl Layout {
             sites: [node_id(NodeIndex::A), node_id(NodeIndex::B)],
             initial_role: if node == NodeIndex::A { Role::Primary } else { Role::Secondary },
             initial_copy: swarm.initial_copy,
+            may_leave: swarm.may_leave,
             lane: LANE,
             relay: node_id(NodeIndex::RELAY),
             volumes: self.volumes.iter().enumerate().map(volume).collect(),

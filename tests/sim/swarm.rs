@@ -178,6 +178,8 @@ pub struct Swarm {
     pub aborts_after: Option<u64>,
     /// And once more when everything is repaired.
     pub goes_home: bool,
+    /// A ring that is full for long is left.
+    pub may_leave: bool,
     /// The secondary never held anything when the run begins.
     pub initial_copy: bool,
 }
@@ -221,6 +223,7 @@ impl Swarm {
             aborts_after: None,
             goes_home: false,
             initial_copy: false,
+            may_leave: false,
         };
         swarm.change_roles(&mut Random::new(seed, 8));
         if scenario == Scenario::Race && random.percent(50) {
@@ -238,6 +241,8 @@ impl Swarm {
         }
         self.goes_home = random.percent(if takes { 60 } else { 20 });
         self.initial_copy = random.percent(8);
+        self.may_leave = random.percent(35);
+        self.pace.leave_ns = random.range(20 * MS, 800 * MS);
         self.aborts_after = (takes && random.percent(12)).then(|| random.below(700 * MS));
         if takes || self.goes_home || !self.switchovers.is_empty() {
             // A primary at B has the relay far away, and its reads need an answer of it within the lease.
@@ -271,6 +276,7 @@ fn pace(random: &mut Random) -> Pace {
         receipt_ns: random.pick(&[1, 10, 50]) * MS,
         flush_ns: random.pick(&[5, 50, 200]) * MS,
         poll_ms: random.pick(&[20, 100, 500]),
+        leave_ns: 2 * SECOND,
         round_bytes_per_s: 0,
     }
 }

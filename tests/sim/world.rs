@@ -109,6 +109,8 @@ pub struct Figures {
     pub starts: u64,
     /// Rounds that ended.
     pub rounds: u64,
+    /// Times that the lanes were left because the ring was full.
+    pub leaves: u64,
     /// Times that the roles changed as planned.
     pub switchovers: u64,
     /// Virtual time, nanoseconds.
@@ -128,6 +130,7 @@ impl Figures {
         self.takeovers += other.takeovers;
         self.starts += other.starts;
         self.rounds += other.rounds;
+        self.leaves += other.leaves;
         self.switchovers += other.switchovers;
         self.time += other.time;
     }

@@ -11,7 +11,7 @@ use midspan_node::config::{
 };
 use midspan_node::peer::Peer;
 
-use crate::config::{Answer, Config, Group, Id, Initial, NbdListen, Role, Size};
+use crate::config::{Answer, Config, Group, Id, Initial, Mode, NbdListen, Role, Size};
 
 /// The lone disk's number.
 const LONE: VolumeId = VolumeId(0);
@@ -117,6 +117,7 @@ fn group(group: &Group) -> Option<GroupConfig> {
             Role::Secondary | Role::Relay => InitialRole::Secondary,
         },
         initial_copy: group.initial == Initial::Copy,
+        may_leave: group.mode == Mode::MaxAvailability,
         lane: lane(group)?,
         relay: node_id(relay),
         answer: match group.answer {

@@ -93,6 +93,12 @@ impl Names {
             Note::Start(step) => return self.start(object, step),
             Note::Handover(step) => handover(object, *step),
             Note::Round(step) => round(object, *step),
+            Note::LeftTheLanes => Tell::error(
+                "left_the_lanes",
+                object,
+                "the ring is full: hosts are answered outside the lanes, and what changes is marked",
+            )
+            .hint("bring the other site or its path back: a round follows by itself; until then no takeover there is without loss"),
             Note::Rejoined { epoch, has_cut } => {
                 let copy =
                     if *has_cut { "its disks hold the cut of the takeover" } else { "its disks hold no cut" };

@@ -121,6 +121,8 @@ pub struct GroupConfig {
     pub initial_role: Role,
     /// When nothing is recorded yet: the primary's volumes are copied to the secondary; else they hold the same already.
     pub initial_copy: bool,
+    /// Whether hosts are answered outside the lanes when the ring is full for long.
+    pub may_leave: bool,
     /// The lane.
     pub lane: LaneId,
     /// The relay that holds it.

@@ -277,6 +277,7 @@ fn site_config(
         sites: group.sites,
         initial_role: group.initial_role,
         initial_copy: group.initial_copy,
+        may_leave: group.may_leave,
         lane: group.lane,
         relay: group.relay,
         volumes,

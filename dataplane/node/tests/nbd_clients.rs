@@ -157,6 +157,7 @@ fn three() -> Served {
         sites: [A, B],
         initial_role: Role::Secondary,
         initial_copy: false,
+        may_leave: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

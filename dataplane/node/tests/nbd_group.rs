@@ -56,6 +56,7 @@ fn start_site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeHandle
         sites: [A, B],
         initial_role: if node == A { Role::Primary } else { Role::Secondary },
         initial_copy: false,
+        may_leave: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -136,6 +136,7 @@ fn site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeConfig {
         sites: [A, B],
         initial_role: if node == A { Role::Primary } else { Role::Secondary },
         initial_copy: false,
+        may_leave: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -81,6 +81,7 @@ fn site(scratch: &Scratch) -> NodeConfig {
         sites: [A, B],
         initial_role: Role::Secondary,
         initial_copy: false,
+        may_leave: false,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

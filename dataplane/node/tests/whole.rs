@@ -40,6 +40,8 @@ struct Cluster {
     cores: Vec<usize>,
     /// The secondary's volumes are copied when the group is first started.
     initial_copy: bool,
+    /// A ring that is full for long is left.
+    may_leave: bool,
     relay: Option<NodeHandle>,
     relay_at: SocketAddr,
     sites: BTreeMap<NodeId, Site>,
@@ -70,7 +72,7 @@ impl Cluster {
         let relay_at = relay.listening().unwrap();
         let (groups, cores) = (groups.to_vec(), cores.to_vec());
         let (relay, sites) = (Some(relay), BTreeMap::new());
-        Self { scratch, groups, cores, initial_copy: false, relay, relay_at, sites }
+        Self { scratch, groups, cores, initial_copy: false, may_leave: false, relay, relay_at, sites }
     }
 
     fn start(&mut self, node: NodeId) -> &Site {
@@ -109,6 +111,7 @@ impl Cluster {
                 sites: [A, B],
                 initial_role: if node == A { Role::Primary } else { Role::Secondary },
                 initial_copy: self.initial_copy,
+                may_leave: self.may_leave,
                 lane: LANE,
                 relay: RELAY,
                 answer: AnswerMode::Journaled,
@@ -322,6 +325,36 @@ fn wait_paired(cluster: &Cluster) {
         let paired = found.iter().all(|status| status.pair == PairState::Paired && !status.no_cut);
         (paired && found.iter().any(|status| status.serving)).then_some(())
     });
+}
+
+/// History 2 and claim "overflow": hosts go on at full speed while the secondary is away, and a round follows.
+#[test]
+fn a_full_ring_is_left_and_the_secondary_brought_up_when_it_is_back() {
+    let mut cluster = Cluster::new(&[GROUP], &[0]);
+    cluster.may_leave = true;
+    cluster.start(B);
+    let hosts = cluster.start(A).hosts.clone();
+    hosts.wait_serving(X, true);
+    let mut content = vec![0; VOLUME as usize];
+    scribble(&hosts, X, &mut content, &mut Random(21), 100);
+    cluster.stop(B);
+    let a = &cluster.sites[&A];
+    let mut random = Random(22);
+    // More than the ring holds: the last of it is answered outside the lanes.
+    while a.status(GROUP).pair != PairState::Suspended {
+        scribble(&hosts, X, &mut content, &mut random, 50);
+    }
+    assert!(!a.status(GROUP).zero_loss);
+    scribble(&hosts, X, &mut content, &mut random, 100);
+    cluster.start(B);
+    scribble(&hosts, X, &mut content, &mut random, 100);
+    wait_paired(&cluster);
+    cluster.stop(A);
+    let command = GroupCommand::Takeover { accept_loss: false, dry_run: false };
+    let site = &cluster.sites[&B];
+    site.command(GROUP, Command::Group { group: GROUP, command }, &mut Vec::new());
+    site.hosts.wait_serving(X, true);
+    assert!(read_all(&site.hosts, X) == content);
 }
 
 #[test]

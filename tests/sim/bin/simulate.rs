@@ -147,7 +147,7 @@ fn account(total: &Total, arguments: &Arguments, outcome: Result<Figures, Box<Fa
 fn sums(total: &Total) -> String {
     let Ok(sums) = total.sums.lock() else { return String::new() };
     format!(
-        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers, {} frames, {} wraps",
+        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers, {} switchovers, {} rounds, {} leaves, {} frames, {} wraps",
         sums.time / 1_000_000_000,
         sums.writes,
         sums.reads,
@@ -155,6 +155,9 @@ fn sums(total: &Total) -> String {
         sums.crashes,
         sums.starts,
         sums.takeovers,
+        sums.switchovers,
+        sums.rounds,
+        sums.leaves,
         sums.frames,
         sums.wraps
     )

@@ -238,7 +238,8 @@ pub enum Mode {
     /// Stalls.
     #[default]
     MaxProtection,
-    /// Goes on outside the lanes once that is recorded where a takeover must see it; this version stalls all the same.
+    /// Goes on outside the lanes when the ring is full, once that is recorded where a takeover must see it; this version stalls
+    /// while the relay is away all the same.
     MaxAvailability,
     /// Never waits for another node: the only lane stands at the primary itself.
     MaxPerformance,

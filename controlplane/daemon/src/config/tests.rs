@@ -383,8 +383,8 @@ fn a_mode_that_is_not_complete_yet_is_warned_of() {
     found(
         &with("ring = \"256MiB\"", "mode = \"max-availability\""),
         &[
-            "a.toml:24: warning: group[0].mode: this version does not leave the lanes: hosts wait while the relay is \
-             away, as in \"max-protection\"",
+            "a.toml:24: warning: group[0].mode: this version leaves the lanes only when the ring is full: while the relay \
+             is away hosts wait",
         ],
     );
 }

@@ -44,6 +44,7 @@ fn group() -> Group<PoolBuf> {
         sites: [NodeId(1), NodeId(3)],
         initial_role: Role::Secondary,
         initial_copy: false,
+        may_leave: false,
         lane,
         relay: NodeId(2),
         volumes: vec![volume],

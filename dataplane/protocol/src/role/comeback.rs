@@ -181,6 +181,12 @@ impl<B: Buffer> Comeback<B> {
         }
     }
 
+    /// Whether the lane says that this site left it.
+    pub fn has_left(&self) -> bool {
+        let Step::Inside(inside) = &self.step else { return false };
+        inside.leave.is_some_and(|leave| inside.writer.journaled() >= leave.end())
+    }
+
     /// Where a primary in the lane would begin: once the other site stands at the Leave mark.
     pub fn ready(&self, state: &GroupState) -> Option<Begin> {
         let Step::Inside(inside) = &self.step else { return None };
@@ -277,7 +283,10 @@ impl<B: Buffer> Inside<B> {
         state: &GroupState,
     ) {
         let Some(tip) = self.writer.tip().filter(|_| self.wants_to_say()) else { return };
-        let kept = self.facts.landed.0.min(tip.position);
+        let suspended = state.pair == PairState::Suspended;
+        // After a takeover there is nobody who follows; else the secondary still needs what it has not acquired.
+        let needed = if suspended { self.receipts.newest.acquired } else { tip.position };
+        let kept = self.facts.landed.0.min(tip.position).min(needed);
         if tip.position.0 - kept.0 + MARK_BYTES > self.writer.size() {
             return;
         }
@@ -285,7 +294,11 @@ impl<B: Buffer> Inside<B> {
         let taken = state.pair == PairState::TakenOver;
         let mark = Leave {
             epoch: self.facts.epoch,
-            reason: if taken { LeaveReason::TakenOver } else { LeaveReason::InitialCopy },
+            reason: match (taken, suspended) {
+                (true, _) => LeaveReason::TakenOver,
+                (false, true) => LeaveReason::Suspended,
+                (false, false) => LeaveReason::InitialCopy,
+            },
             cut: state.left_cut,
             map_generation: 0,
             former: if taken { config.other_site() } else { NodeId::NONE },

@@ -93,6 +93,8 @@ pub struct Group<B> {
     resolved: bool,
     /// The primary's role is being handed over.
     handover: Option<Handover>,
+    /// The lanes are being left.
+    departs: bool,
     /// An operator holds the round.
     held: bool,
     /// What was handed to this site is tried again then.
@@ -111,7 +113,7 @@ impl<B: Buffer> Group<B> {
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {
-            (Role::Primary, PairState::TakenOver | PairState::InitialCopy) => {
+            (Role::Primary, PairState::TakenOver | PairState::InitialCopy | PairState::Suspended) => {
                 let fencer = Box::new(config.fencer(FenceIntent::Restart, state.epoch));
                 Play::Resuming { fencer, since: 0, flushed: false }
             }
@@ -127,6 +129,7 @@ impl<B: Buffer> Group<B> {
             split: false,
             resolved: false,
             handover: None,
+            departs: false,
             held: false,
             handover_at: 0,
             ready: Vec::new(),
@@ -176,7 +179,7 @@ impl<B: Buffer> Group<B> {
     pub fn has_room(&self) -> bool {
         match &self.play {
             // Hosts wait while the role is handed over.
-            Play::Primary(primary) => primary.has_room() && self.handover.is_none(),
+            Play::Primary(primary) => primary.has_room() && self.handover.is_none() && !self.departs,
             Play::Outside(outside) => outside.has_room(),
             Play::Starting(_)
             | Play::Opening(..)
@@ -408,8 +411,9 @@ impl<B: Buffer> Group<B> {
         let role = match &self.play {
             Play::Starting(start) => start.deadline(),
             Play::Primary(primary) | Play::Opening(primary, _) => {
-                let handover = if self.handover.is_some() { soon } else { u64::MAX };
-                primary.deadline(soon).min(handover)
+                let changes = self.handover.is_some() || self.departs;
+                let changes = if changes || self.stopping { soon } else { primary.leaves_at().max(soon) };
+                primary.deadline(soon).min(changes)
             }
             Play::Leaving(_) => soon,
             Play::Secondary(secondary) => {

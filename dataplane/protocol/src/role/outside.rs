@@ -2,8 +2,10 @@
 //! disks, what changes is marked (I6), and the way back is prepared.
 //!
 //! ```text
-//!  serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
+//!  leaving ─▶ serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
 //! ```
+
+use alloc::vec::Vec;
 
 use midspan_format::ids::{Epoch, VolumeId};
 use midspan_format::superblock::PairState;
@@ -34,6 +36,10 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each group")]
 enum Step {
+    /// Hosts wait until the state and the lane say that it was left.
+    Leaving {
+        change: u64,
+    },
     Serving,
     Draining,
     Flushing {
@@ -58,6 +64,8 @@ pub struct Outside<B> {
     step: Step,
     /// An operator holds the round that is to come.
     pub paused: bool,
+    /// What hosts asked before the lanes were left.
+    waiting: Vec<HostRequest<B>>,
 }
 
 impl<B: Buffer> Outside<B> {
@@ -70,7 +78,15 @@ impl<B: Buffer> Outside<B> {
     ) -> Self {
         let direct = Direct::new(config.limits.requests, tracker);
         let comeback = Comeback::new(config.clone(), facts, store.get());
-        Self { config, direct, comeback, step: Step::Serving, paused: false }
+        Self { config, direct, comeback, step: Step::Serving, paused: false, waiting: Vec::new() }
+    }
+
+    /// Hosts are served only when `change` is recorded and the lane holds the Leave mark (I1): no takeover that does not know
+    /// of it says that nothing is lost. `waiting`: what they have asked already.
+    pub fn leaving(mut self, change: u64, waiting: Vec<HostRequest<B>>) -> Self {
+        self.step = Step::Leaving { change };
+        self.waiting = waiting;
+        self
     }
 
     /// The requests and the map.
@@ -92,7 +108,7 @@ impl<B: Buffer> Outside<B> {
     pub fn has_room(&self) -> bool {
         match self.step {
             Step::Serving | Step::Stuck => self.direct.has_room(),
-            Step::Draining | Step::Flushing { .. } | Step::Recording { .. } => false,
+            Step::Leaving { .. } | Step::Draining | Step::Flushing { .. } | Step::Recording { .. } => false,
             Step::Closed => true,
         }
     }
@@ -175,9 +191,12 @@ impl<B: Buffer> Outside<B> {
         self.direct.on_drained(context);
         let outcome = match self.step {
             Step::Closed => comeback::Outcome::Running,
-            Step::Serving | Step::Draining | Step::Flushing { .. } | Step::Recording { .. } | Step::Stuck => {
-                self.comeback.on_tick(context, store)
-            }
+            Step::Leaving { .. }
+            | Step::Serving
+            | Step::Draining
+            | Step::Flushing { .. }
+            | Step::Recording { .. }
+            | Step::Stuck => self.comeback.on_tick(context, store),
         };
         self.on_comeback(context, outcome, store)
     }
@@ -193,6 +212,10 @@ impl<B: Buffer> Outside<B> {
         self.step = Step::Closed;
         self.comeback.close(context);
         self.direct.close(context);
+        // The requests machine tells them that nobody serves any more.
+        for request in core::mem::take(&mut self.waiting) {
+            self.direct.on_host(context, request);
+        }
     }
 
     fn on_comeback<S: Buffers<Buf = B>>(
@@ -218,6 +241,12 @@ impl<B: Buffer> Outside<B> {
     ) -> Outcome {
         loop {
             match self.step {
+                Step::Leaving { change } if store.is_saved(change) && self.comeback.has_left() => {
+                    self.step = Step::Serving;
+                    for request in core::mem::take(&mut self.waiting) {
+                        self.direct.on_host(context, request);
+                    }
+                }
                 Step::Serving if !self.paused && self.comeback.ready(store.get()).is_some() => {
                     self.step = Step::Draining;
                 }
@@ -233,7 +262,8 @@ impl<B: Buffer> Outside<B> {
                 Step::Recording { change, begin } if store.is_saved(change) => {
                     return Outcome::Return(begin);
                 }
-                Step::Serving
+                Step::Leaving { .. }
+                | Step::Serving
                 | Step::Draining
                 | Step::Flushing { .. }
                 | Step::Recording { .. }

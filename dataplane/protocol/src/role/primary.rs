@@ -5,6 +5,7 @@
 //! (reads need the lease, and never see what is not answerable).
 
 mod answer;
+mod departing;
 mod handing;
 mod repair;
 mod seal;
@@ -114,6 +115,10 @@ pub struct Primary<B> {
     flushes: usize,
     answered: u64,
     ring_full: bool,
+    /// Since when it is.
+    full_since: Option<u64>,
+    /// The lanes are being left: nothing more is sealed.
+    departs: bool,
     /// The newer epoch that refused us.
     fenced: Option<Epoch>,
     /// This role ends: what is under way settles, nothing else happens.
@@ -167,6 +172,8 @@ impl<B: Buffer> Primary<B> {
             flushes: 0,
             answered: 0,
             ring_full: false,
+            full_since: None,
+            departs: false,
             fenced: None,
             closed: false,
             handover: None,

@@ -54,6 +54,8 @@ pub struct SiteConfig {
     pub initial_role: Role,
     /// When nothing is recorded yet, the sites' volumes differ: the primary's are copied to the secondary.
     pub initial_copy: bool,
+    /// Whether hosts are answered outside the lanes when the ring is full for long; else they wait.
+    pub may_leave: bool,
     /// The lane and the relay that holds it.
     pub lane: LaneId,
     /// The relay.

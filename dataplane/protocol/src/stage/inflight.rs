@@ -385,6 +385,42 @@ impl<B: Buffer> Inflight<B> {
         }
     }
 
+    /// Disk operations that run, or whose result waits for its role.
+    pub fn running(&self) -> usize {
+        let runs = |op: &&Op<B>| matches!(op.phase, Phase::OnDisk | Phase::Fill { .. });
+        self.ops.iter().flatten().filter(runs).count()
+    }
+
+    /// A read that was not answered after all.
+    pub fn put_back(&mut self, id: u32, data: B) {
+        if let Some(op) = self.ops.get_mut(id as usize).and_then(Option::as_mut) {
+            op.data = Some(data);
+            op.phase = Phase::Free;
+        }
+    }
+
+    /// Takes every request that was not answered, as the host asked it, for whoever plays the next role. Only while nothing
+    /// runs; the table is empty afterwards.
+    pub fn take_requests(&mut self) -> Vec<HostRequest<B>> {
+        self.starved.clear();
+        let mut requests = Vec::new();
+        for id in 0..self.ops.len() {
+            let Some(op) = self.ops.get_mut(id).and_then(Option::take) else { continue };
+            self.released.clear();
+            self.ranges.leave(u32::try_from(id).unwrap_or(u32::MAX), &mut self.released);
+            let Op { request: Some(id), volume, offset, length, kind, fua, data, .. } = op else { continue };
+            let bytes = usize::try_from(length).unwrap_or(0);
+            let op = match (kind, data) {
+                (OpKind::Read, Some(into)) => HostOp::Read { offset, length: bytes, into },
+                (OpKind::Write, Some(data)) => HostOp::Write { offset, length: bytes, data, fua },
+                (OpKind::Zero { unmap }, _) => HostOp::Zero { offset, length, unmap, fua },
+                (OpKind::Read | OpKind::Write, None) | (OpKind::Copy, _) => continue,
+            };
+            requests.push(HostRequest { id, volume, op });
+        }
+        requests
+    }
+
     /// Drops every entry whose disk operation does not run, reporting each request that was not answered (a role that
     /// ends, a fenced primary).
     pub fn abandon(&mut self, mut report: impl FnMut(RequestId)) {

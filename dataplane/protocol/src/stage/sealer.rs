@@ -78,6 +78,11 @@ impl<B: Buffer> Sealer<B> {
         }
     }
 
+    /// Forgets what waits: it goes another way.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Records that wait to be sealed.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

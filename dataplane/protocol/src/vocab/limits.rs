@@ -52,6 +52,8 @@ pub struct Pace {
     pub flush_ns: u64,
     /// Longest wait of a long-poll read, milliseconds.
     pub poll_ms: u32,
+    /// How long a full ring holds hosts up before the lanes are left, where that is allowed.
+    pub leave_ns: u64,
     /// Bytes in a second that a round sends at most; 0: as many as hosts leave room for.
     pub round_bytes_per_s: u64,
 }
@@ -68,6 +70,7 @@ impl Default for Pace {
             receipt_ns: 10 * MS,
             flush_ns: 200 * MS,
             poll_ms: 500,
+            leave_ns: 2_000 * MS,
             round_bytes_per_s: 0,
         }
     }

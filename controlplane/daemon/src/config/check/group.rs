@@ -111,7 +111,7 @@ fn mode(group: &Group, field: &Field, report: &mut Report<'_>) {
         Mode::MaxProtection => {}
         Mode::MaxAvailability => report.warning(
             field,
-            "this version does not leave the lanes: hosts wait while the relay is away, as in \"max-protection\"".to_owned(),
+            "this version leaves the lanes only when the ring is full: while the relay is away hosts wait".to_owned(),
         ),
         Mode::MaxPerformance => report.error(
             field,

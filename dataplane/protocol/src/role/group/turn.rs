@@ -1,6 +1,7 @@
 //! The way from one role to the next; the former role's operations settle first (design §7).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::{Group, Play};
 use midspan_format::geometry::Position;
@@ -90,6 +91,7 @@ impl<B: Buffer> Group<B> {
         let (Play::Primary(primary) | Play::Opening(primary, _)) = &self.play else { return };
         let Some(found) = primary.fenced() else { return };
         self.fenced_by = Some(found);
+        self.departs = false;
         self.leave(context);
     }
 
@@ -212,11 +214,8 @@ impl<B: Buffer> Group<B> {
         outside.leave(context);
         self.tracker = outside.take_tracker();
         let state = self.store.get();
-        let reason = if state.takeover_epoch == Epoch::NONE {
-            RoundReason::InitialCopy
-        } else {
-            RoundReason::Failback
-        };
+        let first = state.takeover_epoch == Epoch::NONE;
+        let reason = if first { RoundReason::InitialCopy } else { RoundReason::Resync };
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
         self.set_repair(&mut primary, reason);
         primary.on_tick(context);
@@ -242,6 +241,39 @@ impl<B: Buffer> Group<B> {
             });
         }
         self.go_on_handing_over(context);
+        self.leave_the_lanes(context);
+    }
+
+    /// The ring is full for long, and the group may go on without it: what is sealed ends where it belongs, then hosts are
+    /// answered outside the lanes (design §4).
+    fn leave_the_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Play::Primary(primary) = &mut self.play else { return };
+        if !self.departs {
+            if context.now.mono < primary.leaves_at() || self.handover.is_some() || self.stopping {
+                return;
+            }
+            self.departs = true;
+            primary.depart();
+        }
+        if !primary.has_departed() || !self.store.is_idle() {
+            return;
+        }
+        self.departs = false;
+        let cut = primary.clock();
+        let waiting = primary.take_requests(context);
+        let tracker = primary.take_tracker().or(self.tracker.take());
+        let node = self.config.node;
+        let change = self.store.change(context, |state| {
+            // Marks of this site in the lane are those of a later epoch than its journal.
+            state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
+            (state.pair, state.left, state.left_cut) = (PairState::Suspended, true, cut);
+            (state.clock, state.round) = (state.clock.max(cut), 0);
+        });
+        context.note(Note::LeftTheLanes);
+        let mut outside = Outside::new(self.config.clone(), tracker, None, &self.store);
+        outside.paused = self.held;
+        self.play = Play::Outside(Box::new(outside.leaving(change, waiting)));
+        self.on_tick(context);
     }
 
     pub(super) fn begin_takeover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, asked: Asked) {
@@ -381,6 +413,9 @@ impl<B: Buffer> Group<B> {
         }
         let facts = facts.filter(|facts| facts.ring.open);
         let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);
+        if self.store.get().pair == PairState::Suspended {
+            outside = outside.leaving(0, Vec::new());
+        }
         outside.paused = self.held;
         self.play = Play::Outside(Box::new(outside));
         self.on_tick(context);

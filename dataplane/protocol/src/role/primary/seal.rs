@@ -29,6 +29,7 @@ impl<B: Buffer> Primary<B> {
             && self.ring.pending() < self.config.limits.unjournaled_frames
             && self.landing.has_room()
             && !self.closed
+            && !self.departs
             && !self.repair.as_ref().is_some_and(|repair| repair.is_opening())
     }
 
@@ -42,6 +43,10 @@ impl<B: Buffer> Primary<B> {
             if !self.seal_one(context) {
                 break;
             }
+        }
+        self.full_since = self.full_since.filter(|_| self.ring_full);
+        if self.ring_full {
+            self.full_since.get_or_insert(context.now.mono);
         }
         // A round leaves hosts a part of the ring, and waits when it gets there.
         let full = self.ring_full || self.round_is_held_up();

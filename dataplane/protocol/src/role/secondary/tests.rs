@@ -23,6 +23,7 @@ fn config() -> SiteConfig {
         sites: [NodeId(1), NodeId(3)],
         initial_role: Role::Secondary,
         initial_copy: false,
+        may_leave: false,
         lane: LaneId(0),
         relay: NodeId(2),
         volumes: Vec::new(),
