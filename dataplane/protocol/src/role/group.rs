@@ -12,13 +12,14 @@
 //! A role's operations have settled before the next role begins (design §7). Hosts are served in `Primary` and `Outside` only.
 
 mod handover;
+mod lanes;
+mod look;
 mod turn;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use midspan_format::control::{GroupCommand, GroupStatus};
-use midspan_format::dirty_map::DirtyMap;
+use midspan_format::control::GroupCommand;
 use midspan_format::ids::Epoch;
 use midspan_format::message::FenceIntent;
 use midspan_format::superblock::{PairState, Role};
@@ -31,15 +32,13 @@ use crate::role::primary::Primary;
 use crate::role::rejoin::Rejoin;
 use crate::role::secondary::Secondary;
 use crate::role::site::{Recovered, SiteConfig};
-use crate::role::standing;
 use crate::role::start::Start;
 use crate::role::takeover::{Asked, Takeover};
 use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{
-    Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, Now, StartReport,
-    Token,
+    Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, StartReport, Token,
 };
 use crate::vocab::tags;
 
@@ -156,78 +155,6 @@ impl<B: Buffer> Group<B> {
             | Play::Stopped => {}
         }
         self.on_tick(context);
-    }
-
-    /// Whether hosts are served.
-    pub fn is_serving(&self) -> bool {
-        match &self.play {
-            Play::Primary(_) => true,
-            Play::Outside(outside) => !outside.is_closed(),
-            Play::Starting(_)
-            | Play::Opening(..)
-            | Play::Leaving(_)
-            | Play::Secondary(_)
-            | Play::TakingOver(..)
-            | Play::Resuming { .. }
-            | Play::Fenced(_)
-            | Play::Aborting(..)
-            | Play::Stopped => false,
-        }
-    }
-
-    /// Whether another host request can be taken. What is not served is answered at once.
-    pub fn has_room(&self) -> bool {
-        match &self.play {
-            // Hosts wait while the role is handed over.
-            Play::Primary(primary) => primary.has_room() && self.handover.is_none() && !self.departs,
-            Play::Outside(outside) => outside.has_room(),
-            Play::Starting(_)
-            | Play::Opening(..)
-            | Play::Leaving(_)
-            | Play::Secondary(_)
-            | Play::TakingOver(..)
-            | Play::Resuming { .. }
-            | Play::Fenced(_)
-            | Play::Aborting(..)
-            | Play::Stopped => true,
-        }
-    }
-
-    /// Whether no disk operation runs.
-    pub fn is_idle(&self) -> bool {
-        let roles = match &self.play {
-            Play::Starting(start) => start.is_idle(),
-            Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => primary.is_idle(),
-            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, _) => {
-                secondary.is_settled()
-            }
-            Play::Outside(outside) => outside.is_idle(),
-            Play::Resuming { .. } | Play::Fenced(_) | Play::Stopped => true,
-        };
-        roles && self.store.is_idle()
-    }
-
-    /// What may differ at the other site.
-    pub fn map(&self) -> Option<&DirtyMap> {
-        let tracker = match &self.play {
-            Play::Outside(outside) => outside.direct().tracker(),
-            Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => {
-                primary.repair().map(|repair| repair.tracker()).or(self.tracker.as_ref())
-            }
-            Play::Starting(_)
-            | Play::Secondary(_)
-            | Play::TakingOver(..)
-            | Play::Resuming { .. }
-            | Play::Fenced(_)
-            | Play::Aborting(..)
-            | Play::Stopped => self.tracker.as_ref(),
-        };
-        tracker.map(Tracker::map)
-    }
-
-    /// How the group stands.
-    pub fn status(&self, now: Now) -> GroupStatus {
-        standing::status(self, now)
     }
 
     /// A host request. The driver asks [`Group::has_room`] first.
@@ -402,39 +329,6 @@ impl<B: Buffer> Group<B> {
             Play::Aborting(_, fencer) => fencer.on_tick(context),
             Play::Stopped => {}
         }
-    }
-
-    /// When `on_tick` has something to do next.
-    pub fn deadline(&self) -> u64 {
-        let soon = self.seen + STARVED_NS;
-        let store = if self.store.wants_to_write() { soon } else { u64::MAX };
-        let role = match &self.play {
-            Play::Starting(start) => start.deadline(),
-            Play::Primary(primary) | Play::Opening(primary, _) => {
-                let changes = self.handover.is_some() || self.departs;
-                let changes = if changes || self.stopping { soon } else { primary.leaves_at().max(soon) };
-                primary.deadline(soon).min(changes)
-            }
-            Play::Leaving(_) => soon,
-            Play::Secondary(secondary) => {
-                let handover = if self.store.get().handover { self.handover_at.max(soon) } else { u64::MAX };
-                secondary.deadline(soon).min(handover)
-            }
-            Play::TakingOver(secondary, takeover) => {
-                let marks = self.tracker.as_ref().is_some_and(|t| !t.is_durable());
-                let retry = if marks { soon } else { u64::MAX };
-                secondary.deadline(soon).min(takeover.deadline()).min(retry)
-            }
-            Play::Resuming { fencer, flushed: true, .. } => fencer.deadline(),
-            Play::Resuming { flushed: false, .. } => u64::MAX,
-            Play::Outside(outside) if outside.is_closed() => soon,
-            Play::Outside(outside) => outside.deadline(soon),
-            Play::Fenced(_) if self.split => u64::MAX,
-            Play::Fenced(rejoin) => rejoin.deadline(),
-            Play::Aborting(_, fencer) => fencer.deadline().min(soon),
-            Play::Stopped => u64::MAX,
-        };
-        role.min(store)
     }
 
     fn on_saved<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, failed: bool) {

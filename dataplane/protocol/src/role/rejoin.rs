@@ -47,6 +47,7 @@ pub struct Found {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each group")]
 enum Step {
     Waiting {
         until: u64,

@@ -4,6 +4,8 @@
 //! asked, it falls back to the scan along the chain, one read at a time: the manifests are an index, the chain is the
 //! truth (I8, I9).
 
+mod peek;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -256,25 +258,6 @@ impl Fetcher {
             self.ring.read(context, start, PEEK_BYTES, 0);
         }
         self.ask_manifests(context);
-    }
-
-    /// Whether nothing is planned or asked.
-    fn may_peek(&self) -> bool {
-        let idle = self.plan.is_empty() && self.asked.is_empty() && self.target.is_none();
-        idle && self.ring.is_up() && self.walk.is_some()
-    }
-
-    fn next_peek(&self, now: u64) -> u64 {
-        now + u64::from(self.pace.poll_ms) * 1_000_000
-    }
-
-    /// The ring says how far it goes.
-    fn on_peeked(&mut self, journaled: Position) {
-        self.asked.pop_front();
-        if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
-            self.plan.push_back(Range { start: self.planned_to, end: journaled, scan: true });
-            self.planned_to = journaled;
-        }
     }
 
     /// Ends the sessions for good.

@@ -1,7 +1,6 @@
 //! The way from one role to the next; the former role's operations settle first (design §7).
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use super::{Group, Play};
 use midspan_format::geometry::Position;
@@ -12,13 +11,11 @@ use midspan_format::superblock::{PairState, Role};
 
 use crate::lane::fencer::FencerEvent;
 use crate::role::facts::LaneFacts;
-use crate::role::outside::{self, Outside};
 use crate::role::primary::{Begin, Primary, Repair};
 use crate::role::rejoin::{self, Rejoin};
 use crate::role::secondary::Secondary;
 use crate::role::start::{self, Start};
 use crate::role::takeover::{self, Asked, Takeover};
-use crate::stage::round::Round;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
 
@@ -192,44 +189,6 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    pub(super) fn on_outside<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        outcome: outside::Outcome,
-    ) {
-        match outcome {
-            outside::Outcome::Running => {}
-            outside::Outcome::Fenced(found) => {
-                context.note(Note::Fenced { ours: self.store.get().epoch, found });
-                self.fenced_by = Some(found);
-                self.finish_leaving(context);
-            }
-            outside::Outcome::Return(begin) => self.return_to_the_lanes(context, begin),
-        }
-    }
-
-    /// The other site is there: from now on hosts are answered in the lanes, and a round brings it what differs.
-    fn return_to_the_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, begin: Begin) {
-        let Play::Outside(mut outside) = core::mem::replace(&mut self.play, Play::Stopped) else { return };
-        outside.leave(context);
-        self.tracker = outside.take_tracker();
-        let state = self.store.get();
-        let first = state.takeover_epoch == Epoch::NONE;
-        let reason = if first { RoundReason::InitialCopy } else { RoundReason::Resync };
-        let mut primary = Box::new(Primary::new(self.config.clone(), begin));
-        self.set_repair(&mut primary, reason);
-        primary.on_tick(context);
-        self.play = Play::Primary(primary);
-    }
-
-    fn set_repair(&mut self, primary: &mut Primary<B>, reason: RoundReason) {
-        let volumes = self.config.volumes.iter().map(|volume| (volume.id, volume.size)).collect();
-        if let Some(tracker) = self.tracker.take() {
-            primary.set_repair(Repair::new(Round::new(volumes), tracker, reason));
-            primary.hold_round(self.held);
-        }
-    }
-
     /// After whatever has happened to a primary: it may be fenced, its round may have ended, its role may be handed over.
     pub(super) fn look_at_primary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.look_for_fence(context);
@@ -242,38 +201,6 @@ impl<B: Buffer> Group<B> {
         }
         self.go_on_handing_over(context);
         self.leave_the_lanes(context);
-    }
-
-    /// The ring is full for long, and the group may go on without it: what is sealed ends where it belongs, then hosts are
-    /// answered outside the lanes (design §4).
-    fn leave_the_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let Play::Primary(primary) = &mut self.play else { return };
-        if !self.departs {
-            if context.now.mono < primary.leaves_at() || self.handover.is_some() || self.stopping {
-                return;
-            }
-            self.departs = true;
-            primary.depart();
-        }
-        if !primary.has_departed() || !self.store.is_idle() {
-            return;
-        }
-        self.departs = false;
-        let cut = primary.clock();
-        let waiting = primary.take_requests(context);
-        let tracker = primary.take_tracker().or(self.tracker.take());
-        let node = self.config.node;
-        let change = self.store.change(context, |state| {
-            // Marks of this site in the lane are those of a later epoch than its journal.
-            state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
-            (state.pair, state.left, state.left_cut) = (PairState::Suspended, true, cut);
-            (state.clock, state.round) = (state.clock.max(cut), 0);
-        });
-        context.note(Note::LeftTheLanes);
-        let mut outside = Outside::new(self.config.clone(), tracker, None, &self.store);
-        outside.paused = self.held;
-        self.play = Play::Outside(Box::new(outside.leaving(change, waiting)));
-        self.on_tick(context);
     }
 
     pub(super) fn begin_takeover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, asked: Asked) {
@@ -392,35 +319,6 @@ impl<B: Buffer> Group<B> {
         self.become_primary(context, begin, report);
     }
 
-    pub(super) fn serve_outside<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        report: StartReport,
-        facts: Option<LaneFacts>,
-    ) {
-        self.close_role(context);
-        context.note(Note::Serving { epoch: report.epoch });
-        context.note(Note::Start(StartNote::Done(report)));
-        let first = self.store.get().pair == PairState::InitialCopy && !self.store.get().left;
-        let mut tracker = self.tracker.take();
-        if let Some(tracker) = tracker.as_mut().filter(|_| first) {
-            // The other site never held anything.
-            tracker.mark_all();
-            tracker.poke(context);
-        }
-        if first {
-            self.store.change(context, |state| state.left = true);
-        }
-        let facts = facts.filter(|facts| facts.ring.open);
-        let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);
-        if self.store.get().pair == PairState::Suspended {
-            outside = outside.leaving(0, Vec::new());
-        }
-        outside.paused = self.held;
-        self.play = Play::Outside(Box::new(outside));
-        self.on_tick(context);
-    }
-
     /// Gives back what a takeover of this site has fenced: the former primary may go on.
     pub(super) fn abort<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         match &self.play {
@@ -489,23 +387,6 @@ impl<B: Buffer> Group<B> {
             self.on_tick(context);
         } else {
             context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
-        }
-    }
-
-    /// Holds the round that runs or is to come, or lets it go on.
-    pub(super) fn hold_round(&mut self, held: bool) {
-        self.held = held;
-        match &mut self.play {
-            Play::Primary(primary) | Play::Opening(primary, _) => primary.hold_round(held),
-            Play::Outside(outside) => outside.paused = held,
-            Play::Starting(_)
-            | Play::Leaving(_)
-            | Play::Secondary(_)
-            | Play::TakingOver(..)
-            | Play::Resuming { .. }
-            | Play::Fenced(_)
-            | Play::Aborting(..)
-            | Play::Stopped => {}
         }
     }
 
