@@ -19,6 +19,7 @@
 //! | `initial_copy` | read and write | refused | impossible until the copy's end |
 //! | `resync` | read and write | refused | serves the last cut, with loss; impossible where the round runs in place |
 //! | `taken_over` | read and write | - | the other site is away or fenced |
+//! | `suspended` | read and write, outside the lanes | refused | serves the last cut, with loss |
 //! | `detached` | - | refused | must reach the lanes to be without loss |
 //! | `fenced`, `split`, `damaged` | refused | refused | not from this node's copy |
 
@@ -42,6 +43,8 @@ pub enum PairState {
     Fenced,
     /// Primary after a takeover, outside the lanes: the other site is away, changes are marked in the dirty map.
     TakenOver,
+    /// Primary outside the lanes because the ring was full: changes are marked, and a round follows.
+    Suspended,
     /// Secondary, lanes away: it keeps its cut and follows when they are back.
     Detached,
     /// Both sites answered hosts: this one was replaced, and holds what the other lacks. An operator decides.
@@ -82,14 +85,27 @@ pub struct PairFacts {
     pub resyncing: bool,
     /// It answered hosts alone while the other site took over.
     pub split: bool,
+    /// It is outside the lanes because the ring was full.
+    pub suspended: bool,
 }
 
-const FACTS: usize = 9;
+const FACTS: usize = 10;
 
 impl PairFacts {
     fn bits(self) -> [bool; FACTS] {
-        let Self { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split } = self;
-        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split]
+        let Self {
+            primary,
+            serving,
+            lanes_up,
+            fenced,
+            outside,
+            damaged,
+            copying,
+            resyncing,
+            split,
+            suspended,
+        } = self;
+        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split, suspended]
     }
 
     /// Whether a takeover can be without loss, as far as these facts say: while a round has not ended the secondary lacks
@@ -100,7 +116,7 @@ impl PairFacts {
 }
 
 struct Row {
-    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing, split.
+    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing, split, suspended.
     wants: [Want; FACTS],
     state: PairState,
 }
@@ -112,19 +128,20 @@ const fn row(wants: [Want; FACTS], state: PairState) -> Row {
 /// Split before all, then fenced: nothing else matters once a newer epoch exists. Then damage, then where the node stands, then the
 /// round: hosts that wait are told why before they are told what is copied meanwhile.
 const TABLE: &[Row] = &[
-    row([Any, Any, Any, Any, Any, Any, Any, Any, Yes], PairState::Split),
-    row([Any, Any, Any, Yes, Any, Any, Any, Any, No], PairState::Fenced),
-    row([Any, Any, Any, No, Any, Yes, Any, Any, No], PairState::Damaged),
-    row([Yes, Yes, Any, No, Yes, No, Any, Any, No], PairState::TakenOver),
-    row([Yes, Yes, Yes, No, No, No, Yes, Any, No], PairState::InitialCopy),
-    row([Yes, Yes, Yes, No, No, No, No, Yes, No], PairState::Resync),
-    row([Yes, Yes, Yes, No, No, No, No, No, No], PairState::Paired),
-    row([Yes, Yes, No, No, No, No, Any, Any, No], PairState::Stalled),
-    row([Yes, No, Any, No, Any, No, Any, Any, No], PairState::Starting),
-    row([No, Any, Yes, No, Any, No, Yes, Any, No], PairState::InitialCopy),
-    row([No, Any, Yes, No, Any, No, No, Yes, No], PairState::Resync),
-    row([No, Any, Yes, No, Any, No, No, No, No], PairState::Paired),
-    row([No, Any, No, No, Any, No, Any, Any, No], PairState::Detached),
+    row([Any, Any, Any, Any, Any, Any, Any, Any, Yes, Any], PairState::Split),
+    row([Any, Any, Any, Yes, Any, Any, Any, Any, No, Any], PairState::Fenced),
+    row([Any, Any, Any, No, Any, Yes, Any, Any, No, Any], PairState::Damaged),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, No], PairState::TakenOver),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, Yes], PairState::Suspended),
+    row([Yes, Yes, Yes, No, No, No, Yes, Any, No, Any], PairState::InitialCopy),
+    row([Yes, Yes, Yes, No, No, No, No, Yes, No, Any], PairState::Resync),
+    row([Yes, Yes, Yes, No, No, No, No, No, No, Any], PairState::Paired),
+    row([Yes, Yes, No, No, No, No, Any, Any, No, Any], PairState::Stalled),
+    row([Yes, No, Any, No, Any, No, Any, Any, No, Any], PairState::Starting),
+    row([No, Any, Yes, No, Any, No, Yes, Any, No, Any], PairState::InitialCopy),
+    row([No, Any, Yes, No, Any, No, No, Yes, No, Any], PairState::Resync),
+    row([No, Any, Yes, No, Any, No, No, No, No, Any], PairState::Paired),
+    row([No, Any, No, No, Any, No, Any, Any, No, Any], PairState::Detached),
 ];
 
 impl PairState {
@@ -146,6 +163,7 @@ impl PairState {
             PairState::Stalled => "stalled",
             PairState::Fenced => "fenced",
             PairState::TakenOver => "taken_over",
+            PairState::Suspended => "suspended",
             PairState::Detached => "detached",
             PairState::Split => "split",
             PairState::Damaged => "damaged",
@@ -156,7 +174,7 @@ impl PairState {
     pub const fn access(self, primary: bool) -> Access {
         match self {
             PairState::Paired | PairState::InitialCopy | PairState::Resync if primary => Access::ReadWrite,
-            PairState::TakenOver => Access::ReadWrite,
+            PairState::TakenOver | PairState::Suspended => Access::ReadWrite,
             PairState::Starting | PairState::Stalled => Access::Waits,
             PairState::Paired
             | PairState::InitialCopy
@@ -178,6 +196,7 @@ impl PairState {
             | PairState::Resync
             | PairState::Fenced
             | PairState::TakenOver
+            | PairState::Suspended
             | PairState::Split
             | PairState::Damaged => false,
         }
@@ -210,6 +229,9 @@ impl PairState {
             PairState::TakenOver => {
                 "hosts read and write here since the takeover; changes are marked for the other site, no lane protects them"
             }
+            PairState::Suspended => {
+                "the ring is full: hosts read and write outside the lanes, changes are marked; a round follows when the other site is there"
+            }
             PairState::Detached => {
                 "the relay is away: the last cut is kept; a takeover must reach the relay to be without loss"
             }
@@ -227,8 +249,20 @@ mod tests {
     use crate::table::all_inputs;
 
     fn facts(bits: [bool; FACTS]) -> PairFacts {
-        let [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split] = bits;
-        PairFacts { primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split }
+        let [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split, suspended] =
+            bits;
+        PairFacts {
+            primary,
+            serving,
+            lanes_up,
+            fenced,
+            outside,
+            damaged,
+            copying,
+            resyncing,
+            split,
+            suspended,
+        }
     }
 
     #[test]

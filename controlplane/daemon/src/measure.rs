@@ -92,6 +92,7 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         copying: measured.pair == PairState::InitialCopy,
         resyncing: measured.pair == PairState::Resync,
         split: measured.pair == PairState::Split,
+        suspended: measured.pair == PairState::Suspended,
     };
     let applied_time_ns = measured.lag_ns.map(|lag| measured.last_time.0.saturating_sub(lag));
     GroupNews { status, pair, applied_time_ns, behind_bytes: measured.lag_bytes }
