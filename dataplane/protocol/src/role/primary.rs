@@ -117,6 +117,8 @@ pub struct Primary<B> {
     ring_full: bool,
     /// Since when it is.
     full_since: Option<u64>,
+    /// When the secondary last said something new.
+    heard_at: u64,
     /// The lanes are being left: nothing more is sealed.
     departs: bool,
     /// The newer epoch that refused us.
@@ -173,6 +175,7 @@ impl<B: Buffer> Primary<B> {
             answered: 0,
             ring_full: false,
             full_since: None,
+            heard_at: 0,
             departs: false,
             fenced: None,
             closed: false,
@@ -286,8 +289,14 @@ impl<B: Buffer> Primary<B> {
         } else if link == self.manifest_writer.id() {
             let outcome = self.manifest_writer.on_link(context, event);
             self.on_writer(context, outcome, false);
-        } else if link == self.receipts.id() && self.receipts.on_link(context, event) {
-            self.manifests.on_receipt(self.receipts.newest.manifest);
+        } else if link == self.receipts.id() {
+            let before = self.receipts.newest;
+            if self.receipts.on_link(context, event) {
+                self.manifests.on_receipt(self.receipts.newest.manifest);
+            }
+            if self.receipts.newest != before {
+                self.heard_at = context.now.mono;
+            }
         }
         self.proceed(context);
     }

@@ -61,6 +61,8 @@ pub struct Known {
 pub struct Sealer<B> {
     identity: LaneIdentity,
     waiting: VecDeque<Waiting<B>>,
+    /// How many of them hosts wait for.
+    of_hosts: usize,
     table: RecordTable,
     last_time: Time,
     frames: FramePool<B>,
@@ -72,14 +74,21 @@ impl<B: Buffer> Sealer<B> {
         Self {
             identity,
             waiting: VecDeque::with_capacity(capacity),
+            of_hosts: 0,
             table: RecordTable { records: Vec::with_capacity(MAX_RECORDS) },
             last_time,
             frames: FramePool::new(capacity, MAX_RECORDS + 1),
         }
     }
 
+    /// Whether what waits is something that a host waits for.
+    pub fn holds_hosts_up(&self) -> bool {
+        self.of_hosts > 0
+    }
+
     /// Forgets what waits: it goes another way.
     pub fn clear(&mut self) {
+        self.of_hosts = 0;
         self.waiting.clear();
     }
 
@@ -111,6 +120,7 @@ impl<B: Buffer> Sealer<B> {
             flags,
             reserved: [0; 6],
         };
+        self.of_hosts += 1;
         self.waiting.push_back(Waiting { op, record, data: write.data });
     }
 
@@ -206,6 +216,7 @@ impl<B: Buffer> Sealer<B> {
             }
             self.table.records.push(waiting.record);
             if waiting.op != NO_OP {
+                self.of_hosts = self.of_hosts.saturating_sub(1);
                 ops.push(waiting.op);
             }
         }

@@ -8,11 +8,13 @@ use crate::vocab::effect::{Context, HostOp, HostRequest};
 
 impl<B: Buffer> Primary<B> {
     /// When hosts have waited for the ring for long enough; `u64::MAX` where they wait on. A round's source has said already
-    /// that it answers what no lane holds: it always may.
+    /// that it answers what no lane holds: it may always, but only when its target does not move, or no round would ever end.
     pub fn leaves_at(&self) -> u64 {
-        let may = (self.config.may_leave || self.repair.is_some()) && !self.landing.failed() && !self.closed;
-        let since = self.full_since.filter(|_| may);
-        since.map_or(u64::MAX, |since| since + self.config.pace.leave_ns)
+        let repairs = self.repair.is_some();
+        let may = (self.config.may_leave || repairs) && !self.landing.failed() && !self.closed;
+        let Some(since) = self.full_since.filter(|_| may) else { return u64::MAX };
+        let since = if repairs { since.max(self.heard_at) } else { since };
+        since + self.config.pace.leave_ns
     }
 
     /// From now on nothing is sealed.

@@ -44,8 +44,9 @@ impl<B: Buffer> Primary<B> {
                 break;
             }
         }
-        self.full_since = self.full_since.filter(|_| self.ring_full);
-        if self.ring_full {
+        let held_up = self.ring_full && self.sealer.holds_hosts_up();
+        self.full_since = self.full_since.filter(|_| held_up);
+        if held_up {
             self.full_since.get_or_insert(context.now.mono);
         }
         // A round leaves hosts a part of the ring, and waits when it gets there.
