@@ -8,9 +8,9 @@ use std::time::Duration;
 use midspan::clock::Clock;
 use midspan::hammer::command::random_run_id;
 use midspan::hammer::random::Seeded;
-use midspan::hammer::{Config, Hammer, Handle, Initial, Ledger, OnDisconnect, SizeMix, Verdict};
+use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix, Verdict};
 
-use crate::rig::{Cluster, GROUP, LIMIT, Place, Shape, pause, wait_for};
+use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 use midspan_daemon::api::types::Role;
 
 /// Rounds of the suite with one role, unless `MIDSPAN_ROUNDS` says otherwise.
@@ -19,8 +19,6 @@ const ROUNDS: u64 = 50;
 const ROUNDS_SEVERAL: u64 = ROUNDS / 3;
 /// Rounds between two verifications.
 const VERIFY_EVERY: u64 = 5;
-/// After its return a role must see so many more writes answered before the next round begins.
-const ANSWERS: u64 = 50;
 /// Times that somebody is killed during a takeover.
 const KILLS_IN_TAKEOVER: u64 = 6;
 /// Connections to each volume.
@@ -30,19 +28,10 @@ const CONNECTIONS: u32 = 3;
 struct Ordeal {
     cluster: Cluster,
     dice: Seeded,
-    workload: Config,
-    run: Run,
+    load: Load,
     /// Where hosts are served.
     serves: Place,
     began: Clock,
-}
-
-/// The workload runs, or has stopped.
-enum Run {
-    Going(Handle),
-    Stopped(Ledger),
-    /// While one becomes the other.
-    Between,
 }
 
 impl Ordeal {
@@ -66,17 +55,8 @@ impl Ordeal {
             ..Config::new(cluster.uris(Place::Primary))
         };
         change(&mut workload);
-        let handle = Hammer::start(workload.clone(), random_run_id()).unwrap();
-        let dice = Seeded::new(seed, 0);
-        let (run, serves) = (Run::Going(handle), Place::Primary);
-        Self { cluster, dice, workload, run, serves, began: Clock::starting_at(0) }
-    }
-
-    fn handle(&self) -> &Handle {
-        match &self.run {
-            Run::Going(handle) => handle,
-            Run::Stopped(_) | Run::Between => panic!("the workload does not run"),
-        }
+        let (load, dice) = (Load::start(workload), Seeded::new(seed, 0));
+        Self { cluster, dice, load, serves: Place::Primary, began: Clock::starting_at(0) }
     }
 
     /// A time up to `ms` milliseconds.
@@ -88,7 +68,7 @@ impl Ordeal {
     /// once more in the middle of its start.
     fn round(&mut self, places: &[Place]) {
         pause(self.moment(500));
-        let disconnects = self.handle().counts().disconnects;
+        let disconnects = self.load.handle().counts().disconnects;
         for place in places {
             self.cluster.kill(*place);
         }
@@ -103,46 +83,21 @@ impl Ordeal {
                 self.cluster.start(*place);
             }
         }
-        self.wait_for_answers();
+        self.load.wait_for_answers();
         if !places.contains(&self.serves) {
-            let now = self.handle().counts().disconnects;
+            let now = self.load.handle().counts().disconnects;
             assert_eq!(now, disconnects, "{places:?} was killed, and hosts should only wait");
         }
     }
 
-    /// Waits until hosts are served again on every connection.
-    fn wait_for_answers(&mut self) {
-        let connections = CONNECTIONS * u32::try_from(self.workload.uris.len()).unwrap();
-        let before = self.handle().counts().answered;
-        wait_for("hosts should be served again", LIMIT, || {
-            let handle = self.handle();
-            assert!(!handle.is_finished(), "the workload has ended: {:?}", handle.messages());
-            let snapshot = handle.snapshot();
-            (snapshot.counts.answered >= before + ANSWERS && snapshot.connected == connections).then_some(())
-        });
-    }
-
     /// Stops the workload and judges everything where hosts are served.
     fn verify(&mut self) -> Verdict {
-        let ledger = match std::mem::replace(&mut self.run, Run::Between) {
-            Run::Going(handle) => handle.into_ledger(),
-            Run::Stopped(ledger) => ledger,
-            Run::Between => panic!("there is no workload"),
-        };
-        assert_eq!(ledger.counts.errors, 0, "no request is answered with an error: {:?}", ledger.counts);
-        let verdict = ledger.verify(&self.cluster.uris(self.serves), LIMIT, |_| {}).unwrap();
-        assert!(verdict.held(), "at {}: {verdict:#?}", self.serves.name());
-        self.run = Run::Stopped(ledger);
-        verdict
+        self.load.verify(&self.cluster.uris(self.serves))
     }
 
     /// Goes on writing where hosts are served.
     fn resume(&mut self) {
-        let Run::Stopped(ledger) = std::mem::replace(&mut self.run, Run::Between) else {
-            panic!("the workload runs");
-        };
-        self.workload.uris = self.cluster.uris(self.serves);
-        self.run = Run::Going(Hammer::resume(self.workload.clone(), ledger).unwrap());
+        self.load.resume(self.cluster.uris(self.serves));
     }
 
     /// Rounds with the places that `choose` gives, verified at the primary every few rounds.
@@ -168,14 +123,14 @@ impl Ordeal {
     }
 
     /// The last act: the primary is killed in full flow, the secondary takes over and has everything. Then it is killed, too,
-    /// and still has everything; and the old primary comes back and answers nothing.
+    /// and still has everything; and the old primary comes back, answers nothing, and follows.
     fn takeover(&mut self) {
-        self.wait_for_answers();
+        self.load.wait_for_answers();
         let sealed = self.sealed();
         let ring = self.cluster.shape().ring_mib << 20;
         assert!(sealed > 4 * ring, "the ring should have wrapped many times: {sealed} of {ring}");
         self.cluster.kill(Place::Primary);
-        self.handle().cut();
+        self.load.handle().cut();
         println!("{}", self.cluster.take_over());
         self.serves = Place::Secondary;
         let verdict = self.verify();
@@ -186,16 +141,14 @@ impl Ordeal {
         self.cluster.start(Place::Primary);
         self.round(&[Place::Secondary]);
         self.verify();
-        let group =
-            self.cluster.node(Place::Primary).wait("fenced", LIMIT, |group| group.fenced_by.is_some());
-        assert!(!group.serving, "{group:?}");
+        self.cluster.wait_follows(Place::Primary);
     }
 
     /// The primary is killed in full flow, and then the secondary or the relay again and again while the secondary takes over.
     fn takeover_under_fire(&mut self) {
-        self.wait_for_answers();
+        self.load.wait_for_answers();
         self.cluster.kill(Place::Primary);
-        self.handle().cut();
+        self.load.handle().cut();
         for _ in 0..KILLS_IN_TAKEOVER {
             let log = self.cluster.folder().file("takeover");
             let takeover = self.cluster.ask_midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
@@ -214,15 +167,15 @@ impl Ordeal {
         let verdict = self.verify();
         println!("at the other site: {} answered, lost: {}", verdict.answered, verdict.lost);
         self.resume();
-        self.wait_for_answers();
+        self.load.wait_for_answers();
         self.verify();
     }
 
     /// The primary is killed in full flow, and nobody asks for anything: the secondary takes over by itself and has everything.
     fn takeover_without_an_operator(&mut self) {
-        self.wait_for_answers();
+        self.load.wait_for_answers();
         self.cluster.kill(Place::Primary);
-        self.handle().cut();
+        self.load.handle().cut();
         self.cluster.wait_serving(Place::Secondary);
         self.serves = Place::Secondary;
         let verdict = self.verify();
@@ -231,7 +184,7 @@ impl Ordeal {
         let of_kind = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
         assert_eq!((of_kind("takeover_automatic"), of_kind("takeover_done")), (1, 1), "{events:#?}");
         self.resume();
-        self.wait_for_answers();
+        self.load.wait_for_answers();
         self.verify();
     }
 

@@ -7,4 +7,5 @@ mod rig;
 mod clients;
 mod filesystem;
 mod kill;
+mod home;
 mod bad;

@@ -228,10 +228,7 @@ fn a_fence_outlives_damage(slot: u64) {
     cluster.start(Place::Relay);
     cluster.status(Place::Relay);
     cluster.start(Place::Primary);
-    let group = cluster
-        .node(Place::Primary)
-        .wait("fenced", LIMIT, |group| group.fenced_by.is_some() || group.serving);
-    assert!(!group.serving, "the former primary serves again: {group:?}");
+    cluster.wait_follows(Place::Primary);
     let refused = Program::new("qemu-io").args(["-f", "raw", "-c", "read 0 4k"]);
     refused.arg(cluster.uri(Place::Primary, 1)).run().badly(&["v1"]);
 }

@@ -199,6 +199,39 @@ impl Cluster {
             .wait("following", LIMIT, |group| group.role == Role::Secondary && group.state == "paired");
     }
 
+    /// Waits until a former primary that has come back follows the other site. It must not serve at any time.
+    pub fn wait_follows(&mut self, place: Place) {
+        let group =
+            self.node(place).wait("following", LIMIT, |group| group.role == Role::Secondary || group.serving);
+        assert!(!group.serving, "{} serves again: {group:?}", place.name());
+    }
+
+    /// Waits until both sites say `paired`: one serves in the lanes, the other one follows and holds a cut.
+    pub fn wait_paired(&mut self) {
+        wait_for("both sites should be paired", LIMIT, || {
+            let sites = [Place::Primary, Place::Secondary].map(|place| self.group(place));
+            let paired = sites.iter().all(|site| site.state == "paired" && !site.no_cut);
+            (paired && sites.iter().any(|site| site.serving)).then_some(())
+        });
+    }
+
+    /// Waits until the other site has applied everything that this one, which serves, has sealed; nothing must be written
+    /// meanwhile.
+    pub fn wait_no_lag(&mut self, serves: Place) {
+        for _ in 0..2 {
+            pause(SETTLED);
+            self.node(serves).wait("ahead of nobody", LIMIT, |group| group.lag.applied_bytes == Some(0));
+        }
+    }
+
+    /// Ends all nodes in order.
+    pub fn stop_all(&mut self) {
+        for place in [Place::Primary, Place::Secondary, Place::Relay] {
+            self.midspan(place, &["stop"]).well();
+            assert!(self.bury(place), "{} did not end well", place.name());
+        }
+    }
+
     /// Waits until so many bytes are journaled.
     pub fn wait_written(&mut self, bytes: u64) {
         let what = format!("with {bytes} bytes in the journal");

@@ -9,6 +9,7 @@ mod cluster;
 mod lone;
 mod meddler;
 mod journal;
+mod load;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use midspan::clock::{Clock, Signal};
 pub use cluster::{Cluster, GROUP};
 pub use folder::{Folder, create_disk, same_content};
 pub use journal::{Journal, flip};
+pub use load::Load;
 pub use lone::Lone;
 pub use meddler::{Harm, Meddler, Way};
 pub use place::Place;

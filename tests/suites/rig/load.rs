@@ -1,0 +1,82 @@
+//! Hosts that write beside a test: the hammer, stopped to judge what is there, and taken from site to site.
+
+use midspan::hammer::command::random_run_id;
+use midspan::hammer::{Config, Hammer, Handle, Ledger, Verdict};
+
+use super::{LIMIT, wait_for};
+
+/// So many writes must be answered before hosts count as served again.
+const ANSWERS: u64 = 50;
+
+/// A workload with the record of everything that was written.
+#[derive(Debug)]
+pub struct Load {
+    config: Config,
+    run: Run,
+}
+
+/// The workload runs, or has stopped.
+#[derive(Debug)]
+enum Run {
+    Going(Handle),
+    Stopped(Ledger),
+    /// While one becomes the other.
+    Between,
+}
+
+impl Load {
+    /// Starts it.
+    pub fn start(config: Config) -> Self {
+        let handle = Hammer::start(config.clone(), random_run_id()).unwrap();
+        Self { config, run: Run::Going(handle) }
+    }
+
+    /// The workload, which runs.
+    pub fn handle(&self) -> &Handle {
+        match &self.run {
+            Run::Going(handle) => handle,
+            Run::Stopped(_) | Run::Between => panic!("the workload does not run"),
+        }
+    }
+
+    /// Waits until hosts are served, or served again, on every connection.
+    pub fn wait_for_answers(&self) {
+        let connections = self.config.connections * u32::try_from(self.config.uris.len()).unwrap();
+        let handle = self.handle();
+        let before = handle.counts().answered;
+        wait_for("hosts should be served again", LIMIT, || {
+            assert!(!handle.is_finished(), "the workload has ended: {:?}", handle.messages());
+            let snapshot = handle.snapshot();
+            (snapshot.counts.answered >= before + ANSWERS && snapshot.connected == connections).then_some(())
+        });
+    }
+
+    /// Stops it; no request may have been answered with an error.
+    pub fn stop(&mut self) {
+        let ledger = match std::mem::replace(&mut self.run, Run::Between) {
+            Run::Going(handle) => handle.into_ledger(),
+            Run::Stopped(ledger) => ledger,
+            Run::Between => panic!("there is no workload"),
+        };
+        assert_eq!(ledger.counts.errors, 0, "no request is answered with an error: {:?}", ledger.counts);
+        self.run = Run::Stopped(ledger);
+    }
+
+    /// Stops it and judges everything that these exports hold.
+    pub fn verify(&mut self, uris: &[String]) -> Verdict {
+        self.stop();
+        let Run::Stopped(ledger) = &self.run else { panic!("it has stopped") };
+        let verdict = ledger.verify(uris, LIMIT, |_| {}).unwrap();
+        assert!(verdict.held(), "at {uris:?}: {verdict:#?}");
+        verdict
+    }
+
+    /// Goes on with these exports; what was written before stays under judgement.
+    pub fn resume(&mut self, uris: Vec<String>) {
+        let Run::Stopped(ledger) = std::mem::replace(&mut self.run, Run::Between) else {
+            panic!("the workload runs");
+        };
+        self.config.uris = uris;
+        self.run = Run::Going(Hammer::resume(self.config.clone(), ledger).unwrap());
+    }
+}
