@@ -8,4 +8,5 @@ mod clients;
 mod filesystem;
 mod kill;
 mod home;
+mod postgres;
 mod bad;

@@ -10,6 +10,7 @@ mod lone;
 mod meddler;
 mod journal;
 mod load;
+mod mount;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use journal::{Journal, flip};
 pub use load::Load;
 pub use lone::Lone;
 pub use meddler::{Harm, Meddler, Way};
+pub use mount::may_mount;
 pub use place::Place;
 pub use program::{Background, Program, Said, midspan, midspand};
 pub use shape::{Shape, free_ports};

@@ -77,6 +77,12 @@ impl Program {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Sets how long it may take.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;

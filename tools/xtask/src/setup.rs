@@ -18,13 +18,14 @@ const fn program(name: &'static str, package: &'static str, reason: &'static str
     Program { name, package, reason }
 }
 
-const PROGRAMS: [Program; 13] = [
+const PROGRAMS: [Program; 14] = [
     program("fio", "fio", "load with verification over NBD"),
     program("nbdinfo", "libnbd-bin", "libnbd's clients: nbdinfo, nbdcopy"),
     program("nbdfuse", "libnbd-bin", "an export as a file, for a file system on it"),
     program("nbdkit", "nbdkit", "the NBD server we are measured against"),
     program("qemu-io", "qemu-utils", "qemu-io patterns, qemu-img convert and compare"),
     program("mkfs.ext4", "e2fsprogs", "the file system of the suite"),
+    program("pg_ctlcluster", "postgresql", "the database of the drill"),
     program("losetup", "mount", "loop devices: raw disks for the suites"),
     program("nft", "nftables", "cuts links between nodes"),
     program("ip", "iproute2", "network namespaces"),
