@@ -9,4 +9,5 @@ mod filesystem;
 mod kill;
 mod home;
 mod postgres;
+mod paths;
 mod bad;

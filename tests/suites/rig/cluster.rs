@@ -125,8 +125,10 @@ impl Cluster {
     /// Starts a node; it is not ready yet.
     pub fn start(&mut self, place: Place) {
         assert!(self.nodes[place.index()].is_none(), "{} runs already", place.name());
+        let namespaces = self.shape.namespaces.as_ref();
         let node = Node::start(
             place.name(),
+            namespaces.map(|names| names[place.index()].as_str()),
             &self.config(place),
             &self.named(place, "api"),
             &self.named(place, "log"),

@@ -19,11 +19,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts it; its log is added to the file `log`. Whatever ends the test ends it, too.
-    pub fn start(name: &str, config: &Path, api: &Path, log: &Path) -> Self {
+    /// Starts it, in a network namespace where one is named; its log is added to the file `log`. Whatever ends the test ends
+    /// it, too.
+    pub fn start(name: &str, namespace: Option<&str>, config: &Path, api: &Path, log: &Path) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", log.display()));
-        let mut command = Command::new(midspand());
+        let mut command = match namespace {
+            Some(namespace) => {
+                // It becomes the daemon: the process is the same.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(midspand());
+                command
+            }
+            None => Command::new(midspand()),
+        };
         command.arg("--config").arg(config).arg("--until-eof");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().expect("midspand starts");

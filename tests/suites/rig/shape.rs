@@ -24,13 +24,18 @@ pub struct Shape {
     pub site_keys: &'static str,
     /// What `lease` says.
     pub lease: &'static str,
-    /// Ports for other nodes, by place, then for hosts at the two sites.
-    pub ports: [u16; 5],
+    /// Ports for hosts at the two sites.
+    pub ports: [u16; 2],
+    /// Where nodes listen for others, by place.
+    pub addresses: [String; 3],
+    /// The network namespaces of the nodes, by place, where each has its own.
+    pub namespaces: Option<[String; 3]>,
 }
 
 impl Shape {
     /// One or more volumes of so many MiB, rings of 8 MiB.
     pub fn new(volumes: u16, mib: u64) -> Self {
+        let [a, relay, b, hosts_a, hosts_b] = free_ports();
         Self {
             volumes,
             volume_bytes: mib << 20,
@@ -38,7 +43,9 @@ impl Shape {
             ring_mib: 8,
             site_keys: "",
             lease: "500ms",
-            ports: free_ports(),
+            ports: [hosts_a, hosts_b],
+            addresses: [a, relay, b].map(|port| format!("127.0.0.1:{port}")),
+            namespaces: None,
         }
     }
 
@@ -54,13 +61,13 @@ impl Shape {
 
     /// Where hosts find a site by TCP.
     pub fn hosts_at(&self, place: Place) -> String {
-        let port = if place == Place::Secondary { self.ports[4] } else { self.ports[3] };
+        let port = if place == Place::Secondary { self.ports[1] } else { self.ports[0] };
         format!("127.0.0.1:{port}")
     }
 
     /// Where a node listens for others.
     pub fn address(&self, place: Place) -> String {
-        format!("127.0.0.1:{}", self.ports[place.index()])
+        self.addresses[place.index()].clone()
     }
 
     /// The config of a node.
@@ -72,6 +79,9 @@ impl Shape {
             place.id(),
             self.address(place)
         );
+        if self.namespaces.is_some() {
+            text += "insecure = true\n";
+        }
         for peer in Place::ALL.into_iter().filter(|peer| *peer != place) {
             let (id, address) = (peer.id(), self.address(peer));
             text += &format!("\n[[peer]]\nid = {id}\nname = \"{}\"\naddress = \"{address}\"\n", peer.name());

@@ -1,0 +1,198 @@
+//! The failure table, row by row, on a network whose paths are cut: each node has its own namespace and address, and what is
+//! cut is dropped without a word, as behind a broken path.
+//!
+//! Namespaces and packet filters need root.
+
+use std::time::Duration;
+
+use midspan::hammer::command::random_run_id;
+use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix};
+
+use crate::rig::{Cluster, GROUP, LIMIT, Load, Network, Place, Shape, may_cut, pause, wait_for};
+
+/// Long enough for a node to notice that another is away, and for hosts to notice that they wait.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// A cluster on a network of its own, under load.
+struct Scene {
+    // Hosts go before their nodes, and nodes before their network.
+    load: Load,
+    cluster: Cluster,
+    network: Network,
+}
+
+impl Scene {
+    /// `None` where this machine does not let us.
+    fn begin() -> Option<Self> {
+        // Hosts must not fill the ring while the secondary is away.
+        Self::with(Shape { ring_mib: 64, ..Shape::new(1, 16) })
+    }
+
+    fn with(shape: Shape) -> Option<Self> {
+        if !may_cut() {
+            return None;
+        }
+        let network = Network::new();
+        let cluster = Cluster::running(network.with(shape));
+        let load = Load::start(Config {
+            connections: 2,
+            seed: random_run_id(),
+            sizes: SizeMix::parse("4k:90,64k:10").unwrap(),
+            rate: Some(300),
+            on_disconnect: OnDisconnect::Reconnect { give_up_after: LIMIT },
+            initial: Initial::Zeroes,
+            ..Config::new(cluster.uris(Place::Primary))
+        });
+        load.wait_for_answers();
+        Some(Self { load, cluster, network })
+    }
+
+    fn answered(&self) -> u64 {
+        self.load.handle().counts().answered
+    }
+
+    /// Hosts are answered while something is cut, and still so after a moment.
+    fn hosts_go_on(&self) {
+        self.load.wait_for_answers();
+        pause(MOMENT);
+        self.load.wait_for_answers();
+    }
+
+    /// Waits until a site is in a state.
+    fn wait_state(&mut self, place: Place, state: &str) {
+        self.cluster.node(place).wait(state, LIMIT, |group| group.state == state);
+    }
+
+    /// All paths are open again: both sites come to be paired by themselves, hosts have at most waited, and nothing is
+    /// missing.
+    fn heal(&mut self, disconnects: u64) {
+        self.network.heal();
+        self.cluster.wait_paired();
+        self.load.wait_for_answers();
+        assert_eq!(self.load.handle().counts().disconnects, disconnects, "hosts should at most wait");
+        let verdict = self.load.verify(&self.cluster.uris(Place::Primary));
+        println!("{} answered, lost: {}", verdict.answered, verdict.lost);
+        self.cluster.wait_no_lag(Place::Primary);
+    }
+
+    /// The secondary takes over and has everything; hosts go on there.
+    fn take_over(&mut self) {
+        self.load.handle().cut();
+        println!("{}", self.cluster.take_over());
+        let there = self.cluster.uris(Place::Secondary);
+        let verdict = self.load.verify(&there);
+        println!("{} answered, lost: {}", verdict.answered, verdict.lost);
+        self.load.resume(there);
+        self.load.wait_for_answers();
+    }
+}
+
+#[test]
+fn row_primary_site() {
+    let Some(mut scene) = Scene::begin() else { return };
+    scene.network.isolate(Place::Primary);
+    scene.cluster.kill(Place::Primary);
+    scene.take_over();
+}
+
+#[test]
+fn row_primary_process_comes_back() {
+    let Some(mut scene) = Scene::begin() else { return };
+    scene.cluster.kill(Place::Primary);
+    pause(MOMENT);
+    scene.cluster.start(Place::Primary);
+    scene.load.wait_for_answers();
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.heal(disconnects);
+}
+
+#[test]
+fn row_relay() {
+    let Some(mut scene) = Scene::begin() else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.isolate(Place::Relay);
+    scene.wait_state(Place::Primary, "stalled");
+    let before = scene.answered();
+    pause(MOMENT);
+    assert_eq!(scene.answered(), before, "hosts wait: this version has one lane");
+    scene.heal(disconnects);
+}
+
+#[test]
+fn row_secondary() {
+    let Some(mut scene) = Scene::begin() else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.isolate(Place::Secondary);
+    scene.wait_state(Place::Secondary, "detached");
+    scene.hosts_go_on();
+    scene.heal(disconnects);
+}
+
+#[test]
+fn row_secondary_away_for_long() {
+    let site_keys = "mode = \"max-availability\"\n";
+    let Some(mut scene) = Scene::with(Shape { site_keys, ..Shape::new(1, 16) }) else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.isolate(Place::Secondary);
+    // The ring fills, hosts wait a moment, and are answered outside the lanes.
+    scene.wait_state(Place::Primary, "suspended");
+    scene.hosts_go_on();
+    scene.heal(disconnects);
+    // The round has brought everything.
+    scene.cluster.kill(Place::Primary);
+    println!("{}", scene.cluster.take_over());
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+}
+
+#[test]
+fn row_relay_secondary_path() {
+    let Some(mut scene) = Scene::begin() else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.cut(Place::Relay, Place::Secondary);
+    scene.wait_state(Place::Secondary, "detached");
+    scene.hosts_go_on();
+    scene.heal(disconnects);
+}
+
+#[test]
+fn row_site_site_path() {
+    let Some(mut scene) = Scene::begin() else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.cut(Place::Primary, Place::Secondary);
+    wait_for("the path should be called dead, not the node", LIMIT, || {
+        let status = scene.cluster.status(Place::Primary);
+        let peer = status.peers.into_iter().find(|peer| peer.node == Place::Secondary.name())?;
+        assert_ne!(peer.verdict, "node dead", "{peer:?}");
+        (peer.verdict == "path dead").then_some(())
+    });
+    // Nothing stops: the secondary follows through the relay.
+    let applied = |scene: &mut Scene| scene.cluster.group(Place::Secondary).lanes[0].watermarks.applied;
+    let before = applied(&mut scene);
+    scene.hosts_go_on();
+    assert!(applied(&mut scene) > before, "the secondary should follow");
+    for place in [Place::Primary, Place::Secondary] {
+        assert_eq!(scene.cluster.group(place).state, "paired", "{}", place.name());
+    }
+    scene.heal(disconnects);
+}
+
+#[test]
+fn row_former_primary_returns() {
+    let Some(mut scene) = Scene::begin() else { return };
+    // It lives, and knows nothing of the takeover.
+    scene.network.isolate(Place::Primary);
+    scene.wait_state(Place::Primary, "stalled");
+    scene.take_over();
+    let group = scene.cluster.group(Place::Primary);
+    assert_eq!(group.fenced_by, None, "it cannot know yet");
+    scene.network.heal();
+    scene.cluster.node(Place::Primary).wait("a secondary", LIMIT, |group| {
+        group.role == midspan_daemon::api::types::Role::Secondary && !group.serving
+    });
+    scene.cluster.wait_paired();
+    scene.load.wait_for_answers();
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+    println!("{}", scene.cluster.midspan(Place::Secondary, &["failback", GROUP, "--yes"]).well());
+    scene.cluster.wait_serving(Place::Primary);
+    scene.load.verify(&scene.cluster.uris(Place::Primary));
+}
