@@ -11,6 +11,7 @@
 //! ```
 //! A role's operations have settled before the next role begins (design §7). Hosts are served in `Primary` and `Outside` only.
 
+mod giving;
 mod handover;
 mod lanes;
 mod look;
@@ -31,7 +32,7 @@ use crate::role::outside::Outside;
 use crate::role::primary::Primary;
 use crate::role::rejoin::Rejoin;
 use crate::role::secondary::Secondary;
-use crate::role::site::{Recovered, SiteConfig};
+use crate::role::site::{FENCER_LINK, Recovered, SiteConfig};
 use crate::role::start::Start;
 use crate::role::takeover::{Asked, Takeover};
 use crate::stage::state_store::StateStore;
@@ -98,6 +99,9 @@ pub struct Group<B> {
     held: bool,
     /// What was handed to this site is tried again then.
     handover_at: u64,
+    /// Gives an epoch back that this site took and has no use for.
+    giver: Option<Box<Fencer>>,
+    give_at: u64,
     ready: Vec<u32>,
     /// The node ends.
     stopping: bool,
@@ -131,6 +135,8 @@ impl<B: Buffer> Group<B> {
             departs: false,
             held: false,
             handover_at: 0,
+            giver: None,
+            give_at: 0,
             ready: Vec::new(),
             stopping: false,
             seen: 0,
@@ -196,7 +202,7 @@ impl<B: Buffer> Group<B> {
         link: LinkId,
         event: LinkEvent<B>,
     ) {
-        let Self { store, tracker, play, .. } = self;
+        let Self { store, tracker, play, config, .. } = self;
         match play {
             Play::Starting(start) => {
                 let outcome = start.on_link(context, link, event, store);
@@ -210,6 +216,7 @@ impl<B: Buffer> Group<B> {
                 primary.on_link(context, link, event);
                 self.look_for_lease(context);
             }
+            Play::Secondary(_) if link == config.link(FENCER_LINK) => self.on_giver(context, event),
             Play::Secondary(secondary) => {
                 secondary.on_link(context, link, event, store);
                 self.look_for_handover(context);
@@ -301,6 +308,7 @@ impl<B: Buffer> Group<B> {
             }
             Play::Secondary(secondary) => {
                 secondary.on_tick(context, store);
+                self.give_back(context);
                 self.look_for_handover(context);
             }
             Play::TakingOver(secondary, takeover) => {

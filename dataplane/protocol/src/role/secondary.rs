@@ -95,6 +95,8 @@ pub struct Secondary<B> {
     handed: bool,
     /// The recorded state says that the volumes hold no cut.
     no_cut: bool,
+    /// The relay refuses receipts because this very site is its primary.
+    named: bool,
 }
 
 impl<B: Buffer> Secondary<B> {
@@ -140,6 +142,7 @@ impl<B: Buffer> Secondary<B> {
             in_place: None,
             handed: state.handover,
             no_cut: state.round_in_place,
+            named: false,
             config,
         }
     }
@@ -198,6 +201,11 @@ impl<B: Buffer> Secondary<B> {
         self.applier.is_settled() && self.acquirer.is_settled() && self.cut.is_idle() && !self.is_reading()
     }
 
+    /// Whether the relay takes this site for the primary, which it is not: a takeover has fenced it and did not end.
+    pub fn is_named_primary(&self) -> bool {
+        self.named
+    }
+
     /// Whether a link is one of this role's.
     pub fn owns(&self, link: LinkId) -> bool {
         link == self.receipts.id() || self.fetcher.owns(link)
@@ -232,11 +240,9 @@ impl<B: Buffer> Secondary<B> {
                 WriterEvent::Restarted => {
                     self.receipt = Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() };
                 }
-                WriterEvent::Nothing
-                | WriterEvent::Up
-                | WriterEvent::Progress
-                | WriterEvent::Refused(_)
-                | WriterEvent::Down => {}
+                WriterEvent::Refused(refused) => self.named = refused.epoch.node == self.config.node,
+                WriterEvent::Up => self.named = false,
+                WriterEvent::Nothing | WriterEvent::Progress | WriterEvent::Down => {}
             }
         } else if self.fetcher.owns(link) {
             self.fetcher.on_link(context, link, event, &mut self.acquirer);

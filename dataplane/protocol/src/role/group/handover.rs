@@ -140,7 +140,11 @@ impl<B: Buffer> Group<B> {
         }
         let Play::Secondary(secondary) = &self.play else { return };
         let there = secondary.is_recovered() && secondary.persisted().tip == secondary.acquired();
-        let Some(tracker) = self.tracker.as_ref().filter(|_| there) else { return };
+        if !there {
+            return;
+        }
+        self.stop_giving(context);
+        let (Play::Secondary(secondary), Some(tracker)) = (&self.play, self.tracker.as_ref()) else { return };
         let asked = Asked { accept_loss: false, dry_run: false, handed: Some(state.handover_epoch) };
         let takeover =
             Takeover::new(self.config.clone(), context.now.mono, asked, &self.store, secondary, tracker);

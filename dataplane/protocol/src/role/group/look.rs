@@ -96,7 +96,7 @@ impl<B: Buffer> Group<B> {
             Play::Leaving(_) => soon,
             Play::Secondary(secondary) => {
                 let handover = if self.store.get().handover { self.handover_at.max(soon) } else { u64::MAX };
-                secondary.deadline(soon).min(handover)
+                secondary.deadline(soon).min(handover).min(self.gives_at(secondary, soon))
             }
             Play::TakingOver(secondary, takeover) => {
                 let marks = self.tracker.as_ref().is_some_and(|t| !t.is_durable());

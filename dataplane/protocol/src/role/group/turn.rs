@@ -220,6 +220,7 @@ impl<B: Buffer> Group<B> {
         if let Some(refusal) = refusal {
             return context.note(Note::Start(StartNote::Refused(refusal)));
         }
+        self.stop_giving(context);
         let Some(tracker) = self.tracker.as_ref() else { return };
         if let Play::Secondary(secondary) = core::mem::replace(&mut self.play, Play::Stopped) {
             let config = self.config.clone();
@@ -338,6 +339,7 @@ impl<B: Buffer> Group<B> {
                 return context.note(Note::Start(StartNote::Refused(StartRefusal::NothingToAbort)));
             }
         }
+        self.stop_giving(context);
         // What the secondary has under way must settle: it begins anew afterwards.
         self.close_role(context);
         let mut fencer = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
@@ -409,7 +411,10 @@ impl<B: Buffer> Group<B> {
         match &mut self.play {
             Play::Starting(start) => start.close(context),
             Play::Primary(primary) | Play::Opening(primary, _) => primary.close(context),
-            Play::Secondary(secondary) => secondary.close(context),
+            Play::Secondary(secondary) => {
+                secondary.close(context);
+                self.stop_giving(context);
+            }
             Play::TakingOver(secondary, takeover) => {
                 secondary.close(context);
                 takeover.close(context);

@@ -1,0 +1,79 @@
+//! A takeover that has fenced the lane and did not end leaves two sites of which none serves: unless it goes on, what it took is
+//! given back, so that a former primary that lives may go on (design §5).
+
+use alloc::boxed::Box;
+
+use midspan_format::message::FenceIntent;
+
+use super::{Group, Play};
+use crate::lane::fencer::FencerEvent;
+use crate::role::secondary::Secondary;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkEvent, Note, StartNote};
+
+/// Pause before it is looked at again: an operator may go on meanwhile, a relay may forget.
+const AGAIN_NS: u64 = 2_000_000_000;
+
+impl<B: Buffer> Group<B> {
+    /// Whether this site is a mere secondary, and the relay says that it is primary.
+    fn is_left_over(&self, secondary: &Secondary<B>) -> bool {
+        secondary.is_named_primary() && !self.store.get().handover && !self.stopping
+    }
+
+    /// Asks the relay what it knows, when it is time.
+    pub(super) fn give_back<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Play::Secondary(secondary) = &self.play else { return };
+        if !self.is_left_over(secondary) {
+            return self.stop_giving(context);
+        }
+        if let Some(giver) = self.giver.as_mut() {
+            return giver.on_tick(context);
+        }
+        if self.give_at == 0 {
+            self.give_at = context.now.mono + AGAIN_NS;
+        } else if context.now.mono >= self.give_at {
+            let mut giver = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
+            giver.on_tick(context);
+            self.giver = Some(giver);
+        }
+    }
+
+    /// When [`Group::give_back`] has something to do next.
+    pub(super) fn gives_at(&self, secondary: &Secondary<B>, soon: u64) -> u64 {
+        match &self.giver {
+            Some(giver) => giver.deadline(),
+            None if self.is_left_over(secondary) => self.give_at.max(soon),
+            None => u64::MAX,
+        }
+    }
+
+    pub(super) fn on_giver<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<B>,
+    ) {
+        let Some(giver) = self.giver.as_mut() else { return };
+        match giver.on_link(context, event) {
+            FencerEvent::Nothing => return,
+            FencerEvent::Probed(fenced) if fenced.epoch.node == self.config.node && !fenced.released => {
+                return giver.release(context);
+            }
+            FencerEvent::Released => context.note(Note::Start(StartNote::Aborted)),
+            FencerEvent::Probed(_)
+            | FencerEvent::Done(_)
+            | FencerEvent::Foreign(_)
+            | FencerEvent::Forgotten(_)
+            | FencerEvent::Refused(_) => {}
+        }
+        self.stop_giving(context);
+        self.give_at = context.now.mono + AGAIN_NS;
+    }
+
+    /// Another role begins, or nothing is left to be given back.
+    pub(super) fn stop_giving<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.give_at = 0;
+        if let Some(mut giver) = self.giver.take() {
+            giver.close(context);
+        }
+    }
+}
