@@ -116,7 +116,7 @@ impl<B: Buffer> Group<B> {
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {
-            (Role::Primary, PairState::TakenOver | PairState::InitialCopy | PairState::Suspended) => {
+            (Role::Primary, pair) if is_outside(pair) => {
                 let fencer = Box::new(config.fencer(FenceIntent::Restart, state.epoch));
                 Play::Resuming { fencer, since: 0, flushed: false }
             }
@@ -452,4 +452,14 @@ impl<B: Buffer> Group<B> {
 /// A failed journal disk concerns no volume; a note has to name one.
 fn first_volume(config: &SiteConfig) -> midspan_format::ids::VolumeId {
     config.volumes.first().map_or(midspan_format::ids::VolumeId(0), |volume| volume.id)
+}
+
+/// Whether a primary in this state has answered hosts outside the lanes: then no journal is redone over what its disks hold.
+pub(super) fn is_outside(pair: PairState) -> bool {
+    match pair {
+        PairState::TakenOver | PairState::InitialCopy | PairState::Suspended | PairState::Degraded => true,
+        PairState::Simplex | PairState::Paired | PairState::Resync | PairState::Split | PairState::Fenced => {
+            false
+        }
+    }
 }

@@ -222,11 +222,11 @@ impl Takeover {
         }
     }
 
-    /// Whether the secondary's sessions were closed: it cannot go on as one.
-    pub fn has_closed_secondary(&self) -> bool {
+    /// Whether the secondary was told to read to a prefix, or its sessions were closed: it cannot go on as it is.
+    pub fn has_changed_secondary(&self) -> bool {
         match &self.step {
-            Step::Fencing | Step::Applying => false,
-            Step::Marking { .. } | Step::SavingMarks | Step::Recording { .. } => true,
+            Step::Fencing => false,
+            Step::Applying | Step::Marking { .. } | Step::SavingMarks | Step::Recording { .. } => true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::{Group, Play};
+use super::{Group, Play, is_outside};
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::mark::RoundReason;
@@ -168,7 +168,14 @@ impl<B: Buffer> Group<B> {
             rejoin::Outcome::Running => {}
             rejoin::Outcome::Own => {
                 self.fenced_by = None;
-                self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
+                let state = self.store.get();
+                self.play = if is_outside(state.pair) {
+                    // What its disks hold is in no lane: nothing is redone over it.
+                    let fencer = Box::new(self.config.fencer(FenceIntent::Restart, state.epoch));
+                    Play::Resuming { fencer, since: 0, flushed: true }
+                } else {
+                    Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)))
+                };
                 self.on_tick(context);
             }
             rejoin::Outcome::Handed => self.follow(context),
@@ -244,13 +251,17 @@ impl<B: Buffer> Group<B> {
         let planned = matches!(&self.play, Play::TakingOver(_, takeover) if takeover.is_planned());
         if let Play::TakingOver(secondary, mut takeover) = core::mem::replace(&mut self.play, Play::Stopped) {
             takeover.close(context);
-            self.play = Play::Secondary(if takeover.has_closed_secondary() {
-                let mut anew = Box::new(Secondary::new(self.config.clone(), &self.store));
-                anew.start(context);
-                anew
+            self.play = if takeover.has_changed_secondary() {
+                // It read exactly to the fenced prefix: what runs settles, then it begins anew.
+                let mut secondary = secondary;
+                secondary.close(context);
+                let mut ended = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
+                ended.close(context);
+                Play::Aborting(secondary, ended)
             } else {
-                secondary
-            });
+                Play::Secondary(secondary)
+            };
+            self.on_aborted(context, FencerEvent::Nothing);
         }
         if planned {
             // Nobody asked here: what was handed over counts no more, or is tried again.
