@@ -66,6 +66,8 @@ pub struct Outside<B> {
     pub paused: bool,
     /// What hosts asked before the lanes were left.
     waiting: Vec<HostRequest<B>>,
+    /// Flushes of this role that run, whatever step it is in meanwhile.
+    flushes: usize,
 }
 
 impl<B: Buffer> Outside<B> {
@@ -78,7 +80,7 @@ impl<B: Buffer> Outside<B> {
     ) -> Self {
         let direct = Direct::new(config.limits.requests, tracker);
         let comeback = Comeback::new(config.clone(), facts, store.get());
-        Self { config, direct, comeback, step: Step::Serving, paused: false, waiting: Vec::new() }
+        Self { config, direct, comeback, step: Step::Serving, paused: false, waiting: Vec::new(), flushes: 0 }
     }
 
     /// Hosts are served only when `change` is recorded and the lane holds the Leave mark (I1): no takeover that does not know
@@ -125,7 +127,7 @@ impl<B: Buffer> Outside<B> {
 
     /// Whether nothing is in flight.
     pub fn is_idle(&self) -> bool {
-        self.direct.is_idle() && !matches!(self.step, Step::Flushing { .. })
+        self.direct.is_idle() && self.flushes == 0
     }
 
     /// A host request.
@@ -145,7 +147,8 @@ impl<B: Buffer> Outside<B> {
             self.direct.on_disk(context, token, result);
             return self.advance(context, store);
         }
-        if result.is_err() {
+        self.flushes = self.flushes.saturating_sub(1);
+        if result.is_err() && !self.is_closed() {
             let volume = VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
             context.note(Note::DiskFailed { disk_is_journal: false, volume });
             self.step = Step::Stuck;
@@ -250,7 +253,7 @@ impl<B: Buffer> Outside<B> {
                 Step::Serving if !self.paused && self.comeback.ready(store.get()).is_some() => {
                     self.step = Step::Draining;
                 }
-                Step::Draining if self.direct.is_idle() => self.flush(context),
+                Step::Draining if self.direct.is_idle() && self.marks_are_durable() => self.flush(context),
                 Step::Flushing { left: 0 } => {
                     let Some(begin) = self.comeback.ready(store.get()) else {
                         self.step = Step::Serving;
@@ -259,6 +262,8 @@ impl<B: Buffer> Outside<B> {
                     let change = store.change(context, |state| state.pair = PairState::Resync);
                     self.step = Step::Recording { change, begin };
                 }
+                // Hosts are served on; the disk that keeps the state is reported.
+                Step::Recording { .. } if store.failed() => self.step = Step::Stuck,
                 Step::Recording { change, begin } if store.is_saved(change) => {
                     return Outcome::Return(begin);
                 }
@@ -273,8 +278,14 @@ impl<B: Buffer> Outside<B> {
         }
     }
 
+    /// A crash behind the next step trusts the map on the disk.
+    fn marks_are_durable(&self) -> bool {
+        self.direct.tracker().is_none_or(Tracker::is_durable)
+    }
+
     /// What a round reads from the disks must not be undone by a loss of power: it is on stable media first.
     fn flush<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.flushes += self.config.volumes.len();
         self.step = Step::Flushing { left: self.config.volumes.len() };
         for volume in &self.config.volumes {
             let token = tags::token(tags::LAND, u64::from(volume.id.0));

@@ -308,7 +308,7 @@ impl<B: Buffer> Primary<B> {
         self.seal(context);
         self.issue_manifest(context);
         let urgent = self.used() > self.ring.size() / 2;
-        let others = self.repair.as_ref().map_or(0, |repair| repair.others());
+        let others = self.repair.as_ref().map_or(0, |repair| repair.others(self.ring.journaled()));
         if self.landing.flush(context, self.config.pace.flush_ns, urgent, others) && others > 0 {
             self.on_landing(context);
         }

@@ -128,7 +128,8 @@ impl Rejoin {
                 let point = *point;
                 match tail.on_link(context, event) {
                     TailEvent::Nothing => Outcome::Running,
-                    TailEvent::Damaged(_) => self.on_compared(context, false),
+                    // It may read well the next time.
+                    TailEvent::Damaged(_) => self.wait(context),
                     TailEvent::Frames(frames) => {
                         let links = frames.first().is_some_and(|(first, _)| {
                             first.position == point.position && first.chain == point.header_checksum

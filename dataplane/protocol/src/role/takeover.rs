@@ -98,6 +98,8 @@ pub struct Takeover {
     marked_before: u64,
     /// What the former primary's disks hold for sure.
     former_landed: LanePoint,
+    /// The rest of the journal does not verify, and loss is accepted.
+    reads_no_more: bool,
 }
 
 impl Takeover {
@@ -127,6 +129,7 @@ impl Takeover {
             why: None,
             marked_before: tracker.map().count(),
             former_landed: LanePoint::default(),
+            reads_no_more: false,
         }
     }
 
@@ -208,6 +211,8 @@ impl Takeover {
     pub fn deadline(&self) -> u64 {
         match &self.step {
             Step::Fencing => self.fencer.deadline().min(self.heard + UNREACHABLE_NS),
+            // Once nothing more is read, there is nothing to wait for.
+            Step::Applying if self.reads_no_more => u64::MAX,
             Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + DAMAGE_NS),
             Step::Marking { tail, since } => tail.deadline().min(since + MARKING_NS),
             Step::SavingMarks | Step::Recording { .. } => u64::MAX,
@@ -411,6 +416,7 @@ impl Takeover {
                 if !self.asked.accept_loss {
                     return Some(StartRefusal::MayLose(why));
                 }
+                self.reads_no_more = true;
                 secondary.stop_fetching(context);
             }
             Some(_) => return Some(StartRefusal::MayLose(LossReason::DiskFailed)),
@@ -420,7 +426,7 @@ impl Takeover {
 
     /// Whether the secondary's volumes hold the cut that is to be served, and its state says so.
     fn is_applied<B: Buffer>(&self, secondary: &mut Secondary<B>) -> bool {
-        if secondary.acquired().position >= self.facts.ring.journaled {
+        if secondary.acquired().position >= self.facts.ring.journaled || self.reads_no_more {
             secondary.give_up_round();
         }
         let persisted = secondary.persisted().tip.position;

@@ -83,13 +83,20 @@ impl Course {
         Self { mode, fate, drops: false, left: None, ended: false, handover: None }
     }
 
-    /// The way from `mode` over a frame at node `me`.
-    pub fn over(mode: Mode, frame: &[u8], me: NodeId) -> Self {
+    /// The way from `mode` over a frame at node `me`. `last`: a takeover reads to the journal's end, and nothing comes behind
+    /// it; then no round that would give up the cut is begun.
+    pub fn over(mode: Mode, frame: &[u8], me: NodeId, last: bool) -> Self {
         let mut course = Self::plain(mode);
         let Ok(checked) = CheckedFrame::parse_head(frame) else { return course };
         let mut staged_before = matches!(mode, Mode::Staging(_));
         for record in checked.records().filter(|record| record.kind().is_some_and(is_mark)) {
             let Some(mark) = checked.mark(&record) else { continue };
+            let gives_up = matches!(mark, Mark::RoundBegin(begin) if begin.in_place);
+            if last && gives_up && matches!(course.mode, Mode::Away | Mode::Staging(_)) {
+                course.drop_staged(&mut staged_before);
+                (course.mode, course.fate) = (Mode::Away, Fate::Pass);
+                continue;
+            }
             course.on_mark(&mark, me, &mut staged_before);
         }
         course

@@ -149,7 +149,7 @@ impl Round {
 
     /// A piece was not taken after all: it comes again.
     pub fn put_back(&mut self, volume: VolumeId, offset: u64) {
-        self.reading -= 1;
+        self.reading = self.reading.saturating_sub(1);
         if let Step::Sending { next, .. } = &mut self.step {
             *next = Some((volume, offset));
         }

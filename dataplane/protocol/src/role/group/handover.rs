@@ -51,7 +51,9 @@ impl<B: Buffer> Group<B> {
             Play::Primary(_) if self.store.get().pair != PairState::Paired => {
                 Some(HandoverRefusal::NotPaired)
             }
-            Play::Primary(primary) if primary.disk_failed() || self.stopping => Some(HandoverRefusal::Failed),
+            Play::Primary(primary) if primary.disk_failed() || self.store.failed() || self.stopping => {
+                Some(HandoverRefusal::Failed)
+            }
             Play::Primary(_) => None,
             Play::Outside(_) => Some(HandoverRefusal::NotPaired),
             Play::Starting(_)
@@ -96,6 +98,10 @@ impl<B: Buffer> Group<B> {
                     }
                 });
                 self.set_step(Step::Recording { change });
+            }
+            Step::Recording { .. } if self.store.failed() => {
+                primary.drop_handover();
+                self.give_up_handover(context, HandoverRefusal::Failed);
             }
             Step::Recording { change } if self.store.is_saved(change) => {
                 primary.send_handover(context);

@@ -95,7 +95,8 @@ impl<B: Buffer> Group<B> {
         self.close_role(context);
         context.note(Note::Serving { epoch: report.epoch });
         context.note(Note::Start(StartNote::Done(report)));
-        let first = self.store.get().pair == PairState::InitialCopy && !self.store.get().left;
+        // Marked again at every start: an earlier process may not have got to the last block of the map.
+        let first = self.store.get().pair == PairState::InitialCopy;
         let mut tracker = self.tracker.take();
         if let Some(tracker) = tracker.as_mut().filter(|_| first) {
             // The other site never held anything.

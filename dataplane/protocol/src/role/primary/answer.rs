@@ -71,14 +71,10 @@ impl<B: Buffer> Primary<B> {
                 let sealer = &mut self.sealer;
                 self.landing.on_written(done.id, |frame| sealer.recycle(frame));
             }
-            // The disk holds what cannot be read: the round cannot end any more.
-            (OpKind::Copy, outcome) => {
-                if outcome.is_err() {
-                    self.landing.on_failed();
-                    context
-                        .note(Note::DiskFailed { disk_is_journal: false, volume: self.volume_of(done.id) });
-                }
-                self.on_copied(context.now.mono, 0);
+            // What cannot be read cannot be sent: the round waits for an operator. Hosts are not concerned: nothing was lost.
+            (OpKind::Copy, _) => {
+                self.on_copy_failed(done.id);
+                context.note(Note::DiskFailed { disk_is_journal: false, volume: self.volume_of(done.id) });
                 self.end_op(context, done.id, Ok(None));
             }
             (OpKind::Write | OpKind::Zero { .. }, Err(error)) => {

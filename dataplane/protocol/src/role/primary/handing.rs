@@ -38,8 +38,17 @@ impl<B: Buffer> Primary<B> {
         let mut ops = self.landing.blank();
         let frame = self.sealer.seal(context.buffers, tip, known, &mut ops);
         self.landing.give_blank(ops);
+        if frame.is_none() {
+            // The mark must not leave by itself: it is not recorded.
+            self.sealer.clear();
+        }
         self.handover = frame;
         self.handover.as_ref().map(|frame| frame.header)
+    }
+
+    /// It does not go into the lane after all.
+    pub fn drop_handover(&mut self) {
+        self.handover = None;
     }
 
     /// Puts it into the lane.

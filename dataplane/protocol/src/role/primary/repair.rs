@@ -1,6 +1,6 @@
 //! A round beside live writes: what is marked, what is sent and when, and when the marks may go (I6, design §7 "one repair").
 
-use midspan_format::geometry::BLOCK;
+use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::mark::{Mark, RoundBegin, RoundEnd, RoundOutcome, RoundReason};
 use midspan_format::time::Time;
 
@@ -55,9 +55,15 @@ impl<B: Buffer> Repair<B> {
         self.opening
     }
 
+    /// Whether `landed` must wait for marks: until the End is in the lane, a round that is begun anew needs them.
+    fn needs_marks(&self, journaled: Position) -> bool {
+        let sent = self.round.is_sent() && !self.round.is_clearing();
+        self.round.is_marking() || sent && self.round.end().is_none_or(|end| journaled < end)
+    }
+
     /// Marks that `landed` must wait for, as one more thing to be flushed.
-    pub(super) fn others(&self) -> usize {
-        usize::from(self.round.is_marking())
+    pub(super) fn others(&self, journaled: Position) -> usize {
+        usize::from(self.needs_marks(journaled))
     }
 
     /// Whether something of it is tried again soon.
@@ -110,9 +116,18 @@ impl<B: Buffer> Primary<B> {
         }
     }
 
+    /// A piece could not be read: the round is held, and goes on there when it is resumed.
+    pub(super) fn on_copy_failed(&mut self, op: u32) {
+        let Some(view) = self.inflight.view(op) else { return };
+        if let Some(repair) = self.repair.as_mut() {
+            repair.round.put_back(view.volume, view.offset);
+            repair.round.paused = true;
+        }
+    }
+
     /// `landed` is to move: the marks of what it moves over must be durable first.
     pub(super) fn on_landing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let Some(repair) = self.repair.as_mut().filter(|repair| repair.round.is_marking()) else { return };
+        let Some(repair) = self.repair.as_mut() else { return };
         repair.barrier = true;
         repair.tracker.begin_barrier(context);
         self.look_at_marks(context);
@@ -138,11 +153,11 @@ impl<B: Buffer> Primary<B> {
 
     fn look_at_marks<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Some(repair) = self.repair.as_mut() else { return };
-        if repair.barrier && repair.tracker.is_barrier_met() {
+        if repair.barrier && (repair.tracker.is_barrier_met() || repair.tracker.failed()) {
             repair.barrier = false;
             self.landing.on_flushed(repair.tracker.failed());
         }
-        if repair.opening && repair.tracker.is_durable() {
+        if repair.opening && (repair.tracker.is_durable() || repair.tracker.failed()) {
             repair.opening = false;
         }
         if repair.round.is_clearing() && repair.tracker.is_durable() && !repair.ended {
@@ -177,14 +192,15 @@ impl<B: Buffer> Primary<B> {
         let Some(repair) = self.repair.as_ref().filter(|_| !self.closed && !self.landing.failed()) else {
             return u64::MAX;
         };
-        let starts = repair.round.is_waiting() && !repair.round.paused && self.receipts.newest.staging > 0;
+        let starts = repair.round.is_waiting() && self.receipts.newest.staging > 0;
         if repair.wants_to_write() || starts { soon } else { repair.round.due_at().max(soon) }
     }
 
     fn begin_round<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let heard = self.receipts.newest;
         let Some(repair) = self.repair.as_mut() else { return };
-        let may = repair.round.is_waiting() && !repair.round.paused && !repair.opening && heard.staging > 0;
+        // Also while it is held: what a target has staged of an earlier round is dropped only when another one begins.
+        let may = repair.round.is_waiting() && !repair.opening && heard.staging > 0;
         if !may || repair.round.reading() > 0 {
             return;
         }

@@ -99,6 +99,10 @@ impl<B: Buffer> Primary<B> {
         let known = self.known();
         let ops = self.landing.blank();
         if let Some(frame) = self.sealer.seal_empty(context.buffers, tip, known) {
+            if let Some(repair) = self.repair.as_mut() {
+                // It takes room in the target's ring, too.
+                repair.round.has_room(0);
+            }
             self.ring.append(context, Rc::clone(&frame));
             self.landing.push(frame, ops);
         }

@@ -26,6 +26,8 @@ pub(super) struct Replay<B> {
     walk: Walk,
     to: Position,
     waiting: VecDeque<Held<B>>,
+    /// All of it was read and verifies: only then the first block is written, so that damage costs no cut.
+    verified: bool,
 }
 
 /// The low bits of its token, so that it is not taken for recovery.
@@ -72,7 +74,8 @@ impl<B: Buffer> Secondary<B> {
                 return;
             }
             let Some(next) = self.acquirer.front().filter(|_| self.foreign.is_none()) else { return };
-            let course = Course::over(self.mode, next.frame.bytes(), self.config.node);
+            let last = self.fetcher.target().is_some();
+            let course = Course::over(self.mode, next.frame.bytes(), self.config.node, last);
             let (header, records) = (next.header, next.header.records);
             if course.drops {
                 if !self.applier.is_idle() {
@@ -162,7 +165,7 @@ impl<B: Buffer> Secondary<B> {
     fn begin_replay(&mut self, to: Position) {
         let walk = Walk::behind(self.area, FrameKind::Journal, self.applier.applied());
         let read = RingRead::new(tags::token(tags::OWN_RING, REPLAY));
-        self.replay = Some(Replay { read, walk, to, waiting: VecDeque::new() });
+        self.replay = Some(Replay { read, walk, to, waiting: VecDeque::new(), verified: false });
     }
 
     /// Reads and writes what is staged. `true` when all of it is written: before that there is no cut to be recorded.
@@ -178,6 +181,11 @@ impl<B: Buffer> Secondary<B> {
                 continue;
             }
             let at = replay.walk.tip().position;
+            if at >= replay.to && !replay.verified {
+                replay.verified = true;
+                replay.walk = Walk::behind(self.area, FrameKind::Journal, self.applier.applied());
+                continue;
+            }
             if at >= replay.to {
                 if !self.applier.is_idle() {
                     return false;
@@ -199,7 +207,8 @@ impl<B: Buffer> Secondary<B> {
     /// Whether the replay waits for memory.
     pub(super) fn is_replay_starved(&self) -> bool {
         self.replay.as_ref().is_some_and(|replay| {
-            let wants = replay.waiting.is_empty() && replay.walk.tip().position < replay.to;
+            let wants =
+                replay.waiting.is_empty() && (replay.walk.tip().position < replay.to || !replay.verified);
             wants && !replay.read.is_busy() && !self.disk_failed
         })
     }
@@ -222,7 +231,9 @@ impl<B: Buffer> Secondary<B> {
         let mut done = 0;
         while let Found::Frame(header, range) = replay.walk.next(data.bytes().get(done..).unwrap_or_default())
         {
-            replay.waiting.push_back(Held { header, frame: data.part(done..done + range.end) });
+            if replay.verified {
+                replay.waiting.push_back(Held { header, frame: data.part(done..done + range.end) });
+            }
             done += range.end;
         }
         if done == 0 {
