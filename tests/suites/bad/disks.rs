@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::rig::{Cluster, LIMIT, Place, Program, Said, Shape, create_disk, flip, midspand};
+use crate::rig::{Cluster, LIMIT, Place, Program, Said, Shape, create_disk, flip, free_ports, midspand};
 
 /// Exit code of what the state does not allow.
 const REFUSED: i32 = 4;
@@ -115,14 +115,15 @@ fn a_disk_that_is_open_elsewhere_is_refused() {
         cluster.format(place).with_code(REFUSED, &[name(&journal), "already open elsewhere"]);
     }
     // A second node on the same disks, all its other places being free.
-    cluster.write_config(Place::Primary, |text| text.replace("site-a.api", "other.api"));
+    let (used, [free]) = (cluster.shape().address(Place::Primary), free_ports());
+    let elsewhere =
+        |text: String| text.replace("site-a.api", "other.api").replace(&used, &format!("127.0.0.1:{free}"));
+    cluster.write_config(Place::Primary, elsewhere);
     let journal = cluster.journal(Place::Primary);
     run(&cluster, Place::Primary).with_code(REFUSED, &[name(&journal), "already open elsewhere"]);
     let copy = cluster.folder().file("copy");
     fs::copy(&journal, &copy).unwrap();
-    cluster.write_config(Place::Primary, |text| {
-        text.replace("site-a.api", "other.api").replace("site-a.journal", "copy")
-    });
+    cluster.write_config(Place::Primary, |text| elsewhere(text).replace("site-a.journal", "copy"));
     let disk = cluster.disk(Place::Primary, 1);
     run(&cluster, Place::Primary).with_code(REFUSED, &["volume 1", name(&disk), "already open elsewhere"]);
     // The node that was there first goes on.
