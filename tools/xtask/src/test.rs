@@ -14,7 +14,7 @@ use crate::tidy;
 /// Packages with the product's two programs, `midspand` and `midspan`.
 const PRODUCT: [&str; 4] = ["-p", "midspan-daemon", "-p", "midspan"];
 /// Simulator seeds of a full and of a quick run, from 1.
-const SEEDS: u32 = 200;
+const SEEDS: u32 = 300;
 const SEEDS_QUICK: u32 = 20;
 /// The fuzz targets' own workspace.
 const FUZZ: &str = "tests/fuzz";
