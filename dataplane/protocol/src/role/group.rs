@@ -334,7 +334,10 @@ impl<B: Buffer> Group<B> {
                     rejoin.on_tick(context, store.get().epoch);
                 }
             }
-            Play::Aborting(_, fencer) => fencer.on_tick(context),
+            Play::Aborting(_, fencer) => {
+                fencer.on_tick(context);
+                self.on_aborted(context, FencerEvent::Nothing);
+            }
             Play::Stopped => {}
         }
     }
@@ -366,11 +369,14 @@ impl<B: Buffer> Group<B> {
                 let outcome = takeover.on_progress(context, secondary, store, tracker);
                 self.on_takeover(context, outcome);
             }
+            Play::Aborting(secondary, _) => {
+                secondary.on_saved(context, store);
+                self.on_aborted(context, FencerEvent::Nothing);
+            }
             Play::Opening(..)
             | Play::Leaving(_)
             | Play::Resuming { .. }
             | Play::Fenced(_)
-            | Play::Aborting(..)
             | Play::Stopped => {}
         }
     }
