@@ -17,8 +17,9 @@ use midspan_format::time::Time;
 
 /// Bytes of one piece at most: as much as a record can carry.
 pub const PIECE: u64 = midspan_format::record::MAX_RECORD_DATA as u64;
-/// Of the target's ring, what a round leaves free: for frames without records, and the mark that ends it.
-const SLACK: u64 = 64 * BLOCK_U64;
+/// Of the target's ring, what a round leaves free: for frames without records, and for the mark that ends it with whatever is
+/// fetched in one go with it, which is written as a whole.
+const SLACK: u64 = 64 * BLOCK_U64 + midspan_format::message::MAX_READ as u64;
 
 /// What the target has said of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
