@@ -64,7 +64,8 @@ struct Repeat {
 pub fn run(arguments: &Arguments) -> Result<Scene> {
     let measuring = &arguments.measuring;
     let (backlog_mib, volume_mib, ring_mib) = if measuring.smoke {
-        (16, 64, 64)
+        // A fast machine writes much more than the backlog before it is told to stop; a full ring would hold it up.
+        (16, 64, 384)
     } else {
         (arguments.backlog_mib, arguments.volume_mib, arguments.ring_mib)
     };
