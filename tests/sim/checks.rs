@@ -96,7 +96,13 @@ impl World {
     pub(crate) fn is_outside(&self, node: NodeIndex) -> bool {
         self.standing(node).is_some_and(|status| {
             status.role == Role::Primary
-                && matches!(status.pair, PairState::TakenOver | PairState::InitialCopy | PairState::Suspended)
+                && matches!(
+                    status.pair,
+                    PairState::TakenOver
+                        | PairState::InitialCopy
+                        | PairState::Suspended
+                        | PairState::Degraded
+                )
         })
     }
 

@@ -11,7 +11,7 @@ use midspan_format::superblock::Role;
 use midspan_protocol::vocab::buffer::{Buffer, Slice};
 use midspan_protocol::vocab::effect::{
     Disk, DiskOp, Effect, Frame, HandoverNote, HostError, LinkId, Note, Parts, RequestId, RoundNote,
-    StartNote, StartRefusal, Token,
+    StartNote, StartRefusal, StartReport, Token,
 };
 
 use crate::client::Reply;
@@ -127,7 +127,9 @@ impl World {
             | Message::AreaCreate(_)
             | Message::AreaDelete(_)
             | Message::AreaList(_)
-            | Message::Areas(_) => {}
+            | Message::Areas(_)
+            | Message::Leaving(_)
+            | Message::Left(_) => {}
         }
     }
 
@@ -274,6 +276,8 @@ impl World {
         }
         if result.is_ok() && !self.is_outside(node) {
             self.on_answered(op);
+        } else if result.is_ok() && matches!(sent.kind, Kind::Write | Kind::Zero) {
+            self.outside = Some(node);
         }
         let reply = match result {
             Err(error) => Reply::Failed(error),
@@ -316,15 +320,22 @@ impl World {
         }
     }
 
+    /// A start or a takeover ended: what it says of losses must be true.
+    fn on_start_done(&mut self, node: NodeIndex, report: &StartReport) {
+        self.figures.starts += 1;
+        if report.lost_nothing && self.outside.is_some_and(|other| other != node) {
+            let what = format!("{node} says that nothing is lost, but hosts were answered outside the lanes");
+            self.fail("I1", what);
+        }
+        if !report.lost_nothing {
+            self.fail("I4", format!("{node} cannot say that nothing is lost: {report:?}"));
+        }
+    }
+
     fn on_note(&mut self, node: NodeIndex, note: Note) {
         match note {
             Note::Serving { epoch } => self.on_serving(node, epoch),
-            Note::Start(StartNote::Done(report)) => {
-                self.figures.starts += 1;
-                if !report.lost_nothing {
-                    self.fail("I4", format!("{node} cannot say that nothing is lost: {report:?}"));
-                }
-            }
+            Note::Start(StartNote::Done(report)) => self.on_start_done(node, &report),
             Note::Start(StartNote::Refused(refusal)) => match refusal {
                 // The operator asked twice, or too late.
                 StartRefusal::Running => {}
@@ -363,13 +374,14 @@ impl World {
             | Note::Round(RoundNote::Began { .. } | RoundNote::Sent { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. })
             | Note::Rejoined { .. } => {}
-            Note::LeftTheLanes => {
+            Note::LeftTheLanes { full } => {
                 self.figures.leaves += 1;
+                self.figures.losses += u64::from(!full);
                 self.alone = true;
             }
             Note::Round(RoundNote::Ended { .. }) => {
                 self.figures.rounds += 1;
-                self.alone = false;
+                (self.alone, self.outside) = (false, None);
             }
             Note::Handover(HandoverNote::Refused(refusal)) => {
                 if self.going_home == Some(node) {

@@ -142,6 +142,8 @@ impl Layout {
             initial_role: if node == NodeIndex::A { Role::Primary } else { Role::Secondary },
             initial_copy: swarm.initial_copy,
             may_leave: swarm.may_leave,
+            alone: false,
+            control: swarm.control,
             lane: LANE,
             relay: node_id(NodeIndex::RELAY),
             volumes: self.volumes.iter().enumerate().map(volume).collect(),

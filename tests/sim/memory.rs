@@ -130,6 +130,7 @@ impl Buffer for SimBuf {
 
     fn set_filled(&mut self, length: usize) {
         assert!(length <= self.capacity(), "filled beyond the buffer's end");
+        assert!(Rc::strong_count(&self.0) == 1, "only the sole handle may change what is already filled");
         self.0.filled.set(length);
     }
 

@@ -3,7 +3,7 @@
 //! As the real shard does: everything that has come in, then deadlines, then requests of hosts, then the batch is drained. A
 //! fuse may burn between any two effects: then the process is dead, and what it had not carried out never happens.
 
-use midspan_format::message::{Message, bulk_unit_length};
+use midspan_format::message::{Hello, Message, SessionKind, bulk_unit_length};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
 use midspan_protocol::vocab::buffer::{Buffer, Buffers, Slice};
@@ -136,7 +136,8 @@ impl World {
 
     fn on_link(&mut self, node: NodeIndex, side: Side, link: LinkId, event: LinkEvent<SimBuf>) {
         trace::line(node, || format!("{} {}", name(link), describe_event(&event)));
-        if side == 0 {
+        // A site has no areas of others: what is opened to it is of its group.
+        if side == 0 || node != NodeIndex::RELAY {
             self.with_group(node, |group, context| group.on_link(context, link, event));
         } else {
             self.with_relay(node, |relay, context| relay.on_link(context, link, event));
@@ -195,7 +196,11 @@ impl World {
             Some(Payload::Bulk(_) | Payload::End) | None => None,
         };
         let Some(process) = self.nodes[node.0].process.as_mut() else { return };
-        let (Some(hello), Some(_)) = (hello, process.relay.as_ref()) else {
+        let listens = |hello: &Hello| match hello.kind {
+            SessionKind::Direct => process.group.is_some(),
+            SessionKind::Append | SessionKind::Fetch | SessionKind::Control => process.relay.is_some(),
+        };
+        let Some(hello) = hello.filter(listens) else {
             return self.wire.close(&mut self.schedule, conn, 1);
         };
         process.inbound_count += 1;
@@ -212,7 +217,11 @@ impl World {
                 hello.epoch
             )
         });
-        self.with_relay(node, |relay, context| relay.on_hello(context, link, &hello));
+        if hello.kind == SessionKind::Direct {
+            self.with_group(node, |group, context| group.on_hello(context, link, &hello));
+        } else {
+            self.with_relay(node, |relay, context| relay.on_hello(context, link, &hello));
+        }
     }
 
     /// Receives units that lie in a row into one buffer, as a socket does. `false`: no buffer.

@@ -1,6 +1,6 @@
 //! What a seed makes of the world: scenario, sizes, paces, latencies, load and how often what goes wrong.
 
-use midspan_protocol::role::site::AnswerMode;
+use midspan_protocol::role::site::{AnswerMode, ControlPath};
 use midspan_protocol::vocab::limits::{Limits, Pace};
 
 use crate::event::NodeIndex;
@@ -180,6 +180,8 @@ pub struct Swarm {
     pub goes_home: bool,
     /// A ring that is full for long is left.
     pub may_leave: bool,
+    /// Where manifests and receipts travel.
+    pub control: ControlPath,
     /// The secondary never held anything when the run begins.
     pub initial_copy: bool,
 }
@@ -224,6 +226,7 @@ impl Swarm {
             goes_home: false,
             initial_copy: false,
             may_leave: false,
+            control: ControlPath::Both,
         };
         swarm.change_roles(&mut Random::new(seed, 8));
         if scenario == Scenario::Race && random.percent(50) {
@@ -242,6 +245,8 @@ impl Swarm {
         self.goes_home = random.percent(if takes { 60 } else { 20 });
         self.initial_copy = random.percent(8);
         self.may_leave = random.percent(35);
+        self.control =
+            random.pick(&[ControlPath::Both, ControlPath::Both, ControlPath::Relay, ControlPath::Direct]);
         self.pace.leave_ns = random.range(20 * MS, 800 * MS);
         self.aborts_after = (takes && random.percent(12)).then(|| random.below(700 * MS));
         if takes || self.goes_home || !self.switchovers.is_empty() {

@@ -145,7 +145,7 @@ impl Wire {
         self.count += 1;
         let id = ConnId(self.count);
         let bulk = match hello.kind {
-            SessionKind::Append => [Mode::Bulk, Mode::Small],
+            SessionKind::Append | SessionKind::Direct => [Mode::Bulk, Mode::Small],
             SessionKind::Fetch => [Mode::Small, Mode::Bulk],
             SessionKind::Control => [Mode::Small, Mode::Small],
         };

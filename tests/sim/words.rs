@@ -55,7 +55,9 @@ pub fn describe_message(message: &Message) -> String {
         | Message::AreaCreate(_)
         | Message::AreaDelete(_)
         | Message::AreaList(_)
-        | Message::Areas(_) => format!("{message:?}"),
+        | Message::Areas(_)
+        | Message::Leaving(_)
+        | Message::Left(_) => format!("{message:?}"),
     }
 }
 

@@ -109,8 +109,10 @@ pub struct Figures {
     pub starts: u64,
     /// Rounds that ended.
     pub rounds: u64,
-    /// Times that the lanes were left because the ring was full.
+    /// Times that the lanes were left.
     pub leaves: u64,
+    /// Of those: because the relay was away.
+    pub losses: u64,
     /// Times that the roles changed as planned.
     pub switchovers: u64,
     /// Virtual time, nanoseconds.
@@ -131,6 +133,7 @@ impl Figures {
         self.starts += other.starts;
         self.rounds += other.rounds;
         self.leaves += other.leaves;
+        self.losses += other.losses;
         self.switchovers += other.switchovers;
         self.time += other.time;
     }
@@ -160,6 +163,8 @@ pub struct World {
     pub(crate) reigned: [bool; 2],
     /// Hosts were answered outside the lanes, and no round has ended since: the journal is not the whole truth.
     pub(crate) alone: bool,
+    /// The site that has answered a write outside the lanes since.
+    pub(crate) outside: Option<NodeIndex>,
     /// The epoch of the newest fence that the relay has answered.
     pub(crate) fenced: Option<Epoch>,
     /// The last change of roles was asked for, by the site that served then.
@@ -221,6 +226,7 @@ impl World {
             reign: None,
             reigned: [false; 2],
             alone: swarm.initial_copy,
+            outside: None,
             fenced: None,
             going_home: None,
             phase: Phase::Faults,

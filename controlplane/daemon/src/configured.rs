@@ -26,6 +26,7 @@ fn shown(config: &Config, group: &Group) -> GroupConfig {
         takeover: word(&group.takeover),
         takeover_after_ms: ms(group.takeover_after),
         isolated: word(&group.isolated),
+        control_path: word(&group.control_path),
         initial: word(&group.initial),
         round_rate_bytes: group.round_rate.map(Size::bytes),
         lease_ms: ms(group.lease),

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use midspan_format::ids::{GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::Role as InitialRole;
 use midspan_node::config::{
-    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, Listener, LoneConfig, MemoryConfig,
-    NodeConfig, Pace, Source, VolumeConfig,
+    Address, AnswerMode, ControlPath as Way, ExportConfig, GroupConfig, Limits, Listen, Listener, LoneConfig,
+    MemoryConfig, NodeConfig, Pace, Source, VolumeConfig,
 };
 use midspan_node::peer::Peer;
 
-use crate::config::{Answer, Config, Group, Id, Initial, Mode, NbdListen, Role, Size};
+use crate::config::{Answer, Config, ControlPath, Group, Id, Initial, Isolated, Mode, NbdListen, Role, Size};
 
 /// The lone disk's number.
 const LONE: VolumeId = VolumeId(0);
@@ -118,6 +118,12 @@ fn group(group: &Group) -> Option<GroupConfig> {
         },
         initial_copy: group.initial == Initial::Copy,
         may_leave: group.mode == Mode::MaxAvailability,
+        alone: group.isolated == Isolated::Continue,
+        control: match group.control_path {
+            ControlPath::Both => Way::Both,
+            ControlPath::Relay => Way::Relay,
+            ControlPath::Direct => Way::Direct,
+        },
         lane: lane(group)?,
         relay: node_id(relay),
         answer: match group.answer {

@@ -93,10 +93,13 @@ impl Names {
             Note::Start(step) => return self.start(object, step),
             Note::Handover(step) => handover(object, *step),
             Note::Round(step) => round(object, *step),
-            Note::LeftTheLanes => Tell::error(
+            Note::LeftTheLanes { full } => Tell::error(
                 "left_the_lanes",
                 object,
-                "the ring is full: hosts are answered outside the lanes, and what changes is marked",
+                format!(
+                    "the {}: hosts are answered outside the lanes as soon as the other site can know it, and what changes is marked",
+                    if *full { "ring is full" } else { "relay is away" }
+                ),
             )
             .hint("bring the other site or its path back: a round follows by itself; until then no takeover there is without loss"),
             Note::Rejoined { epoch, has_cut } => {
@@ -308,6 +311,9 @@ pub fn loss(reason: LossReason) -> String {
         LossReason::LeftTheLanes => "hosts were answered outside the lanes".to_owned(),
         LossReason::NoCut => "this site's disks hold no consistent cut".to_owned(),
         LossReason::DiskFailed => "a disk of this site failed".to_owned(),
+        LossReason::MayBeAlone => {
+            "with isolated = \"continue\" the primary may have gone on where nobody reaches it".to_owned()
+        }
     }
 }
 
@@ -324,6 +330,9 @@ fn accept_loss(reason: LossReason) -> &'static str {
         }
         LossReason::NoCut => "let the copy from the other site end first",
         LossReason::DiskFailed => "replace the disk; the events name it",
+        LossReason::MayBeAlone => {
+            "make sure that the primary is down, then run takeover with `--accept-loss`"
+        }
     }
 }
 

@@ -112,6 +112,8 @@ pub enum LossReason {
     NoCut,
     /// A disk of this site failed.
     DiskFailed,
+    /// The group lets a primary go on that nobody else reaches: only itself can say that it has not.
+    MayBeAlone,
 }
 
 /// A round at its source, or what the target knows of it.

@@ -1,7 +1,7 @@
 //! What nodes say to each other: messages with a 40-byte header, alone or at the start of a 4096-byte block.
 //!
 //! The first message of each direction is small: Hello, then Welcome or Refused. After it one direction stays small, the
-//! other (writer → area, holder → reader) carries bulk: frames, and block messages, of which ReadReply is followed by data.
+//! other (writer → area, holder → reader, a site that tells → the other) carries bulk: frames, and block messages, of which ReadReply is followed by data.
 //!
 //! ```text
 //!  0       8         10     12       16      24                 32                40
@@ -16,8 +16,8 @@ mod stream;
 
 pub use payload::{
     AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Fence, FenceIntent, Fenced, FencedLane, Hello,
-    MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason,
-    Release, Released, SessionKind, Welcome,
+    Leaving, Left, MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused,
+    RefusedReason, Release, Released, SessionKind, Welcome,
 };
 pub use stream::{HEADER_BYTES, MAX_MESSAGE, MAX_READ, MessageError, bulk_unit_length, message_length};
 
@@ -56,4 +56,8 @@ pub enum Message {
     AreaList(AreaList),
     /// Areas.
     Areas(Areas),
+    /// Hosts are to be answered outside the lanes.
+    Leaving(Leaving),
+    /// That is recorded.
+    Left(Left),
 }

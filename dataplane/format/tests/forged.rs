@@ -269,7 +269,7 @@ fn a_message_that_verifies_and_is_impossible_is_refused() {
     let cases: [(usize, &[u8], MessageError); 8] = [
         (0, b"X", MessageError::Magic),
         (8, &[2], MessageError::Version(2)),
-        (10, &[17], MessageError::Kind(17)),
+        (10, &[99], MessageError::Kind(99)),
         (10, &[8], MessageError::Length),
         (16, &[1], MessageError::Malformed),
         (48, &[1], MessageError::Malformed),

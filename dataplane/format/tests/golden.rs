@@ -322,10 +322,15 @@ fn numbers_between_the_planes_are_for_ever() {
         let verdict = Lost::Unknown { reason };
         Report::Takeover(TakeoverReport { verdict, ..samples::messages::takeover() }).encode().unwrap()
     };
-    let plain =
-        [LossReason::LaneUnreachable, LossReason::LeftTheLanes, LossReason::NoCut, LossReason::DiskFailed];
+    let plain = [
+        LossReason::LaneUnreachable,
+        LossReason::LeftTheLanes,
+        LossReason::NoCut,
+        LossReason::DiskFailed,
+        LossReason::MayBeAlone,
+    ];
     let (place, found) = numbers(&plain.map(takeover));
-    assert_eq!(found, [0, 2, 3, 4]);
+    assert_eq!(found, [0, 2, 3, 4, 5]);
     assert_eq!(takeover(LossReason::JournalDamaged { position: Position(0) })[place], 1);
 
     let reasons: Vec<u8> = (1..=14).collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use midspan_format::ids::{GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::Role;
 
-pub use midspan_protocol::role::site::AnswerMode;
+pub use midspan_protocol::role::site::{AnswerMode, ControlPath};
 pub use midspan_protocol::vocab::limits::{Limits, Pace};
 pub use midspan_uring::file::FileError;
 pub use midspan_uring::{Address, Class, Listener};
@@ -121,8 +121,12 @@ pub struct GroupConfig {
     pub initial_role: Role,
     /// When nothing is recorded yet: the primary's volumes are copied to the secondary; else they hold the same already.
     pub initial_copy: bool,
-    /// Whether hosts are answered outside the lanes when the ring is full for long.
+    /// Whether hosts are answered outside the lanes when the ring is full, or the relay away, for long.
     pub may_leave: bool,
+    /// Whether they are even where no other node can be told.
+    pub alone: bool,
+    /// Where manifests and receipts travel.
+    pub control: ControlPath,
     /// The lane.
     pub lane: LaneId,
     /// The relay that holds it.

@@ -144,10 +144,10 @@ impl Engine {
         }
     }
 
-    /// Takes over a connection that has greeted.
-    pub fn adopt(&mut self, now: u64, greeted: Greeted) {
+    /// Takes over a connection that has greeted, for a machine.
+    pub fn adopt(&mut self, now: u64, owner: Owner, greeted: Greeted) {
         self.with_links(now, |links, context| {
-            links.adopt(context, greeted.socket, greeted.hello);
+            links.adopt(context, owner, greeted.socket, greeted.hello);
         });
     }
 

@@ -23,6 +23,8 @@ pub enum Owner {
 pub enum Event {
     /// A connection was made to us and has greeted.
     Hello {
+        /// Who listens.
+        owner: Owner,
         /// Its name.
         link: LinkId,
         /// The greeting.

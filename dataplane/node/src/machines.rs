@@ -3,6 +3,7 @@
 use midspan_format::control::GroupCommand;
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::ids::GroupId;
+use midspan_format::message::{Hello, SessionKind};
 use midspan_protocol::role::direct::Direct;
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
@@ -59,7 +60,10 @@ impl Machines {
     /// Gives an event to its machine and carries out what that asks.
     pub fn on_event(&mut self, engine: &mut Engine, now: Now, event: Event) {
         match event {
-            Event::Hello { link, hello } => {
+            Event::Hello { owner: Owner::Group(index), link, hello } => {
+                self.group(engine, now, index.into(), |group, context| group.on_hello(context, link, &hello));
+            }
+            Event::Hello { owner: Owner::Relay | Owner::Lone(_), link, hello } => {
                 if self.relay.is_none() {
                     engine.execute(now.mono, Owner::Relay, Effect::Close { link });
                 }
@@ -93,6 +97,12 @@ impl Machines {
                 }
             },
         }
+    }
+
+    /// Who listens to a connection that has greeted: the group, where the other site tells it something; else the relay.
+    pub fn listener(&self, hello: &Hello) -> Owner {
+        let group = self.index_of(hello.group).filter(|_| hello.kind == SessionKind::Direct);
+        group.and_then(|index| u16::try_from(index).ok()).map_or(Owner::Relay, Owner::Group)
     }
 
     /// Whether the owner of a volume takes another host request.

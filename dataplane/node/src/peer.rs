@@ -144,8 +144,14 @@ impl Links {
         }
     }
 
-    /// Takes over a connection that was made to us and has greeted; `false` when there is no room: it is closed.
-    pub fn adopt(&mut self, context: &mut LinkContext<'_>, socket: Socket, hello: Hello) -> bool {
+    /// Takes over a connection that was made to us and has greeted, for a machine; `false` when there is no room: it is closed.
+    pub fn adopt(
+        &mut self,
+        context: &mut LinkContext<'_>,
+        owner: Owner,
+        socket: Socket,
+        hello: Hello,
+    ) -> bool {
         let Some(scratch) = context.buffers.pool().take(outgoing::SCRATCH_BYTES) else { return false };
         let Ok(key) = self.slots.insert(Slot::inbound(&hello, scratch)) else { return false };
         let link = inbound_link(key);
@@ -154,10 +160,10 @@ impl Links {
             self.slots.remove(key);
             return false;
         };
-        slot.link = Some((Owner::Relay, link));
+        slot.link = Some((owner, link));
         slot.phase = Phase::Open(socket);
         context.counters.links.add(1);
-        context.events.push_back(Event::Hello { link, hello });
+        context.events.push_back(Event::Hello { owner, link, hello });
         self.receive(context, key);
         true
     }

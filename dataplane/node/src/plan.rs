@@ -278,6 +278,8 @@ fn site_config(
         initial_role: group.initial_role,
         initial_copy: group.initial_copy,
         may_leave: group.may_leave,
+        alone: group.alone,
+        control: group.control,
         lane: group.lane,
         relay: group.relay,
         volumes,

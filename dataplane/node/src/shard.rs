@@ -203,11 +203,16 @@ impl Shard {
     fn route(&mut self, now: Now, greeted: Greeted) {
         let shard = self.parts.mesh.shard_of(greeted.hello.group);
         if shard == self.parts.number {
-            self.parts.engine.adopt(now.mono, greeted);
+            self.adopt(now, greeted);
         } else {
             // A full queue closes the connection: its node comes again.
             drop(self.parts.mesh.give(shard, Handed::Greeted(greeted)));
         }
+    }
+
+    fn adopt(&mut self, now: Now, greeted: Greeted) {
+        let owner = self.parts.machines.listener(&greeted.hello);
+        self.parts.engine.adopt(now.mono, owner, greeted);
     }
 
     fn take_handed(&mut self, now: Now) -> bool {
@@ -215,7 +220,7 @@ impl Shard {
         while let Some(handed) = self.parts.mesh.take() {
             worked = true;
             match handed {
-                Handed::Greeted(greeted) => self.parts.engine.adopt(now.mono, greeted),
+                Handed::Greeted(greeted) => self.adopt(now, greeted),
                 Handed::Front(handover) => {
                     self.with_front(now, |front, host| front.on_handover(host, handover));
                 }

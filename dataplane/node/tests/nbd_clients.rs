@@ -19,8 +19,8 @@ use std::process::{Command, Output};
 use midspan_format::ids::VolumeId;
 use midspan_format::superblock::Role;
 use midspan_node::config::{
-    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, LoneConfig, MemoryConfig, NodeConfig,
-    Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, LoneConfig, MemoryConfig,
+    NodeConfig, Pace, Source,
 };
 use midspan_node::exports::{Backing, Export};
 use midspan_node::format::format;
@@ -158,6 +158,8 @@ fn three() -> Served {
         initial_role: Role::Secondary,
         initial_copy: false,
         may_leave: false,
+        alone: false,
+        control: ControlPath::Both,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -18,7 +18,8 @@ use midspan_format::control::GroupCommand;
 use midspan_format::ids::{NodeId, VolumeId};
 use midspan_format::superblock::Role;
 use midspan_node::config::{
-    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig, Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig,
+    Pace, Source,
 };
 use midspan_node::format::format;
 use midspan_node::node::{NodeHandle, start};
@@ -57,6 +58,8 @@ fn start_site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeHandle
         initial_role: if node == A { Role::Primary } else { Role::Secondary },
         initial_copy: false,
         may_leave: false,
+        alone: false,
+        control: ControlPath::Both,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -16,7 +16,8 @@ use std::thread::Thread;
 use midspan_format::ids::{NodeId, VolumeId};
 use midspan_format::superblock::Role;
 use midspan_node::config::{
-    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig, Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig,
+    Pace, Source,
 };
 use midspan_node::exports::ExportId;
 use midspan_node::format::format;
@@ -137,6 +138,8 @@ fn site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeConfig {
         initial_role: if node == A { Role::Primary } else { Role::Secondary },
         initial_copy: false,
         may_leave: false,
+        alone: false,
+        control: ControlPath::Both,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -22,8 +22,8 @@ use midspan_format::superblock::Role;
 use midspan_format::version::PROTOCOL_VERSION;
 use midspan_node::boot::BootError;
 use midspan_node::config::{
-    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, LoneConfig, MemoryConfig, NodeConfig,
-    Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, LoneConfig, MemoryConfig,
+    NodeConfig, Pace, Source,
 };
 use midspan_node::exports::ExportId;
 use midspan_node::format::{DiskUse, format};
@@ -82,6 +82,8 @@ fn site(scratch: &Scratch) -> NodeConfig {
         initial_role: Role::Secondary,
         initial_copy: false,
         may_leave: false,
+        alone: false,
+        control: ControlPath::Both,
         lane: LANE,
         relay: RELAY,
         answer: AnswerMode::Journaled,

@@ -16,8 +16,8 @@ use midspan_format::control::{GroupCommand, GroupStatus};
 use midspan_format::ids::{GroupId, NodeId, VolumeId};
 use midspan_format::superblock::{PairState, Role};
 use midspan_node::config::{
-    Address, AnswerMode, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig, Pace, Source,
-    VolumeConfig,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig,
+    Pace, Source, VolumeConfig,
 };
 use midspan_node::exports::ExportId;
 use midspan_node::format::format;
@@ -112,6 +112,8 @@ impl Cluster {
                 initial_role: if node == A { Role::Primary } else { Role::Secondary },
                 initial_copy: self.initial_copy,
                 may_leave: self.may_leave,
+                alone: false,
+                control: ControlPath::Both,
                 lane: LANE,
                 relay: RELAY,
                 answer: AnswerMode::Journaled,

@@ -147,7 +147,7 @@ fn account(total: &Total, arguments: &Arguments, outcome: Result<Figures, Box<Fa
 fn sums(total: &Total) -> String {
     let Ok(sums) = total.sums.lock() else { return String::new() };
     format!(
-        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers, {} switchovers, {} rounds, {} leaves, {} frames, {} wraps",
+        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers, {} switchovers, {} rounds, {} leaves ({} without the relay), {} frames, {} wraps",
         sums.time / 1_000_000_000,
         sums.writes,
         sums.reads,
@@ -158,6 +158,7 @@ fn sums(total: &Total) -> String {
         sums.switchovers,
         sums.rounds,
         sums.leaves,
+        sums.losses,
         sums.frames,
         sums.wraps
     )

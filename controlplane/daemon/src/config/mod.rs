@@ -15,7 +15,8 @@ use std::path::Path;
 pub use check::check_together;
 pub use finding::{ConfigError, Finding, Severity};
 pub use schema::{
-    Answer, Config, Export, Group, Initial, Isolated, Lane, Mode, Nbd, Node, Peer, Role, Takeover, Volume,
+    Answer, Config, ControlPath, Export, Group, Initial, Isolated, Lane, Mode, Nbd, Node, Peer, Role,
+    Takeover, Volume,
 };
 pub use text::{Id, NbdListen, Size, Span, VolumeName};
 

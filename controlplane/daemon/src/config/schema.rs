@@ -124,6 +124,9 @@ pub struct Group {
     /// What a primary does that reaches no other node.
     #[serde(default)]
     pub isolated: Isolated,
+    /// Where control information (manifests and receipts) travels.
+    #[serde(default)]
+    pub control_path: ControlPath,
     /// Whether the volumes hold the same when the group is first started.
     #[serde(default)]
     pub initial: Initial,
@@ -238,8 +241,7 @@ pub enum Mode {
     /// Stalls.
     #[default]
     MaxProtection,
-    /// Goes on outside the lanes when the ring is full, once that is recorded where a takeover must see it; this version stalls
-    /// while the relay is away all the same.
+    /// Goes on outside the lanes when the ring is full, or the relay away, once that is recorded where a takeover must see it.
     MaxAvailability,
     /// Never waits for another node: the only lane stands at the primary itself.
     MaxPerformance,
@@ -263,8 +265,21 @@ pub enum Isolated {
     /// Hosts wait.
     #[default]
     Stall,
-    /// Hosts are answered outside the lanes; this version refuses that.
+    /// Hosts are answered outside the lanes; then only the primary's own word makes a takeover loss-free.
     Continue,
+}
+
+/// Where control information travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlPath {
+    /// Through the relay and from site to site: whoever receives takes what says more.
+    #[default]
+    Both,
+    /// Through the relay's areas only.
+    Relay,
+    /// From site to site only.
+    Direct,
 }
 
 fn default_cores() -> Vec<u16> {

@@ -379,17 +379,6 @@ fn lanes_are_some_distinct_and_at_known_nodes() {
 }
 
 #[test]
-fn a_mode_that_is_not_complete_yet_is_warned_of() {
-    found(
-        &with("ring = \"256MiB\"", "mode = \"max-availability\""),
-        &[
-            "a.toml:24: warning: group[0].mode: this version leaves the lanes only when the ring is full: while the relay \
-             is away hosts wait",
-        ],
-    );
-}
-
-#[test]
 fn a_mode_that_does_not_exist_yet_is_refused() {
     found(
         &with("ring = \"256MiB\"", "mode = \"max-performance\""),
@@ -413,12 +402,19 @@ fn takeovers_are_manual_and_isolated_primaries_stall_unless_the_file_says_otherw
 }
 
 #[test]
-fn an_isolated_primary_may_not_go_on() {
+fn an_isolated_primary_goes_on_only_where_the_lanes_may_be_left_and_nobody_takes_over_by_itself() {
     found(
         &with("ring = \"256MiB\"", "isolated = \"continue\""),
         &[
-            "a.toml:24: group[0].isolated: this version does not let a primary that reaches no other node go on: allowed is \
-           \"stall\"",
+            "a.toml:24: group[0].isolated: a primary goes on without its lanes only with mode = \"max-availability\": set that, \
+           or isolated = \"stall\"",
+        ],
+    );
+    found(
+        &with("ring = \"256MiB\"", "mode = \"max-availability\"\nisolated = \"continue\""),
+        &[
+            "a.toml:25: warning: group[0].isolated: a primary that reaches no other node goes on: both sites can come to hold writes that \
+           the other has not, and every takeover of this group needs --accept-loss",
         ],
     );
     found(
@@ -428,6 +424,14 @@ fn an_isolated_primary_may_not_go_on() {
            allowed is \"stall\"",
         ],
     );
+}
+
+#[test]
+fn control_information_takes_both_ways_unless_the_file_says_otherwise() {
+    assert_eq!(parse(SITE).unwrap().groups[0].control_path, ControlPath::Both);
+    let direct = parse(&with("ring = \"256MiB\"", "control_path = \"direct\"")).unwrap();
+    assert_eq!(direct.groups[0].control_path, ControlPath::Direct);
+    assert!(parse(&with("ring = \"256MiB\"", "control_path = \"neither\"")).is_err());
 }
 
 #[test]
@@ -634,6 +638,11 @@ fn the_files_of_a_group_say_the_same() {
             format!("group[0].volume[0].id: the volumes are 1 {same}"),
         ),
         ("\"10GiB\"", "\"9GiB\"", format!("group[0].volume[0].size: the volume's size is 10GiB {same}")),
+        (
+            "sites = [1, 3]",
+            "control_path = \"direct\"\nsites = [1, 3]",
+            format!("group[0].control_path: control information takes the way \"both\" {same}"),
+        ),
         (
             "sites = [1, 3]",
             "initial = \"equal\"\nsites = [1, 3]",

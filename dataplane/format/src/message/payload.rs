@@ -7,6 +7,7 @@ use crate::frame::FrameHeader;
 use crate::geometry::Position;
 use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId};
 use crate::list::Few;
+use crate::time::Time;
 use crate::wire::{wire_enum, wire_struct};
 
 /// Areas in a [`Fenced`] at most: those of eight lanes.
@@ -25,6 +26,8 @@ wire_enum! {
         /// Fence, release, create, delete, list.
         #[default]
         Control = 3,
+        /// From site to site: manifests or receipts, and that the lanes are left.
+        Direct = 4,
     }
 }
 
@@ -297,6 +300,28 @@ wire_struct! {
         /// Which request.
         pub request: u64,
     } = 8
+}
+
+wire_struct! {
+    /// From site to site: hosts are to be answered outside the lanes. Nothing is, before this is recorded or the lane says so.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Leaving {
+        /// The group.
+        pub group: GroupId,
+        /// Epoch of the primary that leaves.
+        pub epoch: Epoch,
+        /// Everything answered up to this time was in the lanes.
+        pub cut: Time,
+    } = 32
+}
+
+wire_struct! {
+    /// Answers a [`Leaving`]: no takeover by this site says from now on that nothing is lost.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Left {
+        /// As in the question.
+        pub epoch: Epoch,
+    } = 16
 }
 
 wire_struct! {

@@ -2,8 +2,8 @@
 
 use super::Message;
 use super::payload::{
-    AreaCreate, AreaDelete, AreaList, Areas, Fence, Fenced, Hello, Ping, Pong, Progress, Read, ReadReply,
-    Refused, Release, Released, Welcome,
+    AreaCreate, AreaDelete, AreaList, Areas, Fence, Fenced, Hello, Leaving, Left, Ping, Pong, Progress, Read,
+    ReadReply, Refused, Release, Released, Welcome,
 };
 use crate::checksum::checksum;
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES};
@@ -109,6 +109,8 @@ kinds! {
     14 => AreaDelete,
     15 => AreaList,
     16 => Areas,
+    17 => Leaving,
+    18 => Left,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +229,9 @@ impl Message {
             | Self::AreaCreate(_)
             | Self::AreaDelete(_)
             | Self::AreaList(_)
-            | Self::Areas(_) => 0,
+            | Self::Areas(_)
+            | Self::Leaving(_)
+            | Self::Left(_) => 0,
         };
         if length <= MAX_READ && is_whole_blocks(length.into()) { Ok(()) } else { Err(MessageError::Length) }
     }

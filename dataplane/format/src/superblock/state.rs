@@ -156,6 +156,12 @@ wire_struct! {
         pub handover: bool,
         /// Epoch that it replaces.
         pub handover_epoch: Epoch,
+        /// The primary has said, past the lanes, that it answers outside them; its Leave mark has not come here.
+        pub told_left: bool,
+        /// Of a primary: its disks hold everything before this point, flushed; taken now and then.
+        pub landed: LanePoint,
+        /// Time of the last record before that.
+        pub landed_time: Time,
     } = 4072
 }
 

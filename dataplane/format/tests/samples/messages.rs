@@ -11,8 +11,8 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
 use midspan_format::message::{
     AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Fence, FenceIntent, Fenced, FencedLane, Hello,
-    Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release, Released, SessionKind,
-    Welcome,
+    Leaving, Left, Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release, Released,
+    SessionKind, Welcome,
 };
 use midspan_format::superblock::{PairState, Role};
 use midspan_format::version::PROTOCOL_VERSION;
@@ -52,6 +52,8 @@ pub fn all() -> Vec<(&'static str, Message)> {
         ("area-delete", Message::AreaDelete(delete)),
         ("area-list", Message::AreaList(AreaList { request: REQUEST, group: GROUP, skip: 24 })),
         ("areas", areas),
+        ("leaving", Message::Leaving(Leaving { group: GROUP, epoch: EPOCH, cut: CUT })),
+        ("left", Message::Left(Left { epoch: EPOCH })),
     ]
 }
 

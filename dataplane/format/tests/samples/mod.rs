@@ -394,6 +394,9 @@ pub fn state() -> GroupState {
         whole_at: Position(3 << 20),
         handover: true,
         handover_epoch: FORMER,
+        told_left: true,
+        landed: LanePoint { position: Position(5 << 20), ..point },
+        landed_time: Time(CUT.0 - 1),
     }
 }
 

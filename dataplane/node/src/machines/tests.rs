@@ -4,7 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::ids::{AreaId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::{AreaEntry, AreaHint, Role};
-use midspan_protocol::role::site::{AnswerMode, Recovered, SiteConfig, Volume};
+use midspan_protocol::role::site::{AnswerMode, ControlPath, Recovered, SiteConfig, Volume};
 use midspan_protocol::vocab::limits::{Limits, Pace};
 use midspan_uring::file::Access;
 use midspan_uring::{Buf, Class, File, Pool, Ring};
@@ -45,6 +45,8 @@ fn group() -> Group<PoolBuf> {
         initial_role: Role::Secondary,
         initial_copy: false,
         may_leave: false,
+        alone: false,
+        control: ControlPath::Both,
         lane,
         relay: NodeId(2),
         volumes: vec![volume],

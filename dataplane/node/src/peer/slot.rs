@@ -77,7 +77,8 @@ impl Slot {
 
     /// A connection whose greeting was received.
     pub(super) fn inbound(hello: &Hello, scratch: Buf) -> Self {
-        let (mode, chunk) = incoming(hello, hello.kind == SessionKind::Append);
+        let bulk = matches!(hello.kind, SessionKind::Append | SessionKind::Direct);
+        let (mode, chunk) = incoming(hello, bulk);
         Self::new(Splitter::new(mode, chunk), (mode, chunk), scratch)
     }
 

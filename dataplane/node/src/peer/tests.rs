@@ -154,7 +154,7 @@ fn a_connection_that_wants_a_small_buffer_does_not_wait_behind_one_that_wants_a_
         for (socket, kind) in order {
             // Room for what it sends, and for nothing that it receives.
             scratches.pop();
-            assert!(rig.with(|links, context| links.adopt(context, socket, hello(kind))));
+            assert!(rig.with(|links, context| links.adopt(context, Owner::Relay, socket, hello(kind))));
             assert!(matches!(rig.event(), Event::Hello { .. }));
         }
         assert_eq!(rig.counters.starved_receives.get(), 2);
@@ -170,7 +170,12 @@ fn a_connection_that_wants_a_small_buffer_does_not_wait_behind_one_that_wants_a_
 fn a_link_that_its_machine_has_closed_brings_no_more_events() {
     let mut rig = Rig::new(&[Class { size: 16 * 1024, count: 8 }], &[]);
     let (mut peer, socket) = pair();
-    assert!(rig.with(|links, context| links.adopt(context, socket, hello(SessionKind::Control))));
+    assert!(rig.with(|links, context| links.adopt(
+        context,
+        Owner::Relay,
+        socket,
+        hello(SessionKind::Control)
+    )));
     let Event::Hello { link, .. } = rig.event() else { panic!("no greeting") };
     let ping = encoded(&Message::Ping(Ping { stamp: 1 }));
     peer.write_all(&[ping.clone(), ping.clone(), ping].concat()).unwrap();

@@ -229,7 +229,7 @@ fn a_stopping_shard_answers_what_it_has_and_then_ends() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let socket = Socket::adopt(listener.accept().unwrap().0.into()).unwrap();
-    rig.shard.parts.engine.adopt(now.mono, Greeted { socket, hello: Hello::default() });
+    rig.shard.parts.engine.adopt(now.mono, Owner::Relay, Greeted { socket, hello: Hello::default() });
     assert_eq!(rig.shard.parts.engine.links.open(), 1);
     rig.shard.pass(now);
     let reply = rig.shard.on_command(now, Command::Stop);

@@ -43,6 +43,11 @@ impl Link {
         matches!(self.state, State::Up { .. })
     }
 
+    /// Whether it was closed for good.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Down { retry_at: u64::MAX }
+    }
+
     /// The group it is about.
     pub fn group(&self) -> GroupId {
         self.hello.group

@@ -107,6 +107,11 @@ impl<B: Buffer> Writer<B> {
         }
     }
 
+    /// Whether the session has ended for good.
+    pub fn is_closed(&self) -> bool {
+        self.link.is_closed()
+    }
+
     /// Whether the permission was taken back.
     pub fn is_released(&self) -> bool {
         self.released

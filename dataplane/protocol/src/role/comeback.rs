@@ -137,12 +137,21 @@ impl<B: Buffer> Comeback<B> {
                 let event = inside.writer.on_link(context, event);
                 return self.on_writer(context, event);
             }
-            Step::Inside(inside) if link == inside.receipts.id() => {
+            Step::Inside(inside) if inside.receipts.owns(link) => {
                 inside.receipts.on_link(context, event);
             }
             Step::Inside(_) => {}
         }
         Outcome::Running
+    }
+
+    /// The other site has told a receipt, past the relay.
+    pub fn on_told(&mut self, frame: &[u8]) {
+        if let Step::Inside(inside) = &mut self.step
+            && self.config.control.direct()
+        {
+            inside.receipts.take_told(frame, inside.facts.epoch);
+        }
     }
 
     /// Timers, and what found the pool empty.
@@ -260,7 +269,8 @@ impl<B: Buffer> Inside<B> {
         let hello = config.hello(SessionKind::Append, AreaKind::Ring, facts.ring.area, facts.epoch);
         let tip = LaneFacts::tip(&facts.ring);
         let hello_receipts = config.hello(SessionKind::Fetch, AreaKind::Receipt, AreaId::NONE, facts.epoch);
-        let reader = Reader::new(config.link(2), config.relay, hello_receipts, pace, 4);
+        let reader = || Reader::new(config.link(2), config.relay, hello_receipts, pace, 4);
+        let reader = config.control.by_relay().then(reader);
         // Since it left the lanes this site has put nothing there but Leave marks: an old one does.
         let own = |last: &FrameHeader| last.epoch.node == config.node && last.epoch >= state.takeover_epoch;
         Self {
@@ -284,8 +294,9 @@ impl<B: Buffer> Inside<B> {
     ) {
         let Some(tip) = self.writer.tip().filter(|_| self.wants_to_say()) else { return };
         let suspended = state.pair == PairState::Suspended;
+        let left = suspended || state.pair == PairState::Degraded;
         // After a takeover there is nobody who follows; else the secondary still needs what it has not acquired.
-        let needed = if suspended { self.receipts.newest.acquired } else { tip.position };
+        let needed = if left { self.receipts.newest.acquired } else { tip.position };
         let kept = self.facts.landed.0.min(tip.position).min(needed);
         if tip.position.0 - kept.0 + MARK_BYTES > self.writer.size() {
             return;
@@ -294,10 +305,11 @@ impl<B: Buffer> Inside<B> {
         let taken = state.pair == PairState::TakenOver;
         let mark = Leave {
             epoch: self.facts.epoch,
-            reason: match (taken, suspended) {
-                (true, _) => LeaveReason::TakenOver,
-                (false, true) => LeaveReason::Suspended,
-                (false, false) => LeaveReason::InitialCopy,
+            reason: match (taken, suspended, left) {
+                (true, ..) => LeaveReason::TakenOver,
+                (false, true, _) => LeaveReason::Suspended,
+                (false, false, true) => LeaveReason::Degraded,
+                (false, false, false) => LeaveReason::InitialCopy,
             },
             cut: state.left_cut,
             map_generation: 0,

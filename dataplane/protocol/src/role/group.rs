@@ -13,6 +13,7 @@
 
 mod giving;
 mod handover;
+mod hearing;
 mod lanes;
 mod look;
 mod turn;
@@ -26,6 +27,7 @@ use midspan_format::message::FenceIntent;
 use midspan_format::superblock::{PairState, Role};
 
 use self::handover::Handover;
+use self::hearing::Hearing;
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::role::direct::answer;
 use crate::role::outside::Outside;
@@ -95,6 +97,8 @@ pub struct Group<B> {
     handover: Option<Handover>,
     /// The lanes are being left.
     departs: bool,
+    /// That is because the relay is away.
+    relay_lost: bool,
     /// An operator holds the round.
     held: bool,
     /// What was handed to this site is tried again then.
@@ -102,6 +106,8 @@ pub struct Group<B> {
     /// Gives an epoch back that this site took and has no use for.
     giver: Option<Box<Fencer>>,
     give_at: u64,
+    /// Where the other site tells what it must not lose with the relay.
+    hearing: Option<Hearing>,
     ready: Vec<u32>,
     /// The node ends.
     stopping: bool,
@@ -133,10 +139,12 @@ impl<B: Buffer> Group<B> {
             resolved: false,
             handover: None,
             departs: false,
+            relay_lost: false,
             held: false,
             handover_at: 0,
             giver: None,
             give_at: 0,
+            hearing: None,
             ready: Vec::new(),
             stopping: false,
             seen: 0,
@@ -202,6 +210,9 @@ impl<B: Buffer> Group<B> {
         link: LinkId,
         event: LinkEvent<B>,
     ) {
+        if self.hears(link) {
+            return self.on_heard(context, event);
+        }
         let Self { store, tracker, play, config, .. } = self;
         match play {
             Play::Starting(start) => {
@@ -281,6 +292,7 @@ impl<B: Buffer> Group<B> {
             | Play::Aborting(..)
             | Play::Stopped => {}
         }
+        self.go_on_hearing(context);
         self.finish_leaving(context);
     }
 

@@ -8,17 +8,21 @@
 use alloc::vec::Vec;
 
 use midspan_format::ids::{Epoch, VolumeId};
+use midspan_format::message::{Leaving, Message};
 use midspan_format::superblock::PairState;
 
+use crate::lane::site_link::{SiteEvent, SiteLink};
 use crate::role::comeback::{self, Comeback};
-use crate::role::direct::Direct;
+use crate::role::direct::{Direct, answer};
 use crate::role::facts::LaneFacts;
 use crate::role::primary::Begin;
 use crate::role::site::SiteConfig;
 use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, HostRequest, LinkEvent, LinkId, Note, Token};
+use crate::vocab::effect::{
+    Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, Token,
+};
 use crate::vocab::tags;
 
 /// What came of an event.
@@ -36,10 +40,12 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each group")]
 enum Step {
-    /// Hosts wait until the state and the lane say that it was left.
+    /// Hosts wait until the state, and the lane or the other site, say that it was left.
     Leaving {
         change: u64,
     },
+    /// A disk that must say that the lanes are left failed: nothing can be answered outside them.
+    Failed,
     Serving,
     Draining,
     Flushing {
@@ -55,12 +61,25 @@ enum Step {
     Closed,
 }
 
+/// Whether the other site knows that the lanes are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    No,
+    /// It was told in this epoch, and has not answered.
+    Asked(Epoch),
+    Yes,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Outside<B> {
     config: SiteConfig,
     direct: Direct<B>,
     comeback: Comeback<B>,
+    /// To the other site, past the relay.
+    site_link: SiteLink,
+    /// Whether that one has recorded that the lanes are left.
+    told: Told,
     step: Step,
     /// An operator holds the round that is to come.
     pub paused: bool,
@@ -80,11 +99,22 @@ impl<B: Buffer> Outside<B> {
     ) -> Self {
         let direct = Direct::new(config.limits.requests, tracker);
         let comeback = Comeback::new(config.clone(), facts, store.get());
-        Self { config, direct, comeback, step: Step::Serving, paused: false, waiting: Vec::new(), flushes: 0 }
+        let site_link = config.site_link(store.get().epoch);
+        Self {
+            config,
+            direct,
+            comeback,
+            site_link,
+            told: Told::No,
+            step: Step::Serving,
+            paused: false,
+            waiting: Vec::new(),
+            flushes: 0,
+        }
     }
 
-    /// Hosts are served only when `change` is recorded and the lane holds the Leave mark (I1): no takeover that does not know
-    /// of it says that nothing is lost. `waiting`: what they have asked already.
+    /// Hosts are served only when `change` is recorded and the lane holds the Leave mark, or the other site has recorded it (I1):
+    /// no takeover that does not know of it says that nothing is lost. `waiting`: what they have asked already.
     pub fn leaving(mut self, change: u64, waiting: Vec<HostRequest<B>>) -> Self {
         self.step = Step::Leaving { change };
         self.waiting = waiting;
@@ -111,7 +141,7 @@ impl<B: Buffer> Outside<B> {
         match self.step {
             Step::Serving | Step::Stuck => self.direct.has_room(),
             Step::Leaving { .. } | Step::Draining | Step::Flushing { .. } | Step::Recording { .. } => false,
-            Step::Closed => true,
+            Step::Closed | Step::Failed => true,
         }
     }
 
@@ -123,6 +153,7 @@ impl<B: Buffer> Outside<B> {
     /// The next role begins: only the sessions end.
     pub fn leave<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.comeback.close(context);
+        self.site_link.close(context);
     }
 
     /// Whether nothing is in flight.
@@ -132,6 +163,9 @@ impl<B: Buffer> Outside<B> {
 
     /// A host request.
     pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
+        if matches!(self.step, Step::Failed) {
+            return answer(context, request.id, Err(HostError::Io));
+        }
         self.direct.on_host(context, request);
     }
 
@@ -167,8 +201,56 @@ impl<B: Buffer> Outside<B> {
         event: LinkEvent<B>,
         store: &mut StateStore,
     ) -> Outcome {
+        if link == self.site_link.id() {
+            match self.site_link.on_link(context, event) {
+                SiteEvent::Left(left) if self.told == Told::Asked(left.epoch) => {
+                    self.told = Told::Yes;
+                    return self.advance(context, store);
+                }
+                SiteEvent::Up | SiteEvent::Down => self.ask_again(),
+                SiteEvent::Nothing | SiteEvent::Left(_) => {}
+            }
+            self.tell(context, store);
+            return Outcome::Running;
+        }
         let outcome = self.comeback.on_link(context, link, event, store);
         self.on_comeback(context, outcome, store)
+    }
+
+    /// The other site has told a receipt, past the relay.
+    pub fn on_told<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: &[u8],
+        store: &mut StateStore,
+    ) -> Outcome {
+        self.comeback.on_told(frame);
+        self.advance(context, store)
+    }
+
+    /// Says to the other site that the lanes are left, when everything that must be true before is durable here.
+    fn tell<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
+        let Step::Leaving { change } = self.step else { return };
+        let ready = store.is_saved(change) && self.marks_are_durable() && self.site_link.is_up();
+        if !ready || self.told != Told::No {
+            return;
+        }
+        let state = store.get();
+        let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
+        self.told = Told::Asked(state.epoch);
+        self.site_link.say(context, Message::Leaving(leaving));
+    }
+
+    fn ask_again(&mut self) {
+        if let Told::Asked(_) = self.told {
+            self.told = Told::No;
+        }
+    }
+
+    /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or the
+    /// group permits none without this site's word.
+    fn is_known(&self) -> bool {
+        self.comeback.has_left() || self.told == Told::Yes || self.config.alone
     }
 
     /// The state was written.
@@ -177,6 +259,7 @@ impl<B: Buffer> Outside<B> {
         context: &mut Context<'_, S>,
         store: &mut StateStore,
     ) -> Outcome {
+        self.tell(context, store);
         self.advance(context, store)
     }
 
@@ -192,8 +275,12 @@ impl<B: Buffer> Outside<B> {
         store: &mut StateStore,
     ) -> Outcome {
         self.direct.on_drained(context);
+        if !self.is_closed() && self.site_link.on_tick(context) == SiteEvent::Down {
+            self.ask_again();
+        }
+        self.tell(context, store);
         let outcome = match self.step {
-            Step::Closed => comeback::Outcome::Running,
+            Step::Closed | Step::Failed => comeback::Outcome::Running,
             Step::Leaving { .. }
             | Step::Serving
             | Step::Draining
@@ -207,13 +294,15 @@ impl<B: Buffer> Outside<B> {
     /// When `on_tick` has something to do next.
     pub fn deadline(&self, soon: u64) -> u64 {
         let starved = if self.direct.is_starved() { soon } else { u64::MAX };
-        self.comeback.deadline(soon).min(starved)
+        let site = if self.is_closed() { u64::MAX } else { self.site_link.deadline() };
+        self.comeback.deadline(soon).min(starved).min(site)
     }
 
     /// Hosts are not served any more: what waits is told so, what runs settles.
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.step = Step::Closed;
         self.comeback.close(context);
+        self.site_link.close(context);
         self.direct.close(context);
         // The requests machine tells them that nobody serves any more.
         for request in core::mem::take(&mut self.waiting) {
@@ -244,7 +333,16 @@ impl<B: Buffer> Outside<B> {
     ) -> Outcome {
         loop {
             match self.step {
-                Step::Leaving { change } if store.is_saved(change) && self.comeback.has_left() => {
+                // What cannot be recorded cannot be answered for.
+                Step::Leaving { .. } if store.failed() || self.marks_failed() => {
+                    self.step = Step::Failed;
+                    for request in core::mem::take(&mut self.waiting) {
+                        answer(context, request.id, Err(HostError::Io));
+                    }
+                }
+                Step::Leaving { change }
+                    if store.is_saved(change) && self.marks_are_durable() && self.is_known() =>
+                {
                     self.step = Step::Serving;
                     for request in core::mem::take(&mut self.waiting) {
                         self.direct.on_host(context, request);
@@ -273,9 +371,14 @@ impl<B: Buffer> Outside<B> {
                 | Step::Flushing { .. }
                 | Step::Recording { .. }
                 | Step::Stuck
+                | Step::Failed
                 | Step::Closed => return Outcome::Running,
             }
         }
+    }
+
+    fn marks_failed(&self) -> bool {
+        self.direct.tracker().is_some_and(Tracker::failed)
     }
 
     /// A crash behind the next step trusts the map on the disk.

@@ -7,6 +7,7 @@
 mod answer;
 mod departing;
 mod handing;
+mod heard;
 mod repair;
 mod seal;
 
@@ -19,19 +20,22 @@ use midspan_format::area::AreaKind;
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
-use midspan_format::message::{Refused, RefusedReason, SessionKind};
+use midspan_format::message::SessionKind;
 use midspan_format::time::{GroupClock, Time};
 
 pub use self::repair::Repair;
 use crate::lane::reader::Reader;
-use crate::lane::writer::{Writer, WriterEvent};
+use crate::lane::site_link::SiteLink;
+use crate::lane::writer::Writer;
 use crate::role::direct::{answer, host_error};
-use crate::role::site::{AnswerMode, SiteConfig};
+use crate::role::site::{AnswerMode, RECALL_LINK, SiteConfig};
 use crate::stage::inflight::{Inflight, OpKind, Steps};
 use crate::stage::landing::Landing;
 use crate::stage::manifests::Manifests;
+use crate::stage::recall::Recall;
 use crate::stage::receipts::{Receipts, Received};
 use crate::stage::sealer::{LaneIdentity, Sealer};
+use crate::stage::unreceived::Unreceived;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{
     Context, Disk, DiskOp, DiskResult, Effect, Frame, HostError, HostOp, HostRequest, LinkEvent, LinkId,
@@ -101,7 +105,12 @@ pub struct Primary<B> {
     ring: Writer<B>,
     manifest_writer: Writer<B>,
     manifests: Manifests<B>,
+    recall: Option<Recall>,
     receipts: Receipts,
+    /// To the secondary, past the relay.
+    site_link: Option<SiteLink>,
+    /// What the secondary may lack, where the lanes may be left.
+    unreceived: Option<Unreceived>,
     landing: Landing<B>,
     /// What differs at the other site, until a round has brought it there.
     repair: Option<Box<Repair<B>>>,
@@ -117,6 +126,8 @@ pub struct Primary<B> {
     ring_full: bool,
     /// Since when it is.
     full_since: Option<u64>,
+    /// Since when the relay is away.
+    lost_since: Option<u64>,
     /// When the secondary last said something new.
     heard_at: u64,
     /// The lanes are being left: nothing more is sealed.
@@ -142,18 +153,26 @@ impl<B: Buffer> Primary<B> {
         };
         let ring = writer(config.link(0), AreaKind::Ring, ring_area, ring_tip);
         let manifest_writer = writer(config.link(1), AreaKind::Manifest, manifest_area, manifest_tip);
-        let reader = Reader::new(
-            config.link(2),
-            config.relay,
-            config.hello(SessionKind::Fetch, AreaKind::Receipt, AreaId::NONE, begin.epoch),
-            pace,
-            4,
-        );
+        let by_relay = config.control.by_relay();
+        let reader = |link, kind| {
+            let hello = config.hello(SessionKind::Fetch, kind, AreaId::NONE, begin.epoch);
+            Reader::new(link, config.relay, hello, pace, 4)
+        };
+        let receipts = by_relay.then(|| reader(config.link(2), AreaKind::Receipt));
+        let recalls = by_relay && manifest_tip.position > Position(0);
+        let recall = recalls.then(|| reader(config.link(RECALL_LINK), AreaKind::Manifest));
+        let recall = recall.map(|reader| Recall::new(reader, manifest_tip.position));
+        let may_leave = config.may_leave || config.alone;
+        let volumes_of = config.volumes.iter().map(|v| (v.id, v.size));
         let identity =
             |area| LaneIdentity { group: config.group, lane: config.lane, area, epoch: begin.epoch };
         let volumes = config.volumes.iter().map(|v| v.id).collect();
         // Manifests below the newest receipt are free; until it is read, nothing is.
         let covered = Position(manifest_tip.position.0.saturating_sub(manifest_size / 2));
+        let mut manifests = Manifests::new(identity(manifest_area), covered, limits.frames * 4, begin.last);
+        if !by_relay {
+            manifests.go_direct(manifest_tip);
+        }
         Self {
             epoch: begin.epoch,
             clock: GroupClock::new(begin.clock),
@@ -162,8 +181,11 @@ impl<B: Buffer> Primary<B> {
             sealer: Sealer::new(identity(ring_area), limits.requests, begin.clock),
             ring,
             manifest_writer,
-            manifests: Manifests::new(identity(manifest_area), covered, limits.frames * 4, begin.last),
-            receipts: Receipts::new(reader, config.lane, pace.poll_ms),
+            manifests,
+            recall,
+            receipts: Receipts::new(receipts, config.lane, pace.poll_ms),
+            site_link: (config.control.direct() || may_leave).then(|| config.site_link(begin.epoch)),
+            unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,
             landed_durable: begin.landed_durable,
@@ -175,6 +197,7 @@ impl<B: Buffer> Primary<B> {
             answered: 0,
             ring_full: false,
             full_since: None,
+            lost_since: None,
             heard_at: 0,
             departs: false,
             fenced: None,
@@ -289,14 +312,15 @@ impl<B: Buffer> Primary<B> {
         } else if link == self.manifest_writer.id() {
             let outcome = self.manifest_writer.on_link(context, event);
             self.on_writer(context, outcome, false);
-        } else if link == self.receipts.id() {
+        } else if self.receipts.owns(link) {
             let before = self.receipts.newest;
             if self.receipts.on_link(context, event) {
-                self.manifests.on_receipt(self.receipts.newest.manifest);
+                self.on_receipt(context, before);
             }
-            if self.receipts.newest != before {
-                self.heard_at = context.now.mono;
-            }
+        } else if let Some(site) = self.site_link.as_mut().filter(|site| site.id() == link) {
+            site.on_link(context, event);
+        } else if let Some(recall) = self.recall.as_mut().filter(|recall| recall.owns(link)) {
+            recall.on_link(context, event, &mut self.manifests);
         }
         self.proceed(context);
     }
@@ -319,16 +343,32 @@ impl<B: Buffer> Primary<B> {
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let outcome = self.ring.on_tick(context);
         self.on_writer(context, outcome, true);
-        let outcome = self.manifest_writer.on_tick(context);
-        self.on_writer(context, outcome, false);
+        self.lost_since = self.lost_since.filter(|_| !self.ring.is_up());
+        if !self.ring.is_up() {
+            self.lost_since.get_or_insert(context.now.mono);
+        }
+        if self.config.control.by_relay() {
+            let outcome = self.manifest_writer.on_tick(context);
+            self.on_writer(context, outcome, false);
+        }
         self.receipts.on_tick(context);
+        if let Some(site) = self.site_link.as_mut() {
+            site.on_tick(context);
+        }
+        if let Some(recall) = self.recall.as_mut() {
+            recall.on_tick(context);
+        }
         self.on_drained(context);
     }
 
     /// When `on_tick` has something to do next; `soon` is when what found the pool empty is tried again.
     pub fn deadline(&self, soon: u64) -> u64 {
         let pace = &self.config.pace;
-        let writers = self.ring.deadline().min(self.manifest_writer.deadline());
+        let manifests =
+            if self.config.control.by_relay() { self.manifest_writer.deadline() } else { u64::MAX };
+        let site = self.site_link.as_ref().map_or(u64::MAX, SiteLink::deadline);
+        let recall = self.recall.as_ref().map_or(u64::MAX, Recall::deadline);
+        let writers = self.ring.deadline().min(manifests).min(site).min(recall);
         let manifest =
             if self.manifest_fits() { self.manifests.due_at(pace.manifest_ns).max(soon) } else { u64::MAX };
         let waits = self.inflight.is_starved() || self.wants_to_seal();
@@ -349,7 +389,7 @@ impl<B: Buffer> Primary<B> {
             answered: self.answered,
             lease: self.has_lease(now),
             ring_full: self.ring_full,
-            manifests_kept: self.manifests.kept(),
+            manifests_kept: self.manifests.kept().count(),
             disk_failed: self.landing.failed(),
         }
     }
@@ -360,6 +400,12 @@ impl<B: Buffer> Primary<B> {
         self.ring.close(context);
         self.manifest_writer.close(context);
         self.receipts.close(context);
+        if let Some(site) = self.site_link.as_mut() {
+            site.close(context);
+        }
+        if let Some(recall) = self.recall.as_mut() {
+            recall.close(context);
+        }
         while let Some((op, _)) = self.held.pop_front() {
             self.end_op(context, op, Err(HostError::NotServing));
         }
@@ -417,45 +463,6 @@ impl<B: Buffer> Primary<B> {
             } else {
                 self.waiting_reads.push_back(op);
             }
-        }
-    }
-
-    fn on_writer<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        outcome: WriterEvent,
-        is_ring: bool,
-    ) {
-        let node = self.config.relay;
-        match outcome {
-            WriterEvent::Nothing => {}
-            WriterEvent::Down if is_ring => context.note(Note::LaneDown { node }),
-            WriterEvent::Down => {}
-            WriterEvent::Up => {
-                if is_ring {
-                    context.note(Note::LaneUp { node, journaled: self.ring.journaled() });
-                    self.on_progress(context);
-                }
-            }
-            WriterEvent::Progress => {
-                if is_ring {
-                    self.on_progress(context);
-                }
-            }
-            WriterEvent::Restarted => self.manifests.list_again(),
-            WriterEvent::Refused(refused) => self.on_refused(context, &refused),
-            WriterEvent::Lost { had, found } => context.note(Note::LaneLost { node, had, found }),
-        }
-    }
-
-    fn on_refused<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, refused: &Refused) {
-        if refused.epoch > self.epoch {
-            self.fenced = Some(refused.epoch);
-            context.note(Note::Fenced { ours: self.epoch, found: refused.epoch });
-            return self.close(context);
-        }
-        if refused.reason != RefusedReason::Busy {
-            context.note(Note::LaneRefused { node: self.config.relay, reason: refused.reason });
         }
     }
 }

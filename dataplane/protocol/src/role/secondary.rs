@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use self::apply::Replay;
 use self::recovery::Recovery;
 use crate::lane::reader::Reader;
+use crate::lane::site_link::{SiteEvent, SiteLink};
 use crate::lane::writer::{Writer, WriterEvent};
 use crate::role::site::SiteConfig;
 use crate::stage::acquirer::Acquirer;
@@ -34,6 +35,9 @@ use crate::vocab::tip::Tip;
 mod apply;
 mod receipt;
 mod recovery;
+
+/// Receipts on their way whose memory is used again.
+const RECEIPTS: usize = 24;
 
 /// Figures for status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +80,10 @@ pub struct Secondary<B> {
     applier: Applier<B>,
     cut: Cut,
     receipts: Writer<B>,
+    /// To the primary, past the relay.
+    site_link: Option<SiteLink>,
+    /// The newest receipt did not go this way: to the relay, to the primary.
+    untold: [bool; 2],
     receipt: Receipt,
     frames: FramePool<B>,
     receipt_at: u64,
@@ -107,13 +115,11 @@ impl<B: Buffer> Secondary<B> {
         let tip = Tip::from_point(&lane.point);
         let limits = config.limits;
         let pace = config.pace;
-        let manifests = Reader::new(
-            config.link(0),
-            config.relay,
-            config.hello(SessionKind::Fetch, AreaKind::Manifest, AreaId::NONE, state.epoch),
-            pace,
-            4,
-        );
+        let manifest_hello = config.hello(SessionKind::Fetch, AreaKind::Manifest, AreaId::NONE, state.epoch);
+        let manifests = config
+            .control
+            .by_relay()
+            .then(|| Reader::new(config.link(0), config.relay, manifest_hello, pace, 4));
         let ring_hello = config.hello(SessionKind::Fetch, AreaKind::Ring, lane.ring, state.epoch);
         let ring = Reader::new(config.link(1), config.relay, ring_hello, pace, limits.fetches);
         let receipt_hello = config.hello(SessionKind::Append, AreaKind::Receipt, AreaId::NONE, state.epoch);
@@ -130,8 +136,10 @@ impl<B: Buffer> Secondary<B> {
             applier,
             cut: Cut::new(ids, point),
             receipts,
+            site_link: config.control.direct().then(|| config.site_link(state.epoch)),
+            untold: [false; 2],
             receipt: Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() },
-            frames: FramePool::new(4, 1),
+            frames: FramePool::new(RECEIPTS, 1),
             receipt_at: 0,
             identity: (lane.ring != AreaId::NONE).then_some(0),
             area: lane.ring,
@@ -203,12 +211,13 @@ impl<B: Buffer> Secondary<B> {
 
     /// Whether the relay takes this site for the primary, which it is not: a takeover has fenced it and did not end.
     pub fn is_named_primary(&self) -> bool {
-        self.named
+        if self.config.control.by_relay() { self.named } else { self.fetcher.primary == self.config.node }
     }
 
     /// Whether a link is one of this role's.
     pub fn owns(&self, link: LinkId) -> bool {
-        link == self.receipts.id() || self.fetcher.owns(link)
+        let site = self.site_link.as_ref().is_some_and(|site| site.id() == link);
+        site || link == self.receipts.id() || self.fetcher.owns(link)
     }
 
     /// What stands in the way of ever reaching the journal's end, if anything does.
@@ -243,6 +252,10 @@ impl<B: Buffer> Secondary<B> {
                 WriterEvent::Refused(refused) => self.named = refused.epoch.node == self.config.node,
                 WriterEvent::Up => self.named = false,
                 WriterEvent::Nothing | WriterEvent::Progress | WriterEvent::Down => {}
+            }
+        } else if let Some(site) = self.site_link.as_mut().filter(|site| site.id() == link) {
+            if site.on_link(context, event) == SiteEvent::Up {
+                self.untold[1] = true;
             }
         } else if self.fetcher.owns(link) {
             self.fetcher.on_link(context, link, event, &mut self.acquirer);
@@ -301,7 +314,12 @@ impl<B: Buffer> Secondary<B> {
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
         if self.is_recovered() {
             self.fetcher.on_tick(context);
-            self.receipts.on_tick(context);
+            if self.config.control.by_relay() {
+                self.receipts.on_tick(context);
+            }
+            if let Some(site) = self.site_link.as_mut() {
+                site.on_tick(context);
+            }
         }
         self.advance(context, store);
     }
@@ -315,7 +333,9 @@ impl<B: Buffer> Secondary<B> {
         };
         let receipt = self.receipt_due();
         let links = if self.is_recovered() {
-            self.fetcher.deadline().min(self.receipts.deadline())
+            let receipts = if self.config.control.by_relay() { self.receipts.deadline() } else { u64::MAX };
+            let site = self.site_link.as_ref().map_or(u64::MAX, SiteLink::deadline);
+            self.fetcher.deadline().min(receipts).min(site)
         } else {
             u64::MAX
         };
@@ -335,7 +355,7 @@ impl<B: Buffer> Secondary<B> {
             applied: self.applier.applied().position,
             applied_time: self.applier.applied_time(),
             newest: self.fetcher.newest,
-            epoch: self.receipts.epoch(),
+            epoch: self.receipts.epoch().max(self.acquirer.acquired().epoch),
             cut: self.cut.persisted().time,
             persisted: self.cut.persisted().tip.position,
             ring_size: self.config.own_ring.size,
@@ -350,6 +370,23 @@ impl<B: Buffer> Secondary<B> {
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.fetcher.close(context);
         self.receipts.close(context);
+        if let Some(site) = self.site_link.as_mut() {
+            site.close(context);
+        }
+    }
+
+    /// The primary has told a manifest, past the relay.
+    pub fn on_told<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: &[u8],
+        store: &mut StateStore,
+    ) {
+        if self.is_recovered() && self.config.control.direct() {
+            let room = self.acquirer.has_room() && self.obstacle_is_transient();
+            self.fetcher.take_told(context, frame, room);
+            self.advance(context, store);
+        }
     }
 
     /// Moves everything that can move.

@@ -12,6 +12,7 @@ use midspan_format::version::PROTOCOL_VERSION;
 
 use crate::lane::fencer::{Fencer, Plan};
 use crate::lane::reader::Reader;
+use crate::lane::site_link::SiteLink;
 use crate::lane::tail::{Span, Tail};
 use crate::vocab::effect::LinkId;
 use crate::vocab::limits::{Limits, Pace};
@@ -20,6 +21,35 @@ use crate::vocab::limits::{Limits, Pace};
 pub const FENCER_LINK: u32 = 3;
 /// The link over which a start reads the ring's tail.
 pub const TAIL_LINK: u32 = 4;
+
+/// The link over which this site tells the other one what it must know.
+pub const SITE_LINK: u32 = 5;
+/// The link over which a primary reads again which manifests it had issued.
+pub const RECALL_LINK: u32 = 6;
+
+/// Where control information travels (design §6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ControlPath {
+    /// Both ways; whoever receives takes the maximum.
+    #[default]
+    Both,
+    /// Through the relay's areas only (claim 3).
+    Relay,
+    /// From site to site only (claim 7).
+    Direct,
+}
+
+impl ControlPath {
+    /// Whether the relay's areas are used.
+    pub const fn by_relay(self) -> bool {
+        matches!(self, Self::Both | Self::Relay)
+    }
+
+    /// Whether the sites tell each other.
+    pub const fn direct(self) -> bool {
+        matches!(self, Self::Both | Self::Direct)
+    }
+}
 
 /// When a write is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +84,12 @@ pub struct SiteConfig {
     pub initial_role: Role,
     /// When nothing is recorded yet, the sites' volumes differ: the primary's are copied to the secondary.
     pub initial_copy: bool,
-    /// Whether hosts are answered outside the lanes when the ring is full for long; else they wait.
+    /// Whether hosts are answered outside the lanes when the ring is full, or the relay away, for long; else they wait.
     pub may_leave: bool,
+    /// Whether hosts are answered outside the lanes even where no other node can be told.
+    pub alone: bool,
+    /// Where manifests and receipts travel.
+    pub control: ControlPath,
     /// The lane and the relay that holds it.
     pub lane: LaneId,
     /// The relay.
@@ -114,6 +148,12 @@ impl SiteConfig {
     pub fn fencer(&self, intent: FenceIntent, known: Epoch) -> Fencer {
         let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
         Fencer::new(self.link(FENCER_LINK), self.relay, hello, self.pace, self.fence_plan(intent, known))
+    }
+
+    /// The way to tell the other site.
+    pub fn site_link(&self, epoch: Epoch) -> SiteLink {
+        let hello = self.hello(SessionKind::Direct, AreaKind::Manifest, AreaId::NONE, epoch);
+        SiteLink::new(self.link(SITE_LINK), self.other_site(), hello, self.pace)
     }
 
     /// A reader of a span of the lane's ring.

@@ -38,7 +38,8 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
         }
         Play::Primary(primary) | Play::Leaving(primary) => of_primary(status, lane, primary, now),
         Play::Secondary(secondary) => {
-            let why = state.left.then_some(LossReason::LeftTheLanes);
+            let left = (state.left || state.told_left).then_some(LossReason::LeftTheLanes);
+            let why = left.or(group.config.alone.then_some(LossReason::MayBeAlone));
             of_secondary(GroupStatus { why, ..status }, lane, secondary)
         }
         Play::TakingOver(secondary, _) => {

@@ -250,9 +250,10 @@ impl Takeover {
         if store.get().round_in_place {
             return Outcome::Refused(StartRefusal::NoCut);
         }
-        if store.get().left {
+        if store.get().left || store.get().told_left {
             self.why = self.why.or(Some(LossReason::LeftTheLanes));
         }
+        self.why = self.why.or(self.may_be_alone());
         // What would end the takeover behind the fence must end it before: a living primary goes on then.
         let disk_failed = store.failed() || tracker.failed();
         match secondary.obstacle() {
@@ -309,6 +310,11 @@ impl Takeover {
             && ring.journaled == secondary.persisted().tip.position
     }
 
+    /// The group lets its primary go on where nobody reaches it: only its own word says that it has not.
+    fn may_be_alone(&self) -> Option<LossReason> {
+        (self.config.alone && self.asked.handed.is_none()).then_some(LossReason::MayBeAlone)
+    }
+
     /// What the lane's facts permit to say.
     fn look(&mut self, fenced: &Fenced, store: &StateStore) {
         let recorded = store.get().lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
@@ -351,9 +357,9 @@ impl Takeover {
                         return Outcome::Running;
                     }
                     // Only now the whole journal is known: whether the primary left it, or came back into it.
-                    match (self.why, store.get().left) {
+                    match (self.why, store.get().left || store.get().told_left) {
                         (None, true) => self.why = Some(LossReason::LeftTheLanes),
-                        (Some(LossReason::LeftTheLanes), false) => self.why = None,
+                        (Some(LossReason::LeftTheLanes), false) => self.why = self.may_be_alone(),
                         (None | Some(_), _) => {}
                     }
                     if store.get().round_in_place {
@@ -450,6 +456,7 @@ impl Takeover {
             state.takeover_epoch = facts.epoch;
             facts.record(state);
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
+            state.told_left = false;
             state.clock = state.clock.max(facts.clock);
             if handed {
                 (state.pair, state.left) = (PairState::Paired, false);

@@ -45,12 +45,12 @@ impl Landmark {
         match self {
             Self::Left(cut) => {
                 (state.left, state.left_cut, state.round) = (true, cut, 0);
-                state.pair = PairState::Resync;
+                (state.pair, state.told_left) = (PairState::Resync, false);
             }
             Self::Whole => (state.round_in_place, state.whole_at) = (false, Position(0)),
             Self::Ended => {
                 (state.left, state.round, state.round_in_place) = (false, 0, false);
-                state.pair = PairState::Paired;
+                (state.pair, state.told_left) = (PairState::Paired, false);
             }
             Self::Handover(epoch) => (state.handover, state.handover_epoch) = (true, epoch),
             Self::NoHandover => state.handover = false,

@@ -4,15 +4,15 @@
 //! asked, it falls back to the scan along the chain, one read at a time: the manifests are an index, the chain is the
 //! truth (I8, I9).
 
+mod index;
 mod peek;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::FrameKind;
-use midspan_format::geometry::{BLOCK, Position};
-use midspan_format::ids::AreaId;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::{Refused, RefusedReason, Welcome};
 use midspan_format::time::Time;
 
@@ -44,7 +44,8 @@ struct Range {
 /// The fetcher of one lane.
 #[derive(Debug)]
 pub struct Fetcher {
-    manifests: Reader,
+    /// `None`: manifests come from the other site only.
+    manifests: Option<Reader>,
     ring: Reader,
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
@@ -74,6 +75,8 @@ pub struct Fetcher {
     pub newest: Time,
     /// The relay's journaled prefix as last heard.
     pub journaled: Position,
+    /// Whom the relay took for the primary when it last welcomed us.
+    pub primary: NodeId,
     limits: Limits,
     pace: Pace,
     found: Vec<Found>,
@@ -82,7 +85,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// A fetcher that goes on behind `tip`, with manifests from `manifest_from`.
     pub fn new(
-        manifests: Reader,
+        manifests: Option<Reader>,
         ring: Reader,
         tip: Tip,
         manifest_from: Position,
@@ -109,6 +112,7 @@ impl Fetcher {
             told: None,
             newest: Time::ZERO,
             journaled: Position(0),
+            primary: NodeId::NONE,
             limits,
             pace,
             found: Vec::with_capacity(1024),
@@ -144,7 +148,7 @@ impl Fetcher {
     /// From now on read exactly to `prefix`, along the chain.
     pub fn set_target<S: Buffers>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
         self.target = Some(prefix);
-        self.manifests.close(context);
+        self.close_manifests(context);
         if self.peeks && self.asked.len() == 1 {
             self.rescan_plan();
         } else {
@@ -159,7 +163,7 @@ impl Fetcher {
 
     /// Whether the link is one of this fetcher's.
     pub fn owns(&self, link: LinkId) -> bool {
-        link == self.ring.id() || link == self.manifests.id()
+        link == self.ring.id() || self.is_of_manifests(link)
     }
 
     /// How far manifests are consumed when everything before `acquired` is acquired.
@@ -182,8 +186,8 @@ impl Fetcher {
         event: LinkEvent<S::Buf>,
         acquirer: &mut Acquirer<S::Buf>,
     ) {
-        if link == self.manifests.id() {
-            let outcome = self.manifests.on_link(context, event);
+        if let Some(manifests) = self.manifests.as_mut().filter(|reader| reader.id() == link) {
+            let outcome = manifests.on_link(context, event);
             self.on_manifest_event(context, outcome);
             return;
         }
@@ -205,8 +209,8 @@ impl Fetcher {
 
     /// Timers of the links.
     pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        if self.target.is_none() {
-            self.manifests.on_tick(context);
+        if let Some(manifests) = self.manifests.as_mut().filter(|_| self.target.is_none()) {
+            manifests.on_tick(context);
         }
         if let ReaderEvent::Down = self.ring.on_tick(context) {
             self.forget_reads();
@@ -218,7 +222,8 @@ impl Fetcher {
         let waits = self.retry_at > 0 && self.ring.is_up() && self.walk.is_some();
         let retry = if waits { self.retry_at } else { u64::MAX };
         let peek = if self.may_peek() { self.peek_at.max(self.retry_at) } else { u64::MAX };
-        self.ring.deadline().min(self.manifests.deadline()).min(retry).min(peek)
+        let manifests = self.manifests.as_ref().map_or(u64::MAX, Reader::deadline);
+        self.ring.deadline().min(manifests).min(retry).min(peek)
     }
 
     /// Asks for as much as fits: `room` frames can still be held.
@@ -263,13 +268,24 @@ impl Fetcher {
     /// Ends the sessions for good.
     pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         self.ring.close(context);
-        self.manifests.close(context);
+        self.close_manifests(context);
         self.asked.clear();
+    }
+
+    fn is_of_manifests(&self, link: LinkId) -> bool {
+        self.manifests.as_ref().is_some_and(|reader| reader.id() == link)
+    }
+
+    fn close_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(manifests) = self.manifests.as_mut() {
+            manifests.close(context);
+        }
     }
 
     fn on_ring_up<S: Buffers>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
         let tip = self.tip();
         self.journaled = self.journaled.max(welcome.journaled);
+        self.primary = welcome.primary;
         if welcome.journaled < tip.position {
             let (node, had, found) = (self.ring.node(), tip.position, welcome.journaled);
             if self.damaged.replace(had) != Some(had) {
@@ -299,104 +315,6 @@ impl Fetcher {
         self.retry_at = context.now.mono + RETRY_NS;
         self.ring.restart(context);
         self.forget_reads();
-    }
-
-    fn on_manifest_event<S: Buffers>(&mut self, context: &mut Context<'_, S>, outcome: ReaderEvent<S::Buf>) {
-        match outcome {
-            ReaderEvent::Up(welcome) => {
-                let oldest = welcome.journaled.0.saturating_sub(welcome.size);
-                let newest = welcome.last.map_or(welcome.journaled, |l| l.position);
-                let from = match self.manifest_walk.as_ref() {
-                    Some(walk) => walk.tip().position,
-                    None => self.manifest_from,
-                };
-                // Manifests that are overwritten, or of a journal we do not know: the chain tells what they listed.
-                let from = if from.0 < oldest || from > welcome.journaled { newest } else { from };
-                self.manifest_walk = Some(Walk::at(welcome.area, FrameKind::Manifest, from));
-                self.ask_manifests(context);
-            }
-            ReaderEvent::Data { data, .. } => {
-                if let Some(data) = data {
-                    self.read_manifests(context, &data);
-                }
-                self.ask_manifests(context);
-            }
-            ReaderEvent::Refused(refused) => {
-                if refused.reason != RefusedReason::Busy {
-                    self.manifests.restart(context);
-                }
-            }
-            ReaderEvent::Nothing | ReaderEvent::Down => {}
-        }
-    }
-
-    fn ask_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        let room = self.plan.len() < PLAN / 2 && self.consumed.len() < PLAN / 2 && self.target.is_none();
-        let Some(walk) = self.manifest_walk.as_ref() else { return };
-        if room && self.manifests.is_up() && self.manifests.in_flight() == 0 {
-            self.manifests.read(context, walk.tip().position, MANIFEST_BYTES, self.pace.poll_ms);
-        }
-    }
-
-    fn read_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>, data: &Slice<S::Buf>) {
-        let mut rest = data.bytes();
-        loop {
-            let Some(walk) = self.manifest_walk.as_mut() else { return };
-            match walk.next(rest) {
-                Found::Frame(header, range) => {
-                    if let Some(frame) = rest.get(range.clone()) {
-                        self.take_manifest(frame, header.end());
-                    }
-                    rest = rest.get(range.end..).unwrap_or_default();
-                }
-                Found::More(_) => return,
-                Found::End => {
-                    // Damage in the index: what it listed is found along the chain.
-                    let (node, position) = (self.manifests.node(), walk.tip().position);
-                    walk.skip_block();
-                    rest = rest.get(BLOCK..).unwrap_or_default();
-                    if !core::mem::replace(&mut self.unlisted, true) {
-                        context.note(Note::Damaged { node, position });
-                        self.ring.restart(context);
-                        self.forget_reads();
-                    }
-                }
-            }
-        }
-    }
-
-    fn take_manifest(&mut self, frame: &[u8], end: Position) {
-        let Ok(checked) = CheckedFrame::parse(frame) else { return };
-        let Some(manifest) = checked.manifest() else { return };
-        let mut covers = Position(0);
-        for entry in manifest.entries.iter() {
-            let start = Position(entry.position);
-            let stop = Position(start.0 + u64::from(entry.length));
-            covers = covers.max(stop);
-            self.newest = self.newest.max(Time(entry.last_time));
-            self.plan_frame(start, stop);
-        }
-        self.consumed.push_back((end, covers));
-    }
-
-    fn plan_frame(&mut self, start: Position, end: Position) {
-        if end <= self.planned_to || self.target.is_some() {
-            return;
-        }
-        if start != self.planned_to {
-            self.plan.push_back(Range { start: self.planned_to, end, scan: true });
-            self.planned_to = end;
-            return;
-        }
-        self.planned_to = end;
-        if let Some(last) = self.plan.back_mut()
-            && !last.scan
-            && end.0 - last.start.0 <= u64::from(self.limits.fetch_bytes)
-        {
-            last.end = end;
-            return;
-        }
-        self.plan.push_back(Range { start, end, scan: false });
     }
 
     fn forget_reads(&mut self) {

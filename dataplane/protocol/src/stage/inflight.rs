@@ -393,7 +393,8 @@ impl<B: Buffer> Inflight<B> {
     fn seal_length(&mut self, id: u32) {
         if let Some(op) = self.ops.get_mut(id as usize).and_then(Option::as_mut) {
             let span = usize::try_from(op.span()).unwrap_or(0);
-            if let Some(buf) = op.data.as_mut() {
+            // One that comes from an earlier role is filled already, and may be shared.
+            if let Some(buf) = op.data.as_mut().filter(|buf| buf.bytes().len() != span) {
                 buf.set_filled(span);
             }
         }

@@ -9,6 +9,7 @@ use midspan_format::geometry::{Position, REGION_BYTES};
 use midspan_format::ids::VolumeId;
 use midspan_format::manifest::{ManifestEntry, ManifestTable, RegionRun};
 use midspan_format::seal::{manifest_head_length, seal_manifest};
+use midspan_format::time::Time;
 
 use crate::stage::frame_pool::FramePool;
 use crate::stage::sealer::{Known, LaneIdentity};
@@ -24,14 +25,55 @@ pub const RUNS: usize = 1024;
 /// Manifests on their way whose memory is used again.
 const FRAMES: usize = 64;
 
+/// A manifest that was issued and is not covered by a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its end in its area.
+    pub end: Position,
+    /// Where the first frame it lists begins in the ring.
+    pub from: Position,
+    /// Where the last one ends.
+    pub to: Position,
+    /// How many it lists.
+    pub frames: u32,
+    /// Their first and last times.
+    pub times: (Time, Time),
+    /// Runs of regions that they touch.
+    pub runs: u32,
+}
+
+impl Kept {
+    /// What a manifest that ends at `end` lists; `None` when that is nothing.
+    pub fn new(
+        end: Position,
+        mut entries: impl ExactSizeIterator<Item = ManifestEntry>,
+        runs: usize,
+    ) -> Option<Self> {
+        let frames = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let first = entries.next()?;
+        let last = entries.last().unwrap_or(first);
+        Some(Self {
+            end,
+            from: Position(first.position),
+            to: Position(last.position + u64::from(last.length)),
+            frames,
+            times: (Time(first.first_time), Time(last.last_time)),
+            runs: u32::try_from(runs).unwrap_or(u32::MAX),
+        })
+    }
+}
+
 /// What is gathered, and what is issued and not covered by a receipt.
 #[derive(Debug)]
 pub struct Manifests<B> {
     identity: LaneIdentity,
     table: ManifestTable,
     gathered_since: u64,
-    /// End of each issued manifest in its area, and how far in the ring it lists.
-    kept: VecDeque<(Position, Position)>,
+    kept: VecDeque<Kept>,
+    /// Issued by an earlier process, or an earlier role, of this site.
+    recalled: VecDeque<Kept>,
+    /// Where the next one goes when none goes through the relay; `None` when they do.
+    tip: Option<Tip>,
     kept_limit: usize,
     /// Everything before this place of the manifest area is covered by a receipt.
     covered: Position,
@@ -59,6 +101,8 @@ impl<B: Buffer> Manifests<B> {
             table,
             gathered_since: u64::MAX,
             kept: VecDeque::with_capacity(kept),
+            recalled: VecDeque::new(),
+            tip: None,
             kept_limit: kept,
             covered,
             skipped: unlisted,
@@ -155,7 +199,8 @@ impl<B: Buffer> Manifests<B> {
 
     /// Whether the area of `size` bytes has room for the next manifest at `tip`, and the list of kept ones too.
     pub fn fits(&self, tip: Tip, size: u64) -> bool {
-        tip.position.0 + self.next_length() <= self.covered.0 + size && self.kept.len() < self.kept_limit
+        let room = self.tip.is_some() || tip.position.0 + self.next_length() <= self.covered.0 + size;
+        room && self.kept.len() < self.kept_limit
     }
 
     /// Seals what is gathered at `tip`. `None` when the pool has no buffer.
@@ -167,8 +212,7 @@ impl<B: Buffer> Manifests<B> {
     ) -> Option<Rc<Frame<B>>> {
         let length = usize::try_from(self.next_length()).ok()?;
         let mut head = buffers.take(length)?;
-        let (first, last) = (self.table.entries.first()?, self.table.entries.last()?);
-        let covers = Position(last.position + u64::from(last.length));
+        let kept = Kept::new(Position(0), self.table.entries.iter().copied(), self.table.regions.len())?;
         let mut header = FrameHeader {
             kind: FrameKind::Manifest,
             group: self.identity.group,
@@ -179,9 +223,9 @@ impl<B: Buffer> Manifests<B> {
             sequence: tip.sequence,
             position: tip.position,
             chain: tip.chain,
-            first_time: midspan_format::time::Time(first.first_time),
-            last_time: midspan_format::time::Time(last.last_time),
-            closed_time: midspan_format::time::Time(last.last_time),
+            first_time: kept.times.0,
+            last_time: kept.times.1,
+            closed_time: kept.times.1,
             landed: known.landed,
             landed_time: known.landed_time,
             journaled: known.journaled,
@@ -193,7 +237,10 @@ impl<B: Buffer> Manifests<B> {
         head.set_filled(written);
         self.table.entries.clear();
         self.table.regions.clear();
-        self.kept.push_back((header.end(), covers));
+        self.kept.push_back(Kept { end: header.end(), ..kept });
+        if let Some(tip) = self.tip.as_mut() {
+            *tip = Tip::after(&header);
+        }
         let mut frame = self.frames.take();
         let body = Rc::get_mut(&mut frame)?;
         body.header = header;
@@ -202,16 +249,39 @@ impl<B: Buffer> Manifests<B> {
         Some(frame)
     }
 
-    /// A receipt covers the manifest area up to `manifest`.
-    pub fn on_receipt(&mut self, manifest: Position) {
+    /// A receipt covers the manifest area up to `manifest`, and the ring up to `acquired`: where no manifest lies in an area
+    /// of the relay, that is what counts.
+    pub fn on_receipt(&mut self, manifest: Position, acquired: Position) {
+        let direct = self.tip.is_some();
         self.covered = self.covered.max(manifest);
-        while self.kept.front().is_some_and(|(end, _)| *end <= self.covered) {
-            self.kept.pop_front();
+        let covered = self.covered;
+        let is_covered = |kept: &Kept| if direct { kept.to <= acquired } else { kept.end <= covered };
+        for kept in [&mut self.recalled, &mut self.kept] {
+            while kept.front().is_some_and(is_covered) {
+                kept.pop_front();
+            }
         }
     }
 
-    /// Issued manifests that no receipt covers.
-    pub fn kept(&self) -> usize {
-        self.kept.len()
+    /// None goes through the relay: `tip` is where the next one would have gone there.
+    pub fn go_direct(&mut self, tip: Tip) {
+        self.tip = Some(tip);
+    }
+
+    /// Where the next one goes, when none goes through the relay.
+    pub fn direct_tip(&self) -> Option<Tip> {
+        self.tip
+    }
+
+    /// An earlier manifest was read again; they come in order.
+    pub fn recall(&mut self, kept: Kept) {
+        if self.recalled.len() < self.kept_limit && kept.end > self.covered {
+            self.recalled.push_back(kept);
+        }
+    }
+
+    /// Issued manifests that no receipt covers, oldest first.
+    pub fn kept(&self) -> impl Iterator<Item = &Kept> + '_ {
+        self.recalled.iter().chain(&self.kept)
     }
 }

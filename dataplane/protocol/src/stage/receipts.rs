@@ -1,9 +1,9 @@
-//! Follows the receipt area: the newest receipt is all that counts (claims 1, 3, 13).
+//! Follows the receipts, in their area and as the other site tells them: the newest is all that counts (claims 1, 3, 7, 13).
 
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::FrameKind;
 use midspan_format::geometry::{BLOCK, Position};
-use midspan_format::ids::LaneId;
+use midspan_format::ids::{Epoch, LaneId};
 use midspan_format::receipt::NO_CUT;
 use midspan_format::time::Time;
 
@@ -36,7 +36,8 @@ pub struct Received {
 /// The follower.
 #[derive(Debug)]
 pub struct Receipts {
-    reader: Reader,
+    /// `None`: they come from the other site only.
+    reader: Option<Reader>,
     lane: LaneId,
     walk: Option<Walk>,
     /// The newest receipt.
@@ -55,19 +56,33 @@ struct Taken {
 }
 
 impl Receipts {
-    /// A follower over a reader of the receipt area.
-    pub fn new(reader: Reader, lane: LaneId, poll_ms: u32) -> Self {
+    /// A follower; over a reader of the receipt area, where they travel through the relay.
+    pub fn new(reader: Option<Reader>, lane: LaneId, poll_ms: u32) -> Self {
         Self { reader, lane, walk: None, newest: Received::default(), bad: None, poll_ms }
     }
 
-    /// The link's name.
-    pub fn id(&self) -> LinkId {
-        self.reader.id()
+    /// Whether the link is this one's.
+    pub fn owns(&self, link: LinkId) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.id() == link)
+    }
+
+    /// The other site has told a receipt. `true` when it says something new. One of another epoch is not of this primary's
+    /// lane as it is now.
+    pub fn take_told(&mut self, frame: &[u8], epoch: Epoch) -> bool {
+        let told = CheckedFrame::parse(frame).ok().filter(|checked| checked.header().epoch == epoch);
+        if told.is_none() {
+            return false;
+        }
+        let Some(found) = read_receipt(frame, self.lane) else { return false };
+        let before = self.newest;
+        self.newest = merge(self.newest, found);
+        self.newest != before
     }
 
     /// An event of the link. `true` when a newer receipt was read.
     pub fn on_link<S: Buffers>(&mut self, context: &mut Context<'_, S>, event: LinkEvent<S::Buf>) -> bool {
-        match self.reader.on_link(context, event) {
+        let Some(reader) = self.reader.as_mut() else { return false };
+        match reader.on_link(context, event) {
             ReaderEvent::Up(welcome) => {
                 let start = welcome.last.map_or(welcome.journaled, |last| last.position);
                 self.walk = Some(Walk::at(welcome.area, FrameKind::Receipt, start));
@@ -78,7 +93,7 @@ impl Receipts {
                 let taken = data.map_or_else(Taken::default, |data| self.take(&data));
                 if taken.again {
                     // The last receipt may be the last for long: it is asked for anew, not waited for.
-                    self.reader.restart(context);
+                    self.restart(context);
                 } else {
                     self.ask(context);
                 }
@@ -87,7 +102,7 @@ impl Receipts {
             ReaderEvent::Refused(_) => {
                 // The area may have wrapped past us while we were away, or cannot be read now: start again at its newest
                 // receipt. A refused session tries again by itself.
-                self.reader.restart(context);
+                self.restart(context);
                 false
             }
             ReaderEvent::Nothing | ReaderEvent::Down => false,
@@ -96,22 +111,35 @@ impl Receipts {
 
     /// Timers of the link.
     pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        self.reader.on_tick(context);
+        if let Some(reader) = self.reader.as_mut() {
+            reader.on_tick(context);
+        }
     }
 
     /// When `on_tick` has something to do next.
     pub fn deadline(&self) -> u64 {
-        self.reader.deadline()
+        self.reader.as_ref().map_or(u64::MAX, Reader::deadline)
     }
 
     /// Ends the session for good.
     pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        self.reader.close(context);
+        if let Some(reader) = self.reader.as_mut() {
+            reader.close(context);
+        }
+    }
+
+    fn restart<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(reader) = self.reader.as_mut() {
+            reader.restart(context);
+        }
     }
 
     fn ask<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        let Some(walk) = self.walk.as_ref().filter(|_| self.reader.is_up()) else { return };
-        self.reader.read(context, walk.tip().position, READ_BYTES, self.poll_ms);
+        let (Some(walk), Some(reader)) = (self.walk.as_ref(), self.reader.as_mut()) else { return };
+        if !reader.is_up() {
+            return;
+        }
+        reader.read(context, walk.tip().position, READ_BYTES, self.poll_ms);
     }
 
     fn take<B: Buffer>(&mut self, data: &Slice<B>) -> Taken {

@@ -187,8 +187,8 @@ pub enum Note {
     Handover(HandoverNote),
     /// A round made progress or ended.
     Round(RoundNote),
-    /// The ring was full for long: hosts are answered outside the lanes, and changes are marked.
-    LeftTheLanes,
+    /// The ring was full, or the relay away, for long: hosts are answered outside the lanes, and changes are marked.
+    LeftTheLanes { full: bool },
     /// This site was primary; it follows the one that replaced it from now on. Whether its disks hold a cut.
     Rejoined { epoch: Epoch, has_cut: bool },
 }

@@ -100,6 +100,7 @@ fn configured(config: &GroupConfig) -> String {
         ("mode", config.mode.clone()),
         ("takeover", takeover),
         ("isolated", config.isolated.clone()),
+        ("control_path", config.control_path.clone()),
         ("initial", config.initial.clone()),
         ("round rate", rate),
         ("lease", format!("{} ms", config.lease_ms)),

@@ -28,6 +28,8 @@ pub struct GroupConfig {
     pub takeover_after_ms: u64,
     /// What a primary does that reaches no other node.
     pub isolated: String,
+    /// Where control information travels.
+    pub control_path: String,
     /// What the volumes hold when the group is first started.
     pub initial: String,
     /// Bytes in a second that a round sends at most; `null`: as many as hosts leave room for.

@@ -108,11 +108,7 @@ fn lanes(config: &Config, group: &Group, field: &Field, report: &mut Report<'_>)
 
 fn mode(group: &Group, field: &Field, report: &mut Report<'_>) {
     match group.mode {
-        Mode::MaxProtection => {}
-        Mode::MaxAvailability => report.warning(
-            field,
-            "this version leaves the lanes only when the ring is full: while the relay is away hosts wait".to_owned(),
-        ),
+        Mode::MaxProtection | Mode::MaxAvailability => {}
         Mode::MaxPerformance => report.error(
             field,
             "\"max-performance\" needs a lane at the primary itself, which this version does not have: allowed are \
@@ -126,9 +122,16 @@ fn takeover(group: &Group, field: &Field, report: &mut Report<'_>) {
     let isolated = field.clone().key("isolated");
     match (group.isolated, group.takeover) {
         (Isolated::Stall, Takeover::Manual | Takeover::Automatic) => {}
-        (Isolated::Continue, Takeover::Manual) => report.error(
+        (Isolated::Continue, Takeover::Manual) if group.mode != Mode::MaxAvailability => report.error(
             &isolated,
-            "this version does not let a primary that reaches no other node go on: allowed is \"stall\"".to_owned(),
+            "a primary goes on without its lanes only with mode = \"max-availability\": set that, or isolated = \"stall\""
+                .to_owned(),
+        ),
+        (Isolated::Continue, Takeover::Manual) => report.warning(
+            &isolated,
+            "a primary that reaches no other node goes on: both sites can come to hold writes that the other has not, and every \
+             takeover of this group needs --accept-loss"
+                .to_owned(),
         ),
         (Isolated::Continue, Takeover::Automatic) => report.error(
             &isolated,

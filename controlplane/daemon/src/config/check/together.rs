@@ -2,7 +2,7 @@
 
 use super::super::field::Field;
 use super::super::finding::Finding;
-use super::super::schema::{Config, Group, Initial, Role};
+use super::super::schema::{Config, ControlPath, Group, Initial, Isolated, Role};
 use super::report::{Report, list};
 
 /// What does not fit between the files of several nodes, besides what [`Config::check`] finds in each.
@@ -112,6 +112,26 @@ fn same_group(earlier: &Config, other: &Group, group: &Group, field: &Field, rep
             report.error(
                 &field.clone().key("initial"),
                 differs("the volumes' first content is", there.to_owned()),
+            );
+        }
+        // What one site tells where the other does not listen is never heard.
+        if other.control_path != group.control_path {
+            let there = match other.control_path {
+                ControlPath::Both => "\"both\"",
+                ControlPath::Relay => "\"relay\"",
+                ControlPath::Direct => "\"direct\"",
+            };
+            report.error(
+                &field.clone().key("control_path"),
+                differs("control information takes the way", there.to_owned()),
+            );
+        }
+        // A site that does not know that the other may go on alone would say that nothing is lost.
+        if other.isolated != group.isolated {
+            let there = if other.isolated == Isolated::Continue { "\"continue\"" } else { "\"stall\"" };
+            report.error(
+                &field.clone().key("isolated"),
+                differs("an isolated primary is to", there.to_owned()),
             );
         }
         volumes(other, group, field, &differs, report);

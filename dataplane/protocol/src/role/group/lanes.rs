@@ -54,16 +54,24 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    /// The ring is full for long, and the group may go on without it: what is sealed ends where it belongs, then hosts are
+    /// The ring is full for long, or its relay away, and the group may go on without it: what is sealed ends where it belongs, then hosts are
     /// answered outside the lanes (design §4).
     pub(super) fn leave_the_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Play::Primary(primary) = &mut self.play else { return };
         if !self.departs {
-            if context.now.mono < primary.leaves_at() || self.handover.is_some() || self.stopping {
+            let now = context.now.mono;
+            let (full, lost) = (now >= primary.leaves_at(), now >= primary.lost_at());
+            if !(full || lost) || self.handover.is_some() || self.stopping {
                 return;
             }
             self.departs = true;
-            primary.depart();
+            self.relay_lost = lost;
+            primary.depart(context, lost);
+        }
+        if primary.disk_failed() {
+            // What was answered will never be on these disks: nothing can be answered from them.
+            self.departs = false;
+            return if core::mem::take(&mut self.relay_lost) { self.leave(context) } else { primary.stay() };
         }
         if !primary.has_departed() || !self.store.is_idle() {
             return;
@@ -71,15 +79,21 @@ impl<B: Buffer> Group<B> {
         self.departs = false;
         let cut = primary.clock();
         let waiting = primary.take_requests(context);
-        let tracker = primary.take_tracker().or(self.tracker.take());
+        let mut tracker = primary.take_tracker().or(self.tracker.take());
+        let lost = core::mem::take(&mut self.relay_lost);
+        if let Some(tracker) = tracker.as_mut().filter(|_| lost) {
+            primary.mark_unreceived(tracker);
+            tracker.poke(context);
+        }
+        let pair = if lost { PairState::Degraded } else { PairState::Suspended };
         let node = self.config.node;
         let change = self.store.change(context, |state| {
             // Marks of this site in the lane are those of a later epoch than its journal.
             state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
-            (state.pair, state.left, state.left_cut) = (PairState::Suspended, true, cut);
+            (state.pair, state.left, state.left_cut) = (pair, true, cut);
             (state.clock, state.round) = (state.clock.max(cut), 0);
         });
-        context.note(Note::LeftTheLanes);
+        context.note(Note::LeftTheLanes { full: !lost });
         let mut outside = Outside::new(self.config.clone(), tracker, None, &self.store);
         outside.paused = self.held;
         self.play = Play::Outside(Box::new(outside.leaving(change, waiting)));
@@ -108,7 +122,7 @@ impl<B: Buffer> Group<B> {
         }
         let facts = facts.filter(|facts| facts.ring.open);
         let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);
-        if self.store.get().pair == PairState::Suspended {
+        if matches!(self.store.get().pair, PairState::Suspended | PairState::Degraded) {
             outside = outside.leaving(0, Vec::new());
         }
         outside.paused = self.held;

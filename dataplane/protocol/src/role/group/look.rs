@@ -90,7 +90,11 @@ impl<B: Buffer> Group<B> {
             Play::Starting(start) => start.deadline(),
             Play::Primary(primary) | Play::Opening(primary, _) => {
                 let changes = self.handover.is_some() || self.departs;
-                let changes = if changes || self.stopping { soon } else { primary.leaves_at().max(soon) };
+                let changes = if changes || self.stopping {
+                    soon
+                } else {
+                    primary.leaves_at().min(primary.lost_at()).max(soon)
+                };
                 primary.deadline(soon).min(changes)
             }
             Play::Leaving(_) => soon,

@@ -1,8 +1,11 @@
-//! Leaving the lanes because the ring is full: what is sealed ends where it belongs, what is not goes another way (design §4).
+//! Leaving the lanes because the ring is full, or its relay away: what is answered ends where it belongs, what is not goes
+//! another way (design §4).
 
 use alloc::vec::Vec;
 
 use super::Primary;
+use crate::lane::site_link::SiteLink;
+use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, HostOp, HostRequest};
 
@@ -17,19 +20,44 @@ impl<B: Buffer> Primary<B> {
         since + self.config.pace.leave_ns
     }
 
-    /// From now on nothing is sealed.
-    pub fn depart(&mut self) {
-        self.departs = true;
+    /// When the relay has been away for long enough, and the lanes can be left without it: the other site can be told, or the
+    /// group goes on where nobody can be.
+    pub fn lost_at(&self) -> u64 {
+        let may = self.unreceived.is_some() && !self.landing.failed() && !self.closed;
+        let told = self.config.alone || self.site_link.as_ref().is_some_and(SiteLink::is_up);
+        let Some(since) = self.lost_since.filter(|_| may && told) else { return u64::MAX };
+        since + self.config.pace.leave_ns
     }
 
-    /// Whether everything sealed is journaled, answered and on the disks, flushed, and no disk operation runs.
+    /// From now on nothing is sealed; without the relay, nothing more is journaled either.
+    pub fn depart<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, lost: bool) {
+        self.departs = true;
+        if lost {
+            self.ring.close(context);
+        }
+    }
+
+    /// The lanes are not left after all.
+    pub fn stay(&mut self) {
+        self.departs = false;
+    }
+
+    /// Whether everything answered is on the disks, flushed, no disk operation runs, and nothing that was sealed can become
+    /// answerable any more: either all of it has, or the lane is closed.
     pub fn has_departed(&self) -> bool {
-        let Some(tip) = self.ring.tip() else { return false };
-        self.ring.pending() == 0
-            && self.landing.landed().0 == tip.position
+        let pending = self.ring.pending() > 0 && !self.ring.is_closed();
+        !pending
+            && self.landing.landed().0 == self.ring.journaled()
             && self.landing.is_idle()
             && self.flushes == 0
             && self.inflight.running() == self.held.len()
+    }
+
+    /// Marks what the secondary may lack of what was answered in the lanes.
+    pub fn mark_unreceived(&self, tracker: &mut Tracker) {
+        if let Some(unreceived) = &self.unreceived {
+            unreceived.mark_in(tracker, self.receipts.newest.acquired);
+        }
     }
 
     /// Takes what hosts have asked and were not answered, and ends the sessions.

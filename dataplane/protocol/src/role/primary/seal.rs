@@ -12,6 +12,7 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::Context;
 use crate::vocab::limits::RESERVE_BYTES;
 use crate::vocab::milestone::{Milestone, Stage};
+use crate::vocab::tip::Tip;
 
 impl<B: Buffer> Primary<B> {
     /// Oldest position whose bytes may still be needed by somebody (I3).
@@ -89,6 +90,11 @@ impl<B: Buffer> Primary<B> {
         if let Some(repair) = self.repair.as_mut() {
             repair.round.on_sealed(frame.header.last_time, frame.header.end());
         }
+        if let Some(unreceived) = self.unreceived.as_mut() {
+            for view in ops.iter().filter_map(|op| self.inflight.view(*op)) {
+                unreceived.mark(view.volume, view.offset, view.length);
+            }
+        }
         self.ring.append(context, Rc::clone(&frame));
         self.landing.push(frame, ops);
         true
@@ -109,20 +115,30 @@ impl<B: Buffer> Primary<B> {
     }
 
     pub(super) fn manifest_fits(&self) -> bool {
-        let tip = self.manifest_writer.tip();
+        let tip = self.manifest_tip();
         tip.is_some_and(|tip| self.manifests.fits(tip, self.manifest_writer.size()))
+    }
+
+    fn manifest_tip(&self) -> Option<Tip> {
+        self.manifests.direct_tip().or_else(|| self.manifest_writer.tip())
     }
 
     pub(super) fn issue_manifest<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.manifests.catch_up(context.now.mono);
         let due = context.now.mono >= self.manifests.due_at(self.config.pace.manifest_ns);
-        let Some(tip) = self.manifest_writer.tip().filter(|_| due && !self.closed) else { return };
+        let Some(tip) = self.manifest_tip().filter(|_| due && !self.closed) else { return };
         if !self.manifest_fits() {
             return;
         }
         let known = self.known();
         if let Some(frame) = self.manifests.seal(context.buffers, tip, known) {
-            self.manifest_writer.append(context, frame);
+            let control = self.config.control;
+            if let Some(site) = self.site_link.as_mut().filter(|_| control.direct()) {
+                site.tell(context, &frame);
+            }
+            if control.by_relay() {
+                self.manifest_writer.append(context, frame);
+            }
         }
     }
 }

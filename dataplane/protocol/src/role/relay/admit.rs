@@ -39,6 +39,8 @@ impl<B: Buffer> Relay<B> {
             return Err((RefusedReason::NotPermitted, found));
         }
         let (kind, writer) = match hello.area_kind {
+            // A relay holds areas; what sites tell each other is not for it.
+            _ if hello.kind == SessionKind::Direct => return Err((RefusedReason::UnknownArea, found)),
             AreaKind::Receipt => (hello.area_kind, permit.secondary),
             AreaKind::Ring | AreaKind::Manifest => (hello.area_kind, permit.primary),
             AreaKind::State | AreaKind::DirtyMap => return Err((RefusedReason::UnknownArea, found)),

@@ -8,7 +8,7 @@ use midspan_format::message::{Message, Welcome};
 use midspan_format::superblock::{AreaEntry, GroupState, Role};
 
 use super::Secondary;
-use crate::role::site::{AnswerMode, SiteConfig};
+use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::fixture::{Heap, Plain};
 use crate::vocab::effect::{Context, Effect, Effects, LinkEvent, Now};
@@ -24,6 +24,8 @@ fn config() -> SiteConfig {
         initial_role: Role::Secondary,
         initial_copy: false,
         may_leave: false,
+        alone: false,
+        control: ControlPath::Both,
         lane: LaneId(0),
         relay: NodeId(2),
         volumes: Vec::new(),

@@ -1,0 +1,200 @@
+//! What the other site tells past the relay: receipts, manifests, and that it leaves the lanes (claims 7, 17; design §4, §6).
+//!
+//! Nothing that is heard here moves a role by itself: receipts and manifests are merged with what the relay says; and a
+//! secondary that has recorded that the lanes are left says so in every takeover from then on (I1).
+
+use midspan_format::checked::CheckedFrame;
+use midspan_format::frame::FrameKind;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::message::{
+    Hello, Leaving, Left, Message, Pong, Progress, Refused, RefusedReason, Welcome,
+};
+use midspan_format::version::PROTOCOL_VERSION;
+
+use super::{Group, Play};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, Effect, LinkEvent, LinkId};
+
+/// The session that the other site has opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hearing {
+    link: LinkId,
+    /// The epoch that it was told.
+    epoch: Epoch,
+    /// It asked this to be recorded; answered when that change is durable.
+    leaving: Option<(Epoch, u64)>,
+}
+
+impl<B: Buffer> Group<B> {
+    /// The other site has greeted, to tell what it must not lose with the relay. A new session closes the older one.
+    pub fn on_hello<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        hello: &Hello,
+    ) {
+        let config = &self.config;
+        let reason = match hello {
+            _ if hello.protocol != PROTOCOL_VERSION => Some(RefusedReason::Version),
+            _ if hello.group != config.group => Some(RefusedReason::UnknownGroup),
+            _ if hello.node != config.other_site() => Some(RefusedReason::NotPermitted),
+            _ if self.stopping => Some(RefusedReason::Busy),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            let epoch = self.store.get().epoch;
+            let refused = Refused { request: 0, reason, epoch, journaled: Position(0) };
+            context.ask(Effect::Send { link, message: Message::Refused(refused) });
+            return context.ask(Effect::Close { link });
+        }
+        if let Some(former) = self.hearing.take() {
+            context.ask(Effect::Close { link: former.link });
+        }
+        let epoch = self.store.get().epoch;
+        self.hearing = Some(Hearing { link, epoch, leaving: None });
+        self.welcome(context, link, epoch);
+    }
+
+    fn welcome<S: Buffers<Buf = B>>(&self, context: &mut Context<'_, S>, link: LinkId, epoch: Epoch) {
+        let acquired = match &self.play {
+            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, _) => {
+                secondary.acquired().position
+            }
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Stopped => Position(0),
+        };
+        let welcome = Welcome {
+            node: self.config.node,
+            area: AreaId::NONE,
+            epoch,
+            primary: NodeId::NONE,
+            secondary: NodeId::NONE,
+            size: 0,
+            journaled: acquired,
+            last: None,
+        };
+        context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
+    }
+
+    /// Whether the link is that of the other site's telling.
+    pub(super) fn hears(&self, link: LinkId) -> bool {
+        self.hearing.is_some_and(|hearing| hearing.link == link)
+    }
+
+    pub(super) fn on_heard<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<B>,
+    ) {
+        let understood = match event {
+            LinkEvent::Down => {
+                self.hearing = None;
+                return;
+            }
+            LinkEvent::Sent => true,
+            LinkEvent::Message(_) => false,
+            LinkEvent::Unit(unit) => self.on_unit(context, &unit),
+        };
+        if !understood {
+            self.stop_hearing(context);
+        }
+    }
+
+    /// Tells the other site when this one has gone on to another epoch, and what it asked to be recorded.
+    pub(super) fn go_on_hearing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(mut hearing) = self.hearing else { return };
+        let epoch = self.store.get().epoch;
+        if hearing.epoch != epoch {
+            hearing.epoch = epoch;
+            self.welcome(context, hearing.link, epoch);
+        }
+        if let Some((leaves, change)) = hearing.leaving
+            && self.store.is_saved(change)
+        {
+            hearing.leaving = None;
+            let left = Message::Left(Left { epoch: leaves });
+            context.ask(Effect::Send { link: hearing.link, message: left });
+        }
+        self.hearing = Some(hearing);
+    }
+
+    /// Nothing more is heard on this session; the other site comes again.
+    pub(super) fn stop_hearing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(hearing) = self.hearing.take() {
+            context.ask(Effect::Close { link: hearing.link });
+        }
+    }
+
+    /// A frame or a block message. `false`: the other end does not speak this protocol.
+    fn on_unit<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, unit: &Slice<B>) -> bool {
+        let Some(link) = self.hearing.map(|hearing| hearing.link) else { return true };
+        match Message::decode_block(unit.bytes()) {
+            Ok(Message::Ping(ping)) => {
+                let pong = Message::Pong(Pong { stamp: ping.stamp });
+                context.ask(Effect::Send { link, message: pong });
+                return true;
+            }
+            Ok(Message::Leaving(leaving)) => {
+                self.on_leaving(context, &leaving);
+                return true;
+            }
+            Ok(_) => return false,
+            Err(_) => {}
+        }
+        // I9: what does not verify is not used, and its sender begins anew.
+        let Ok(checked) = CheckedFrame::parse(unit.bytes()) else { return false };
+        let header = *checked.header();
+        if header.group != self.config.group || header.lane != self.config.lane {
+            return false;
+        }
+        let progress = Progress { journaled: header.end(), sequence: header.sequence };
+        context.ask(Effect::Send { link, message: Message::Progress(progress) });
+        let Self { play, store, .. } = self;
+        match (play, header.kind) {
+            (Play::Primary(primary) | Play::Opening(primary, _), FrameKind::Receipt) => {
+                primary.on_told(context, unit.bytes());
+                self.look_at_primary(context);
+            }
+            (Play::Outside(outside), FrameKind::Receipt) => {
+                let outcome = outside.on_told(context, unit.bytes(), store);
+                self.on_outside(context, outcome);
+            }
+            (Play::Secondary(secondary), FrameKind::Manifest) => {
+                secondary.on_told(context, unit.bytes(), store);
+                self.look_for_handover(context);
+            }
+            (_, FrameKind::Journal) => return false,
+            // Of another role: it comes again, or does not matter any more.
+            (_, FrameKind::Receipt | FrameKind::Manifest) => {}
+        }
+        true
+    }
+
+    /// The primary is to answer hosts outside the lanes. A secondary whose takeover has begun does not record that: it may
+    /// say already that nothing is lost.
+    fn on_leaving<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, leaving: &Leaving) {
+        let Play::Secondary(secondary) = &self.play else { return };
+        let state = self.store.get();
+        // One of an epoch that was left behind already comes too late to mean anything.
+        let known = state.epoch.max(secondary.acquired().epoch);
+        let is_current = leaving.epoch.node == self.config.other_site() && leaving.epoch >= known;
+        if !is_current || leaving.group != self.config.group || state.handover {
+            return;
+        }
+        let change = self.store.change(context, |state| {
+            (state.told_left, state.epoch) = (true, leaving.epoch);
+            state.clock = state.clock.max(leaving.cut);
+        });
+        if let Some(hearing) = self.hearing.as_mut() {
+            hearing.leaving = Some((leaving.epoch, change));
+        }
+        self.go_on_hearing(context);
+    }
+}
