@@ -355,6 +355,10 @@ impl World {
                     self.takeover.asked = None;
                 }
                 StartRefusal::LaneRefused { .. }
+                | StartRefusal::NotStarting
+                | StartRefusal::LaneReachable { .. }
+                | StartRefusal::SecondaryAhead
+                | StartRefusal::OtherServes { .. }
                 | StartRefusal::MayLose(_)
                 | StartRefusal::NoCut
                 | StartRefusal::NotSplit => {
@@ -363,7 +367,11 @@ impl World {
             },
             Note::Start(StartNote::Aborted) => self.takeover.asked = None,
             Note::Start(
-                StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_),
+                StartNote::Fencing
+                | StartNote::Reading { .. }
+                | StartNote::Redoing
+                | StartNote::Skipping { .. }
+                | StartNote::Probed(_),
             )
             | Note::Fenced { .. }
             | Note::LaneUp { .. }

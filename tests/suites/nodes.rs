@@ -10,4 +10,5 @@ mod kill;
 mod home;
 mod postgres;
 mod paths;
+mod without_relay;
 mod bad;

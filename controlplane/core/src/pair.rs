@@ -19,7 +19,7 @@
 //! | `initial_copy` | read and write | refused | impossible until the copy's end |
 //! | `resync` | read and write | refused | serves the last cut, with loss; impossible where the round runs in place |
 //! | `taken_over` | read and write | - | the other site is away or fenced |
-//! | `suspended` | read and write, outside the lanes | refused | serves the last cut, with loss |
+//! | `suspended`, `degraded` | read and write, outside the lanes | refused | serves the last cut, with loss |
 //! | `detached` | - | refused | must reach the lanes to be without loss |
 //! | `fenced`, `split`, `damaged` | refused | refused | not from this node's copy |
 
@@ -45,6 +45,8 @@ pub enum PairState {
     TakenOver,
     /// Primary outside the lanes because the ring was full: changes are marked, and a round follows.
     Suspended,
+    /// Primary outside the lanes because the relay was away: changes are marked, and a round follows.
+    Degraded,
     /// Secondary, lanes away: it keeps its cut and follows when they are back.
     Detached,
     /// Both sites answered hosts: this one was replaced, and holds what the other lacks. An operator decides.
@@ -87,9 +89,11 @@ pub struct PairFacts {
     pub split: bool,
     /// It is outside the lanes because the ring was full.
     pub suspended: bool,
+    /// It is outside the lanes because the relay was away.
+    pub degraded: bool,
 }
 
-const FACTS: usize = 10;
+const FACTS: usize = 11;
 
 impl PairFacts {
     fn bits(self) -> [bool; FACTS] {
@@ -104,8 +108,9 @@ impl PairFacts {
             resyncing,
             split,
             suspended,
+            degraded,
         } = self;
-        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split, suspended]
+        [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split, suspended, degraded]
     }
 
     /// Whether a takeover can be without loss, as far as these facts say: while a round has not ended the secondary lacks
@@ -116,7 +121,7 @@ impl PairFacts {
 }
 
 struct Row {
-    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing, split, suspended.
+    /// primary, serving, lanes up, fenced, outside, damaged, copying, resyncing, split, suspended, degraded.
     wants: [Want; FACTS],
     state: PairState,
 }
@@ -128,20 +133,21 @@ const fn row(wants: [Want; FACTS], state: PairState) -> Row {
 /// Split before all, then fenced: nothing else matters once a newer epoch exists. Then damage, then where the node stands, then the
 /// round: hosts that wait are told why before they are told what is copied meanwhile.
 const TABLE: &[Row] = &[
-    row([Any, Any, Any, Any, Any, Any, Any, Any, Yes, Any], PairState::Split),
-    row([Any, Any, Any, Yes, Any, Any, Any, Any, No, Any], PairState::Fenced),
-    row([Any, Any, Any, No, Any, Yes, Any, Any, No, Any], PairState::Damaged),
-    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, No], PairState::TakenOver),
-    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, Yes], PairState::Suspended),
-    row([Yes, Yes, Yes, No, No, No, Yes, Any, No, Any], PairState::InitialCopy),
-    row([Yes, Yes, Yes, No, No, No, No, Yes, No, Any], PairState::Resync),
-    row([Yes, Yes, Yes, No, No, No, No, No, No, Any], PairState::Paired),
-    row([Yes, Yes, No, No, No, No, Any, Any, No, Any], PairState::Stalled),
-    row([Yes, No, Any, No, Any, No, Any, Any, No, Any], PairState::Starting),
-    row([No, Any, Yes, No, Any, No, Yes, Any, No, Any], PairState::InitialCopy),
-    row([No, Any, Yes, No, Any, No, No, Yes, No, Any], PairState::Resync),
-    row([No, Any, Yes, No, Any, No, No, No, No, Any], PairState::Paired),
-    row([No, Any, No, No, Any, No, Any, Any, No, Any], PairState::Detached),
+    row([Any, Any, Any, Any, Any, Any, Any, Any, Yes, Any, Any], PairState::Split),
+    row([Any, Any, Any, Yes, Any, Any, Any, Any, No, Any, Any], PairState::Fenced),
+    row([Any, Any, Any, No, Any, Yes, Any, Any, No, Any, Any], PairState::Damaged),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, No, No], PairState::TakenOver),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, Yes, Any], PairState::Suspended),
+    row([Yes, Yes, Any, No, Yes, No, Any, Any, No, No, Yes], PairState::Degraded),
+    row([Yes, Yes, Yes, No, No, No, Yes, Any, No, Any, Any], PairState::InitialCopy),
+    row([Yes, Yes, Yes, No, No, No, No, Yes, No, Any, Any], PairState::Resync),
+    row([Yes, Yes, Yes, No, No, No, No, No, No, Any, Any], PairState::Paired),
+    row([Yes, Yes, No, No, No, No, Any, Any, No, Any, Any], PairState::Stalled),
+    row([Yes, No, Any, No, Any, No, Any, Any, No, Any, Any], PairState::Starting),
+    row([No, Any, Yes, No, Any, No, Yes, Any, No, Any, Any], PairState::InitialCopy),
+    row([No, Any, Yes, No, Any, No, No, Yes, No, Any, Any], PairState::Resync),
+    row([No, Any, Yes, No, Any, No, No, No, No, Any, Any], PairState::Paired),
+    row([No, Any, No, No, Any, No, Any, Any, No, Any, Any], PairState::Detached),
 ];
 
 impl PairState {
@@ -164,6 +170,7 @@ impl PairState {
             PairState::Fenced => "fenced",
             PairState::TakenOver => "taken_over",
             PairState::Suspended => "suspended",
+            PairState::Degraded => "degraded",
             PairState::Detached => "detached",
             PairState::Split => "split",
             PairState::Damaged => "damaged",
@@ -174,7 +181,7 @@ impl PairState {
     pub const fn access(self, primary: bool) -> Access {
         match self {
             PairState::Paired | PairState::InitialCopy | PairState::Resync if primary => Access::ReadWrite,
-            PairState::TakenOver | PairState::Suspended => Access::ReadWrite,
+            PairState::TakenOver | PairState::Suspended | PairState::Degraded => Access::ReadWrite,
             PairState::Starting | PairState::Stalled => Access::Waits,
             PairState::Paired
             | PairState::InitialCopy
@@ -197,6 +204,7 @@ impl PairState {
             | PairState::Fenced
             | PairState::TakenOver
             | PairState::Suspended
+            | PairState::Degraded
             | PairState::Split
             | PairState::Damaged => false,
         }
@@ -232,6 +240,9 @@ impl PairState {
             PairState::Suspended => {
                 "the ring is full: hosts read and write outside the lanes, changes are marked; a round follows when the other site is there"
             }
+            PairState::Degraded => {
+                "the relay is away: hosts read and write outside the lanes, changes are marked; a round follows when it is back"
+            }
             PairState::Detached => {
                 "the relay is away: the last cut is kept; a takeover must reach the relay to be without loss"
             }
@@ -249,8 +260,19 @@ mod tests {
     use crate::table::all_inputs;
 
     fn facts(bits: [bool; FACTS]) -> PairFacts {
-        let [primary, serving, lanes_up, fenced, outside, damaged, copying, resyncing, split, suspended] =
-            bits;
+        let [
+            primary,
+            serving,
+            lanes_up,
+            fenced,
+            outside,
+            damaged,
+            copying,
+            resyncing,
+            split,
+            suspended,
+            degraded,
+        ] = bits;
         PairFacts {
             primary,
             serving,
@@ -262,6 +284,7 @@ mod tests {
             resyncing,
             split,
             suspended,
+            degraded,
         }
     }
 

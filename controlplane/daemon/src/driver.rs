@@ -12,8 +12,8 @@ use midspan_control::pair::{PairFacts, PairState};
 use midspan_control::takeover::{Statement, TakeoverFacts};
 
 use crate::api::types::{
-    ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, Lag, Level, RefusedStatus, Role,
-    TakeoverOutcome, TakeoverRequest,
+    ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, KeptManifests, Lag, Level,
+    RefusedStatus, Role, TakeoverOutcome, TakeoverRequest,
 };
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
@@ -92,6 +92,8 @@ pub struct GroupNews {
     pub applied_time_ns: Option<u64>,
     /// Journal bytes that the secondary has not applied, where no watermarks say it.
     pub behind_bytes: Option<u64>,
+    /// What its primary here has listed and no receipt covers.
+    pub manifests: KeptManifests,
 }
 
 /// Where an operation is.
@@ -110,6 +112,13 @@ pub enum Step {
     },
     /// Brings the disks up to it.
     Redoing,
+    /// By an operator's word the journal is not read: from when on answered writes may be missing, and the last time known, ns.
+    Skipping {
+        /// Everything up to this time is on the disks.
+        landed: u64,
+        /// The newest time that was recorded.
+        last: u64,
+    },
     /// Hosts wait until the other site has everything.
     Draining,
     /// The other site is to go on.
@@ -236,7 +245,7 @@ impl Driver {
     }
 
     fn on_group(&mut self, shared: &Shared, now_ns: u64, news: GroupNews) {
-        let GroupNews { mut status, pair, applied_time_ns, behind_bytes } = news;
+        let GroupNews { mut status, pair, applied_time_ns, behind_bytes, manifests } = news;
         // A relay has no pair state: its own words stay.
         if status.role != Role::Relay {
             let state = PairState::of(pair);
@@ -255,6 +264,7 @@ impl Driver {
         }
         self.estimate_round(now_ns, &mut status);
         let mut view = shared.view();
+        view.manifests.insert(status.group.clone(), manifests);
         match view.status.groups.iter_mut().find(|known| known.group == status.group) {
             Some(known) => *known = status,
             None => view.status.groups.push(status),
@@ -334,6 +344,10 @@ impl Driver {
             }
             Change::Pause => ("round_held", "rounds are held until they are resumed"),
             Change::Resume => ("round_resumed", "rounds go on"),
+            Change::WithoutJournal => (
+                "started_without_journal",
+                "hosts are served without the journal; everything is marked to be sent to the other site",
+            ),
             Change::Resolve => (
                 "split_resolved",
                 "what this site alone held is given up; it follows the site that replaced it",

@@ -35,6 +35,7 @@ impl Operation {
             Operation::Change(Change::Pause) => "pause_refused",
             Operation::Change(Change::Resume) => "resume_refused",
             Operation::Change(Change::Resolve) => "resolve_refused",
+            Operation::Change(Change::WithoutJournal) => "start_refused",
         }
     }
 }

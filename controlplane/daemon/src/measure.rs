@@ -4,7 +4,8 @@ use midspan_control::pair::PairFacts;
 use midspan_control::takeover::TakeoverFacts;
 use midspan_format::area::AreaKind;
 use midspan_format::control::{
-    GroupStatus as Measured, LaneStatus as MeasuredLane, LossReason, RoundStatus as MeasuredRound,
+    GroupStatus as Measured, LaneStatus as MeasuredLane, LossReason, ManifestStatus as MeasuredManifest,
+    RoundStatus as MeasuredRound,
 };
 use midspan_format::geometry::{Position, REGION_BYTES};
 use midspan_format::ids::{Epoch, GroupId, NodeId};
@@ -14,7 +15,8 @@ use midspan_node::port::StartReport;
 use midspan_node::status::{AreaStatus as MeasuredArea, Health, RefusedCount, RelayStatus};
 
 use crate::api::types::{
-    AreaStatus, GroupStatus, LaneStatus, RefusedStatus, RingUse, Role, RoundStatus, VolumeStatus, Watermarks,
+    AreaStatus, GroupStatus, KeptManifests, LaneStatus, ManifestStatus, RefusedStatus, RingUse, Role,
+    RoundStatus, VolumeStatus, Watermarks,
 };
 use crate::driver::{GroupNews, Report};
 use crate::words::{self, Names};
@@ -93,9 +95,26 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         resyncing: measured.pair == PairState::Resync,
         split: measured.pair == PairState::Split,
         suspended: measured.pair == PairState::Suspended,
+        degraded: measured.pair == PairState::Degraded,
     };
     let applied_time_ns = measured.lag_ns.map(|lag| measured.last_time.0.saturating_sub(lag));
-    GroupNews { status, pair, applied_time_ns, behind_bytes: measured.lag_bytes }
+    let manifests = KeptManifests {
+        kept: measured.manifests_kept,
+        manifests: measured.manifests.iter().map(manifest).collect(),
+    };
+    GroupNews { status, pair, applied_time_ns, behind_bytes: measured.lag_bytes, manifests }
+}
+
+fn manifest(kept: &MeasuredManifest) -> ManifestStatus {
+    ManifestStatus {
+        end: kept.end.0,
+        from: kept.from.0,
+        to: kept.to.0,
+        frames: kept.frames.into(),
+        region_runs: kept.runs.into(),
+        first_time_ns: kept.first_time.0,
+        last_time_ns: kept.last_time.0,
+    }
 }
 
 /// Whether hosts are answered outside the lanes in this state.

@@ -16,7 +16,8 @@ use utoipa::openapi::{
 use crate::api::route::Route;
 use crate::api::types::{
     AreaStatus, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig, GroupRecording,
-    GroupStatus, NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+    GroupStatus, KeptManifests, NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress,
+    TakeoverRequest,
 };
 
 /// A type under its name.
@@ -64,6 +65,7 @@ const fn answer(route: Route) -> Answer {
         Route::Status => Answer::One(Named::of::<NodeStatus>("NodeStatus")),
         Route::Group => Answer::One(Named::of::<GroupStatus>("GroupStatus")),
         Route::GroupConfig => Answer::One(Named::of::<GroupConfig>("GroupConfig")),
+        Route::Manifests => Answer::One(Named::of::<KeptManifests>("KeptManifests")),
         Route::LastTakeover => Answer::One(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Takeover => Answer::Lines(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Change(_) => Answer::Lines(Named::of::<ChangeProgress>("ChangeProgress")),

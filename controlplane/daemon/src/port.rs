@@ -179,6 +179,7 @@ impl<P: DataPlane> Port<P> {
                     Change::Pause => GroupCommand::Pause,
                     Change::Resume => GroupCommand::Resume,
                     Change::Resolve => GroupCommand::Resolve,
+                    Change::WithoutJournal => GroupCommand::WithoutJournal,
                 };
                 (group, Operation::Change(change), command)
             }
@@ -272,7 +273,7 @@ impl<P: DataPlane> Port<P> {
         let Operation::Change(change) = operation else { return };
         let Some(wait) = self.waits.get_mut(&(index, operation)) else { return };
         match change {
-            Change::Switchover | Change::Failback => {}
+            Change::Switchover | Change::Failback | Change::WithoutJournal => {}
             Change::Abort => *wait = Wait::Taken,
             Change::Resolve => {
                 *wait = Wait::Taken;
@@ -360,6 +361,13 @@ impl<P: DataPlane> Port<P> {
             StartNote::Fencing => Step::Fencing,
             StartNote::Reading { from, to } => Step::Reading { from: from.0, to: to.0 },
             StartNote::Redoing => Step::Redoing,
+            StartNote::Skipping { landed, last } => Step::Skipping { landed: landed.0, last: last.0 },
+            StartNote::Done(_) if operation == Operation::Change(Change::WithoutJournal) => {
+                self.changed(index, Change::WithoutJournal, None);
+                self.ask_group(index);
+                // The event says what may be missing.
+                return false;
+            }
             StartNote::Done(found) | StartNote::Probed(found) => {
                 let report = Box::new(measure::takeover(&self.objects.names, found));
                 self.waits.insert((index, operation), Wait::Ended(News::Taken { group, report }));
@@ -389,6 +397,10 @@ impl<P: DataPlane> Port<P> {
     /// Which operation a step belongs to. Once an abort was taken no takeover runs any more.
     fn addressee(&self, index: usize, step: &StartNote) -> Operation {
         let abort = Operation::Change(Change::Abort);
+        let word = Operation::Change(Change::WithoutJournal);
+        if self.runs(index, word) {
+            return word;
+        }
         match step {
             StartNote::Aborted | StartNote::Refused(StartRefusal::NothingToAbort) => abort,
             StartNote::Refused(StartRefusal::NotSplit) => Operation::Change(Change::Resolve),
@@ -397,6 +409,7 @@ impl<P: DataPlane> Port<P> {
             | StartNote::Fencing
             | StartNote::Reading { .. }
             | StartNote::Redoing
+            | StartNote::Skipping { .. }
             | StartNote::Done(_)
             | StartNote::Probed(_) => Operation::Takeover,
         }

@@ -15,8 +15,8 @@ use crate::api::refusal::Refusal;
 use crate::api::route::Route;
 use crate::api::stream;
 use crate::api::types::{
-    ApiError, AreaStatus, Change, Event, ExportStatus, GroupConfig, GroupRecording, GroupStatus, NodeStatus,
-    OperationStatus, TakeoverProgress, TakeoverRequest,
+    ApiError, AreaStatus, Change, Event, ExportStatus, GroupConfig, GroupRecording, GroupStatus,
+    KeptManifests, NodeStatus, OperationStatus, TakeoverProgress, TakeoverRequest,
 };
 use crate::clock;
 use crate::events::Wanted;
@@ -41,6 +41,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Shared>> {
         Route::Status => get(status),
         Route::Group => get(group),
         Route::GroupConfig => get(group_config),
+        Route::Manifests => get(manifests),
         Route::LastTakeover => get(last_takeover),
         Route::Takeover => post(takeover),
         Route::Change(change) => changes(change),
@@ -71,6 +72,13 @@ async fn group_config(State(shared): Known, Path(name): Path<String>) -> Result<
     let view = shared.view();
     let found = view.configs.iter().find(|config| config.group == name);
     found.cloned().map(Json).ok_or_else(|| unknown_group(&name, &view.status.node).into())
+}
+
+async fn manifests(State(shared): Known, Path(name): Path<String>) -> Result<Json<KeptManifests>, Refusal> {
+    let view = shared.view();
+    let known = view.status.groups.iter().any(|group| group.group == name);
+    let kept = view.manifests.get(&name).cloned().unwrap_or_default();
+    known.then_some(Json(kept)).ok_or_else(|| unknown_group(&name, &view.status.node).into())
 }
 
 async fn areas(State(shared): Known) -> Json<Vec<AreaStatus>> {

@@ -3,6 +3,7 @@
 mod keeping;
 mod orders;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, watch};
 
 use crate::api::types::{
-    ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, GroupConfig, NodeStatus,
-    TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+    ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, GroupConfig, KeptManifests,
+    NodeStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
 use crate::events::EventLog;
 use crate::following::Following;
@@ -58,6 +59,8 @@ pub struct View {
     pub status: NodeStatus,
     /// The areas of its journal disk.
     pub areas: Vec<AreaStatus>,
+    /// What the primaries here have listed and no receipt covers, by group.
+    pub manifests: BTreeMap<String, KeptManifests>,
     /// How its groups are configured.
     pub configs: Vec<GroupConfig>,
     /// What hosts can open.

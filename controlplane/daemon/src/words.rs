@@ -9,6 +9,7 @@ use midspan_node::port::{
     HandoverNote, HandoverRefusal, Note, RoundNote, StartNote, StartRefusal, StartReport,
 };
 
+use crate::api::time::utc;
 use crate::api::types::{ApiError, Epoch};
 use crate::events::Tell;
 
@@ -136,6 +137,9 @@ impl Names {
             StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_) => {
                 None
             }
+            StartNote::Skipping { landed, last } => {
+                Some(Tell::error("start_without_journal", object, skipping(landed.0, last.0)))
+            }
             StartNote::Done(report) => Some(self.start_done(object, report)),
             StartNote::Aborted => {
                 let message = "what the takeover had fenced is given back: the former primary may go on";
@@ -200,6 +204,21 @@ impl Names {
             StartRefusal::NotSplit => (
                 "this site holds nothing alone that it could give up".to_owned(),
                 "`midspan status` shows the roles; resolve runs on the site in state `split`",
+            ),
+            StartRefusal::NotStarting => {
+                ("no start waits for the relay here".to_owned(), "`midspan status` shows what this site is")
+            }
+            StartRefusal::LaneReachable { node } => (
+                format!("{} answers: the start goes on by itself", self.node(node)),
+                "`midspan status` shows where it stands; nothing answered is given up",
+            ),
+            StartRefusal::SecondaryAhead => (
+                "the other site can be reached and has more than this site's disks hold for sure".to_owned(),
+                "run takeover on the other site: it loses less than a start here would",
+            ),
+            StartRefusal::OtherServes { epoch } => (
+                format!("the other site has taken over in epoch {}", self.show(epoch)),
+                "bring the relay back: this site then follows by itself",
             ),
             StartRefusal::Stopping => ("the daemon is ending".to_owned(), "start it again first"),
         };
@@ -299,6 +318,15 @@ fn round(object: &str, step: RoundNote) -> Tell {
             Tell::warn("round_cancelled", object, format!("round {round} was given up; another one follows"))
         }
     }
+}
+
+/// From when on something may be missing after a start without the journal.
+pub fn skipping(landed: u64, last: u64) -> String {
+    let from = if landed == 0 { "the group's beginning".to_owned() } else { utc(landed) };
+    let until = if last == 0 { String::new() } else { format!(", which was at {} or later", utc(last)) };
+    format!(
+        "the relay is not read: writes that were answered between {from} and the end of this site's last run{until} may be missing"
+    )
 }
 
 /// Why an answered write may be missing, in words.

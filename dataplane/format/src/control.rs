@@ -18,6 +18,8 @@ use crate::time::Time;
 use crate::version::CONTROL_VERSION;
 use crate::wire::{Malformed, Put, Take, Wire};
 
+/// Manifests in a [`GroupStatus`] at most.
+pub const MAX_SHOWN_MANIFESTS: usize = 256;
 /// An encoded message at most, bytes.
 pub const MAX_CONTROL: usize = 1 << 20;
 
@@ -38,6 +40,8 @@ pub enum GroupCommand {
     Abort,
     /// The primary hands its role to the other site: planned, both alive, without loss.
     Switchover,
+    /// Serve although the relay cannot be read: what only it held may be missing.
+    WithoutJournal,
     /// Give up what this site alone holds, because the other site replaced it: follow that one.
     Resolve,
     /// Hold the round that runs, or that is to come.
@@ -180,6 +184,29 @@ pub struct GroupStatus {
     pub zero_loss: bool,
     /// Why not.
     pub why: Option<LossReason>,
+    /// Manifests that were issued here and that no receipt covers.
+    pub manifests_kept: u64,
+    /// The oldest of them, [`MAX_SHOWN_MANIFESTS`] at most.
+    pub manifests: Vec<ManifestStatus>,
+}
+
+/// A manifest that was issued and is not covered by a receipt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ManifestStatus {
+    /// Its end in the manifest area.
+    pub end: Position,
+    /// Where in the ring the first frame it lists begins.
+    pub from: Position,
+    /// Where the last one ends.
+    pub to: Position,
+    /// How many frames it lists.
+    pub frames: u32,
+    /// Runs of regions that they touch.
+    pub runs: u32,
+    /// Time of the first record.
+    pub first_time: Time,
+    /// Time of the last one.
+    pub last_time: Time,
 }
 
 /// How an area on this node's disk stands.

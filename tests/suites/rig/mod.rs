@@ -12,6 +12,7 @@ mod meddler;
 mod journal;
 mod load;
 mod mount;
+mod scene;
 
 use std::time::Duration;
 
@@ -24,9 +25,9 @@ pub use load::Load;
 pub use lone::Lone;
 pub use meddler::{Harm, Meddler, Way};
 pub use mount::may_mount;
-pub use network::{Network, may_cut};
 pub use place::Place;
 pub use program::{Background, Program, Said, midspan, midspand};
+pub use scene::{MOMENT, Scene};
 pub use shape::{Shape, free_ports};
 
 /// Limit for whatever takes a moment: nobody measures here, but a machine may be busy with other things.

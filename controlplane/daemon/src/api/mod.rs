@@ -1,5 +1,6 @@
 //! The operator's HTTP API: JSON over a unix socket.
 
+pub mod time;
 pub mod types;
 #[cfg(feature = "server")]
 pub mod socket;

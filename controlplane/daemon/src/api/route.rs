@@ -13,6 +13,8 @@ pub enum Route {
     Group,
     /// How it is configured.
     GroupConfig,
+    /// What its primary has listed and no receipt covers.
+    Manifests,
     /// The newest step of a takeover.
     LastTakeover,
     /// Take over.
@@ -62,6 +64,7 @@ impl Route {
             Route::Status,
             Route::Group,
             Route::GroupConfig,
+            Route::Manifests,
             Route::LastTakeover,
             Route::Takeover,
             Route::Trace,
@@ -84,6 +87,7 @@ impl Route {
             Route::Status
             | Route::Group
             | Route::GroupConfig
+            | Route::Manifests
             | Route::LastTakeover
             | Route::Trace
             | Route::Areas
@@ -102,6 +106,7 @@ impl Route {
             Route::Status => "/v1/status",
             Route::Group => "/v1/groups/{name}",
             Route::GroupConfig => "/v1/groups/{name}/config",
+            Route::Manifests => "/v1/groups/{name}/manifests",
             Route::LastTakeover | Route::Takeover => "/v1/groups/{name}/takeover",
             Route::Change(change) => return format!("/v1/groups/{{name}}/{}", change.path()),
             Route::Trace => "/v1/groups/{name}/trace",
@@ -123,6 +128,9 @@ impl Route {
             Route::Status => "How the node and all its groups stand, measured every 100 ms",
             Route::Group => "How one group stands",
             Route::GroupConfig => "How one group is configured at this node, defaults included",
+            Route::Manifests => {
+                "First control information that the primary keeps until a receipt covers it, oldest first"
+            }
             Route::LastTakeover => "The newest step of the group's last takeover",
             Route::Takeover => "The secondary becomes primary; answered with a line for each step",
             Route::Change(Change::Abort) => {
@@ -136,6 +144,9 @@ impl Route {
             Route::Change(Change::Resume) => "Let a held round go on",
             Route::Change(Change::Resolve) => {
                 "Give up what this site alone holds, and follow the one that replaced it"
+            }
+            Route::Change(Change::WithoutJournal) => {
+                "Serve although the relay cannot be read; what only it held may be missing"
             }
             Route::Trace => "What the node's flight recorders hold of a group",
             Route::Areas => "The areas that a relay holds, with their writers",
@@ -173,6 +184,7 @@ impl Route {
             Route::Status
             | Route::Group
             | Route::GroupConfig
+            | Route::Manifests
             | Route::LastTakeover
             | Route::Takeover
             | Route::Change(_)

@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 mod config;
+mod manifest;
 mod operation;
 mod peers;
 
 pub use config::{GroupConfig, LaneConfig};
+pub use manifest::{KeptManifests, ManifestStatus};
 pub use operation::{
     Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, TakeoverOutcome,
     TakeoverProgress, TakeoverRequest,

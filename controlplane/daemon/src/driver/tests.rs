@@ -68,7 +68,7 @@ fn secondary(used: u64) -> GroupNews {
         ..GroupStatus::default()
     };
     let pair = PairFacts { lanes_up: true, ..PairFacts::default() };
-    GroupNews { status, pair, applied_time_ns: Some(1_000 * MS), behind_bytes: None }
+    GroupNews { status, pair, applied_time_ns: Some(1_000 * MS), ..GroupNews::default() }
 }
 
 fn report(facts: TakeoverFacts) -> Box<Report> {

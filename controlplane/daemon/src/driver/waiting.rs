@@ -7,6 +7,7 @@ use crate::api::types::{
 };
 
 use super::Step;
+use crate::words;
 
 /// An operation that was asked for and has not ended.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ pub(super) fn said(step: Step) -> (&'static str, String) {
         Step::Reading { from, to } => {
             ("reading", format!("reads and verifies the journal from {from} to {to}"))
         }
+        Step::Skipping { landed, last } => ("skipping", words::skipping(landed, last)),
         Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
         Step::Draining => ("draining", "hosts wait until the other site has everything".to_owned()),
         Step::HandedOver => ("handed_over", "the other site is to go on; this one steps back".to_owned()),

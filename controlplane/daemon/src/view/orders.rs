@@ -57,7 +57,7 @@ impl Shared {
         let other = match change {
             Change::Switchover => Some(Change::Failback),
             Change::Failback => Some(Change::Switchover),
-            Change::Abort | Change::Pause | Change::Resume | Change::Resolve => None,
+            Change::Abort | Change::Pause | Change::Resume | Change::Resolve | Change::WithoutJournal => None,
         };
         if let Some(other) = other
             && self.changes.runs(&(group.to_owned(), other))
@@ -137,12 +137,16 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
         )),
         (Change::Abort, Role::Relay | Role::Unknown) => Err(no_site(found, node, ON_SECONDARY)),
         (Change::Failback, Role::Primary) => may_go_home(found, node),
-        (Change::Switchover | Change::Failback | Change::Pause | Change::Resume, Role::Secondary) => {
+        (Change::WithoutJournal, Role::Primary) => Ok(()),
+        (
+            Change::Switchover | Change::Failback | Change::Pause | Change::Resume | Change::WithoutJournal,
+            Role::Secondary,
+        ) => {
             let message = format!("group {}: node {node} is its secondary", found.group);
             Err(ApiError::new("refused", message, ON_PRIMARY))
         }
         (
-            Change::Switchover | Change::Failback | Change::Pause | Change::Resume,
+            Change::Switchover | Change::Failback | Change::Pause | Change::Resume | Change::WithoutJournal,
             Role::Relay | Role::Unknown,
         ) => Err(no_site(found, node, ON_PRIMARY)),
     }

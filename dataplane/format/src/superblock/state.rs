@@ -113,7 +113,7 @@ wire_struct! {
         pub cut: Time,
         /// Newest time ever seen: a clock must go on beyond it.
         pub clock: Time,
-        /// Manifests before this position are consumed.
+        /// Manifests before this position are consumed; at a primary: as the secondary has said.
         pub manifest: Position,
         /// Version of the fence set; 0 for the configured one.
         pub fence_version: u64,
@@ -158,10 +158,12 @@ wire_struct! {
         pub handover_epoch: Epoch,
         /// The primary has said, past the lanes, that it answers outside them; its Leave mark has not come here.
         pub told_left: bool,
-        /// Of a primary: its disks hold everything before this point, flushed; taken now and then.
-        pub landed: LanePoint,
+        /// Of a primary: its disks hold everything before this place of the lane, flushed; taken now and then.
+        pub landed: Position,
         /// Time of the last record before that.
         pub landed_time: Time,
+        /// Of a primary: the secondary has acquired everything before it, as it has said; taken now and then.
+        pub acquired: Position,
     } = 4072
 }
 

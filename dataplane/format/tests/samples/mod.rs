@@ -395,8 +395,9 @@ pub fn state() -> GroupState {
         handover: true,
         handover_epoch: FORMER,
         told_left: true,
-        landed: LanePoint { position: Position(5 << 20), ..point },
+        landed: Position(5 << 20),
         landed_time: Time(CUT.0 - 1),
+        acquired: Position(4 << 20),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use alloc::rc::Rc;
 
+use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{Hello, Left, Message, Ping, RefusedReason};
 
@@ -38,6 +39,8 @@ pub struct SiteLink {
     last_sent: u64,
     /// The epoch that the other site named in its welcome.
     epoch: Epoch,
+    /// And how far its own ring reached then.
+    acquired: Position,
 }
 
 impl SiteLink {
@@ -49,6 +52,7 @@ impl SiteLink {
             unconfirmed: 0,
             last_sent: 0,
             epoch: Epoch::NONE,
+            acquired: Position(0),
         }
     }
 
@@ -65,6 +69,11 @@ impl SiteLink {
     /// The epoch that the other site knew when it last welcomed this one.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// How far the other site's own ring reached when it last welcomed this one; 0 where it is no secondary.
+    pub fn acquired(&self) -> Position {
+        self.acquired
     }
 
     /// Whether another frame can be told.
@@ -103,7 +112,7 @@ impl SiteLink {
                 SiteEvent::Down
             }
             LinkEvent::Message(Message::Welcome(welcome)) => {
-                self.epoch = welcome.epoch;
+                (self.epoch, self.acquired) = (welcome.epoch, welcome.journaled);
                 if self.link.is_up() {
                     // It has gone on to another epoch.
                     self.link.on_heard(now, self.unconfirmed == 0);

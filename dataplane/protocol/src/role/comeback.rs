@@ -273,9 +273,11 @@ impl<B: Buffer> Inside<B> {
         let reader = config.control.by_relay().then(reader);
         // Since it left the lanes this site has put nothing there but Leave marks: an old one does.
         let own = |last: &FrameHeader| last.epoch.node == config.node && last.epoch >= state.takeover_epoch;
+        let mut receipts = Receipts::new(reader, config.lane, pace.poll_ms);
+        receipts.newest.acquired = state.acquired;
         Self {
             writer: Writer::new(config.link(0), config.relay, hello, pace, Some(tip), 4),
-            receipts: Receipts::new(reader, config.lane, pace.poll_ms),
+            receipts,
             leave: facts.ring.last.filter(own),
             facts,
         }

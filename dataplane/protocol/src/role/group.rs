@@ -11,6 +11,7 @@
 //! ```
 //! A role's operations have settled before the next role begins (design §7). Hosts are served in `Primary` and `Outside` only.
 
+mod alone;
 mod giving;
 mod handover;
 mod hearing;
@@ -26,6 +27,7 @@ use midspan_format::ids::Epoch;
 use midspan_format::message::FenceIntent;
 use midspan_format::superblock::{PairState, Role};
 
+use self::alone::Alone;
 use self::handover::Handover;
 use self::hearing::Hearing;
 use crate::lane::fencer::{Fencer, FencerEvent};
@@ -106,6 +108,10 @@ pub struct Group<B> {
     /// Gives an epoch back that this site took and has no use for.
     giver: Option<Box<Fencer>>,
     give_at: u64,
+    /// The question before a start without the journal.
+    alone: Option<Box<Alone>>,
+    /// When the primary's `landed` was last taken into the state.
+    landed_kept_at: u64,
     /// Where the other site tells what it must not lose with the relay.
     hearing: Option<Hearing>,
     ready: Vec<u32>,
@@ -144,6 +150,8 @@ impl<B: Buffer> Group<B> {
             handover_at: 0,
             giver: None,
             give_at: 0,
+            alone: None,
+            landed_kept_at: 0,
             hearing: None,
             ready: Vec::new(),
             stopping: false,
@@ -197,6 +205,7 @@ impl<B: Buffer> Group<B> {
             GroupCommand::Abort => self.abort(context),
             GroupCommand::Switchover => self.begin_handover(context),
             GroupCommand::Resolve => self.resolve(context),
+            GroupCommand::WithoutJournal => self.start_without_journal(context),
             GroupCommand::Pause => self.hold_round(true),
             GroupCommand::Resume => self.hold_round(false),
             GroupCommand::Stop => self.stop(context),
@@ -212,6 +221,9 @@ impl<B: Buffer> Group<B> {
     ) {
         if self.hears(link) {
             return self.on_heard(context, event);
+        }
+        if self.asks_alone(link) {
+            return self.on_alone(context, event);
         }
         let Self { store, tracker, play, config, .. } = self;
         match play {
@@ -299,6 +311,7 @@ impl<B: Buffer> Group<B> {
     /// Timers.
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.seen = context.now.mono;
+        self.go_on_alone(context);
         let Self { store, tracker, play, .. } = self;
         store.poke(context);
         match play {

@@ -80,6 +80,8 @@ pub struct Outside<B> {
     site_link: SiteLink,
     /// Whether that one has recorded that the lanes are left.
     told: Told,
+    /// An operator has said that hosts are to be served whoever knows of it.
+    word: bool,
     step: Step,
     /// An operator holds the round that is to come.
     pub paused: bool,
@@ -106,6 +108,7 @@ impl<B: Buffer> Outside<B> {
             comeback,
             site_link,
             told: Told::No,
+            word: false,
             step: Step::Serving,
             paused: false,
             waiting: Vec::new(),
@@ -118,6 +121,12 @@ impl<B: Buffer> Outside<B> {
     pub fn leaving(mut self, change: u64, waiting: Vec<HostRequest<B>>) -> Self {
         self.step = Step::Leaving { change };
         self.waiting = waiting;
+        self
+    }
+
+    /// An operator has said that hosts are to be served whoever knows of it.
+    pub fn by_word(mut self) -> Self {
+        self.word = true;
         self
     }
 
@@ -230,12 +239,23 @@ impl<B: Buffer> Outside<B> {
 
     /// Says to the other site that the lanes are left, when everything that must be true before is durable here.
     fn tell<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
-        let Step::Leaving { change } = self.step else { return };
+        let change = match self.step {
+            Step::Leaving { change } => change,
+            // Served by a word: it is told all the same, until the lane says so.
+            Step::Serving => 0,
+            Step::Draining
+            | Step::Flushing { .. }
+            | Step::Recording { .. }
+            | Step::Stuck
+            | Step::Failed
+            | Step::Closed => return,
+        };
+        let state = store.get();
+        let left = matches!(state.pair, PairState::Suspended | PairState::Degraded);
         let ready = store.is_saved(change) && self.marks_are_durable() && self.site_link.is_up();
-        if !ready || self.told != Told::No {
+        if !left || !ready || self.told != Told::No || self.comeback.has_left() {
             return;
         }
-        let state = store.get();
         let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
         self.told = Told::Asked(state.epoch);
         self.site_link.say(context, Message::Leaving(leaving));
@@ -250,7 +270,7 @@ impl<B: Buffer> Outside<B> {
     /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or the
     /// group permits none without this site's word.
     fn is_known(&self) -> bool {
-        self.comeback.has_left() || self.told == Told::Yes || self.config.alone
+        self.comeback.has_left() || self.told == Told::Yes || self.config.alone || self.word
     }
 
     /// The state was written.

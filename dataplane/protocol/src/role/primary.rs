@@ -21,6 +21,7 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::SessionKind;
+use midspan_format::superblock::GroupState;
 use midspan_format::time::{GroupClock, Time};
 
 pub use self::repair::Repair;
@@ -31,7 +32,7 @@ use crate::role::direct::{answer, host_error};
 use crate::role::site::{AnswerMode, RECALL_LINK, SiteConfig};
 use crate::stage::inflight::{Inflight, OpKind, Steps};
 use crate::stage::landing::Landing;
-use crate::stage::manifests::Manifests;
+use crate::stage::manifests::{Kept, Manifests};
 use crate::stage::recall::Recall;
 use crate::stage::receipts::{Receipts, Received};
 use crate::stage::sealer::{LaneIdentity, Sealer};
@@ -87,8 +88,6 @@ pub struct PrimaryStatus {
     pub lease: bool,
     /// The ring is full: hosts wait.
     pub ring_full: bool,
-    /// Manifests that no receipt covers.
-    pub manifests_kept: usize,
     /// A local disk failed.
     pub disk_failed: bool,
 }
@@ -220,6 +219,25 @@ impl<B: Buffer> Primary<B> {
     /// Whether a local disk failed.
     pub fn disk_failed(&self) -> bool {
         self.landing.failed()
+    }
+
+    /// The disks hold everything before it, flushed, and the time of the last record there.
+    pub fn landed(&self) -> (Position, Time) {
+        self.landing.landed()
+    }
+
+    /// What the secondary has said so far.
+    pub fn received(&self) -> Received {
+        self.receipts.newest
+    }
+
+    /// What the secondary had said before this role began, as recorded: it has not become less.
+    pub fn remember(&mut self, state: &GroupState) {
+        self.receipts.newest.acquired = self.receipts.newest.acquired.max(state.acquired);
+        self.manifests.on_receipt(state.manifest, state.acquired);
+        if let Some(recall) = self.recall.as_mut() {
+            recall.begin(state.manifest);
+        }
     }
 
     /// Whether another host request can be taken.
@@ -377,6 +395,11 @@ impl<B: Buffer> Primary<B> {
         writers.min(self.receipts.deadline()).min(stages).min(self.round_deadline(soon))
     }
 
+    /// Manifests that were issued and that no receipt covers, oldest first.
+    pub fn manifests(&self) -> impl Iterator<Item = &Kept> + '_ {
+        self.manifests.kept()
+    }
+
     /// Figures for status.
     pub fn status(&self, now: u64) -> PrimaryStatus {
         PrimaryStatus {
@@ -389,7 +412,6 @@ impl<B: Buffer> Primary<B> {
             answered: self.answered,
             lease: self.has_lease(now),
             ring_full: self.ring_full,
-            manifests_kept: self.manifests.kept().count(),
             disk_failed: self.landing.failed(),
         }
     }

@@ -1,13 +1,16 @@
 //! How a group stands, told truthfully: watermarks, lag and what a takeover now would lose (I1).
 
-use midspan_format::control::{GroupStatus, LaneStatus, LossReason, RoundStatus};
-use midspan_format::geometry::{Position, REGION_BYTES};
+use midspan_format::control::{
+    GroupStatus, LaneStatus, LossReason, MAX_SHOWN_MANIFESTS, ManifestStatus, RoundStatus,
+};
+use midspan_format::geometry::REGION_BYTES;
 use midspan_format::superblock::{PairState, Role};
 
 use crate::role::group::{Group, Play};
 use crate::role::primary::{Primary, Repair};
 use crate::role::secondary::Secondary;
 use crate::role::start::Start;
+use crate::stage::manifests::Kept;
 use crate::vocab::buffer::Buffer;
 use crate::vocab::effect::Now;
 
@@ -127,8 +130,7 @@ fn of_primary<B: Buffer>(
     let received = found.received;
     let last_time = primary.clock();
     // Before the first receipt nothing is known of the secondary.
-    let applied =
-        (received.applied > Position(0) || received.acquired > Position(0)).then_some(received.applied);
+    let applied = (received.staging > 0).then_some(received.applied);
     let lane = LaneStatus {
         connected: found.connected,
         sealed: Some(found.sealed),
@@ -148,6 +150,15 @@ fn of_primary<B: Buffer>(
         let end = repair.round().end();
         repair.round().is_marking() || end.is_none_or(|end| found.journaled < end) && !repair.has_ended()
     });
+    let manifest = |kept: &Kept| ManifestStatus {
+        end: kept.end,
+        from: kept.from,
+        to: kept.to,
+        frames: kept.frames,
+        runs: kept.runs,
+        first_time: kept.times.0,
+        last_time: kept.times.1,
+    };
     let map = primary.repair().map(|repair| repair.tracker().map().count());
     GroupStatus {
         round,
@@ -162,6 +173,8 @@ fn of_primary<B: Buffer>(
         cut: received.cut,
         answered: found.answered,
         ring_full: found.ring_full,
+        manifests_kept: primary.manifests().count() as u64,
+        manifests: primary.manifests().take(MAX_SHOWN_MANIFESTS).map(manifest).collect(),
         disk_failed: status.disk_failed || found.disk_failed,
         lanes: one(lane),
         ..status

@@ -103,6 +103,20 @@ impl<B: Buffer> Start<B> {
         self.damaged
     }
 
+    /// Whether nothing is under way but waiting for a lane that does not answer, or is not what it was.
+    pub fn can_be_skipped(&self) -> bool {
+        match &self.step {
+            Step::Fencing => !self.fencer.is_up(),
+            Step::Waiting { .. } => true,
+            Step::Recording { .. }
+            | Step::Verifying(_)
+            | Step::Redoing(_)
+            | Step::Flushing { .. }
+            | Step::Done
+            | Step::Failed => false,
+        }
+    }
+
     /// Whether a disk failed.
     pub fn failed(&self) -> bool {
         matches!(self.step, Step::Failed)

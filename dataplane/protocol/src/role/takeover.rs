@@ -284,6 +284,7 @@ impl Takeover {
         store: &StateStore,
     ) -> Outcome {
         self.look(fenced, store);
+        self.why = self.why.or(self.may_be_alone());
         // A lane that holds less than was fetched from it has lost what it once acknowledged. Only now its prefix is final.
         let position = self.facts.ring.journaled;
         if self.why.is_none() && position < secondary.acquired().position.max(secondary.heard()) {
@@ -456,7 +457,8 @@ impl Takeover {
             state.takeover_epoch = facts.epoch;
             facts.record(state);
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
-            state.told_left = false;
+            // What the other site has is not known any more.
+            (state.told_left, state.acquired) = (false, Position(0));
             state.clock = state.clock.max(facts.clock);
             if handed {
                 (state.pair, state.left) = (PairState::Paired, false);

@@ -77,6 +77,8 @@ pub struct Manifests<B> {
     kept_limit: usize,
     /// Everything before this place of the manifest area is covered by a receipt.
     covered: Position,
+    /// The same as receipts have said; `covered` may be a guess at first.
+    received: Position,
     /// The newest frame that found no room.
     skipped: Option<FrameHeader>,
     /// The newest frame that was listed.
@@ -105,6 +107,7 @@ impl<B: Buffer> Manifests<B> {
             tip: None,
             kept_limit: kept,
             covered,
+            received: Position(0),
             skipped: unlisted,
             listed: unlisted,
             frames: FramePool::new(FRAMES, 1),
@@ -253,8 +256,8 @@ impl<B: Buffer> Manifests<B> {
     /// of the relay, that is what counts.
     pub fn on_receipt(&mut self, manifest: Position, acquired: Position) {
         let direct = self.tip.is_some();
-        self.covered = self.covered.max(manifest);
-        let covered = self.covered;
+        (self.covered, self.received) = (self.covered.max(manifest), self.received.max(manifest));
+        let covered = self.received;
         let is_covered = |kept: &Kept| if direct { kept.to <= acquired } else { kept.end <= covered };
         for kept in [&mut self.recalled, &mut self.kept] {
             while kept.front().is_some_and(is_covered) {
@@ -275,7 +278,7 @@ impl<B: Buffer> Manifests<B> {
 
     /// An earlier manifest was read again; they come in order.
     pub fn recall(&mut self, kept: Kept) {
-        if self.recalled.len() < self.kept_limit && kept.end > self.covered {
+        if self.recalled.len() < self.kept_limit && kept.end > self.received {
             self.recalled.push_back(kept);
         }
     }

@@ -10,6 +10,7 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId, VolumeId};
 use midspan_format::message::{Hello, Message};
+use midspan_format::time::Time;
 
 use super::buffer::{Buffers, Slice};
 use super::milestone::Milestone;
@@ -241,6 +242,9 @@ pub enum StartNote {
     Reading { from: Position, to: Position },
     /// Writing what the disks lack.
     Redoing,
+    /// By an operator's word the journal is not read: what was answered behind `landed`, until the last run ended (at `last` or
+    /// later), may be missing.
+    Skipping { landed: Time, last: Time },
     /// Done: hosts are served; what was found, and whether anything answered may be missing.
     Done(StartReport),
     /// The answer to a dry run: what a takeover would find. The epoch is the one in force.
@@ -272,6 +276,14 @@ pub enum StartRefusal {
     NothingToAbort,
     /// This site holds nothing alone that it could give up.
     NotSplit,
+    /// No start waits for a lane here.
+    NotStarting,
+    /// The lane's node answers: the start needs nobody's word.
+    LaneReachable { node: NodeId },
+    /// The other site is a secondary that has acquired more than this site's disks hold for sure.
+    SecondaryAhead,
+    /// The other site has taken over.
+    OtherServes { epoch: Epoch },
 }
 
 /// What a start found.

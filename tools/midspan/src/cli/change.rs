@@ -1,4 +1,4 @@
-//! `midspan switchover`, `failback`, `pause`, `resume`, `resolve`: planned changes, followed to their outcome.
+//! `midspan switchover`, `failback`, `pause`, `resume`, `resolve`, `start`: planned changes, followed to their outcome.
 
 use std::io::Write;
 use std::time::Duration;
@@ -42,6 +42,42 @@ pub const RESOLVE: &str = "Example:
 
 Where both sites answered hosts, one of them must give up what it alone holds. It runs there, on the site in state `split`,
 and --keep names the other one, whose writes stay. What differs is then copied from that one.";
+
+/// Shown by `start --help`.
+pub const START: &str = "Example:
+  midspan start vault --without-journal --yes
+
+A primary that is started again reads the journal at its relay first, and serves nothing before that. Where the relay is gone for
+good, --without-journal serves what this site's disks hold: writes that were answered shortly before this site stopped may be
+missing, and the time span is named first. It is refused (exit code 4) while the relay answers, and while the other site can be
+reached and has more: take over there then.";
+
+/// Arguments of `start`.
+#[derive(Debug, Args)]
+pub struct StartArguments {
+    /// Do not read the journal: what only the relay held may be missing
+    #[arg(long, required = true)]
+    pub without_journal: bool,
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+/// Serves although the relay cannot be read.
+///
+/// # Errors
+/// The daemon's refusal, with its reason.
+pub fn start(client: &Client, start: &StartArguments, out: &mut dyn Write) -> Outcome {
+    let arguments = &start.arguments;
+    let group = &arguments.group;
+    if !arguments.yes {
+        confirm(
+            &format!("start of {group} without its journal"),
+            &format!("Serve {group} without what only its relay holds? Answered writes may be lost."),
+        )?;
+    }
+    let wait = Duration::from_secs(arguments.wait.max(1));
+    follow(client, group, Change::WithoutJournal, wait, arguments.output, out)
+}
 
 /// Arguments of `resolve`.
 #[derive(Debug, Args)]

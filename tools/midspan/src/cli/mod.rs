@@ -3,6 +3,7 @@
 mod exit;
 mod size;
 mod http;
+mod manifests;
 mod client;
 mod beside;
 mod volume;
@@ -104,6 +105,22 @@ enum Command {
         reach: Reach,
         #[command(flatten)]
         arguments: change::ResolveArguments,
+    },
+    /// Serve a group whose relay is gone for good: what only the relay held may be missing
+    #[command(after_help = change::START)]
+    Start {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: change::StartArguments,
+    },
+    /// Show what the primary has listed for the secondary and no receipt covers yet
+    #[command(after_help = manifests::EXAMPLES)]
+    Manifests {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: manifests::Arguments,
     },
     /// Look at a group as a whole
     #[command(subcommand)]
@@ -216,6 +233,10 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
         }
         Command::Resolve { reach, arguments } => {
             change::resolve(&Client::new(&reach.socket), &arguments, out)
+        }
+        Command::Start { reach, arguments } => change::start(&Client::new(&reach.socket), &arguments, out),
+        Command::Manifests { reach, arguments } => {
+            manifests::run(&Client::new(&reach.socket), &arguments, out)
         }
         Command::Group(command) => group::run(&command, out),
         Command::Events { reach, arguments } => events::events(&Client::new(&reach.socket), &arguments, out),

@@ -32,12 +32,21 @@ pub enum Change {
     Resume,
     /// `POST /v1/groups/{name}/resolve`: give up what this site alone holds, and follow the site that replaced it.
     Resolve,
+    /// `POST /v1/groups/{name}/start/without-journal`: serve although the relay cannot be read.
+    WithoutJournal,
 }
 
 impl Change {
     /// All of them.
-    pub const ALL: [Change; 6] =
-        [Change::Abort, Change::Switchover, Change::Failback, Change::Pause, Change::Resume, Change::Resolve];
+    pub const ALL: [Change; 7] = [
+        Change::Abort,
+        Change::Switchover,
+        Change::Failback,
+        Change::Pause,
+        Change::Resume,
+        Change::Resolve,
+        Change::WithoutJournal,
+    ];
 
     /// The word, as in the JSON.
     pub const fn word(self) -> &'static str {
@@ -48,6 +57,7 @@ impl Change {
             Change::Pause => "pause",
             Change::Resume => "resume",
             Change::Resolve => "resolve",
+            Change::WithoutJournal => "without_journal",
         }
     }
 
@@ -60,6 +70,7 @@ impl Change {
             Change::Pause => "pause",
             Change::Resume => "resume",
             Change::Resolve => "resolve",
+            Change::WithoutJournal => "start/without-journal",
         }
     }
 
@@ -67,7 +78,9 @@ impl Change {
     pub const fn swaps_roles(self) -> bool {
         match self {
             Change::Switchover | Change::Failback => true,
-            Change::Abort | Change::Pause | Change::Resume | Change::Resolve => false,
+            Change::Abort | Change::Pause | Change::Resume | Change::Resolve | Change::WithoutJournal => {
+                false
+            }
         }
     }
 }

@@ -41,6 +41,7 @@ impl<B: Buffer> Group<B> {
         let first = state.takeover_epoch == Epoch::NONE;
         let reason = if first { RoundReason::InitialCopy } else { RoundReason::Resync };
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
+        primary.remember(self.store.get());
         self.set_repair(&mut primary, reason);
         primary.on_tick(context);
         self.play = Play::Primary(primary);
@@ -77,7 +78,7 @@ impl<B: Buffer> Group<B> {
             return;
         }
         self.departs = false;
-        let cut = primary.clock();
+        let (cut, heard) = (primary.clock(), primary.received());
         let waiting = primary.take_requests(context);
         let mut tracker = primary.take_tracker().or(self.tracker.take());
         let lost = core::mem::take(&mut self.relay_lost);
@@ -92,6 +93,7 @@ impl<B: Buffer> Group<B> {
             state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
             (state.pair, state.left, state.left_cut) = (pair, true, cut);
             (state.clock, state.round) = (state.clock.max(cut), 0);
+            state.acquired = state.acquired.max(heard.acquired);
         });
         context.note(Note::LeftTheLanes { full: !lost });
         let mut outside = Outside::new(self.config.clone(), tracker, None, &self.store);
@@ -100,11 +102,13 @@ impl<B: Buffer> Group<B> {
         self.on_tick(context);
     }
 
+    /// Serves outside the lanes. `word`: an operator said so, and this change records it.
     pub(super) fn serve_outside<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         report: StartReport,
         facts: Option<LaneFacts>,
+        word: Option<u64>,
     ) {
         self.close_role(context);
         context.note(Note::Serving { epoch: report.epoch });
@@ -123,7 +127,10 @@ impl<B: Buffer> Group<B> {
         let facts = facts.filter(|facts| facts.ring.open);
         let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);
         if matches!(self.store.get().pair, PairState::Suspended | PairState::Degraded) {
-            outside = outside.leaving(0, Vec::new());
+            outside = outside.leaving(word.unwrap_or(0), Vec::new());
+        }
+        if word.is_some() {
+            outside = outside.by_word();
         }
         outside.paused = self.held;
         self.play = Play::Outside(Box::new(outside));

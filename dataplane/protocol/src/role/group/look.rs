@@ -116,6 +116,6 @@ impl<B: Buffer> Group<B> {
             Play::Aborting(_, fencer) => fencer.deadline().min(soon),
             Play::Stopped => u64::MAX,
         };
-        role.min(store)
+        role.min(store).min(self.alone_at())
     }
 }

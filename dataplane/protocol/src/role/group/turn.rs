@@ -19,6 +19,8 @@ use crate::role::takeover::{self, Asked, Takeover};
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
 
+/// How often a primary's `landed` is taken into the state at most.
+const KEEP_LANDED_NS: u64 = 5_000_000_000;
 /// Pause before a handover to this site is tried again.
 const HANDOVER_RETRY_NS: u64 = 500_000_000;
 
@@ -60,6 +62,7 @@ impl<B: Buffer> Group<B> {
         };
         self.close_role(context);
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
+        primary.remember(self.store.get());
         if let (Some(marks), Some(tracker)) = (marks, self.tracker.as_mut()) {
             tracker.merge(&marks);
             self.set_repair(&mut primary, RoundReason::Resync);
@@ -199,6 +202,7 @@ impl<B: Buffer> Group<B> {
     /// After whatever has happened to a primary: it may be fenced, its round may have ended, its role may be handed over.
     pub(super) fn look_at_primary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.look_for_fence(context);
+        self.keep_landed(context);
         let Play::Primary(primary) = &mut self.play else { return };
         if primary.repair().is_some_and(Repair::has_ended) {
             self.tracker = primary.take_tracker();
@@ -208,6 +212,26 @@ impl<B: Buffer> Group<B> {
         }
         self.go_on_handing_over(context);
         self.leave_the_lanes(context);
+    }
+
+    /// Takes `landed`, and what the secondary has said, into the state now and then: a start past the journal must say from when
+    /// on something may be missing, and a start while the secondary is away must know what space is free (I3).
+    fn keep_landed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Play::Primary(primary) = &self.play else { return };
+        let (landed, time) = primary.landed();
+        let heard = primary.received();
+        let (state, now) = (self.store.get(), context.now.mono);
+        let same = state.landed == landed && state.acquired >= heard.acquired;
+        if same || now < self.landed_kept_at + KEEP_LANDED_NS || !self.store.is_idle() {
+            return;
+        }
+        self.landed_kept_at = now;
+        let clock = primary.clock();
+        self.store.change(context, |state| {
+            (state.landed, state.landed_time, state.clock) = (landed, time, state.clock.max(clock));
+            state.acquired = state.acquired.max(heard.acquired);
+            state.manifest = state.manifest.max(heard.manifest);
+        });
     }
 
     pub(super) fn begin_takeover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, asked: Asked) {
@@ -306,7 +330,7 @@ impl<B: Buffer> Group<B> {
                     took_ns: context.now.mono.saturating_sub(began),
                     ..StartReport::default()
                 };
-                self.serve_outside(context, report, facts);
+                self.serve_outside(context, report, facts, None);
             }
         }
     }
@@ -316,7 +340,7 @@ impl<B: Buffer> Group<B> {
         let Play::TakingOver(_, takeover) = &self.play else { return };
         let (facts, handed) = (*takeover.facts(), takeover.is_planned());
         if !handed {
-            return self.serve_outside(context, report, Some(facts));
+            return self.serve_outside(context, report, Some(facts), None);
         }
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {

@@ -21,9 +21,6 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn on_receipt<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, before: Received) {
         let (now, newest) = (context.now.mono, self.receipts.newest);
         self.manifests.on_receipt(newest.manifest, newest.acquired);
-        if let Some(recall) = self.recall.as_mut() {
-            recall.begin(newest.manifest);
-        }
         if let (Some(unreceived), Some(tip)) = (self.unreceived.as_mut(), self.ring.tip()) {
             unreceived.on_acquired(now, newest.acquired, tip.position);
         }

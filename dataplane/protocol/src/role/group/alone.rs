@@ -1,0 +1,156 @@
+//! A start past the journal, by an operator's word: the relay is gone, and what it alone held may be missing (design §7).
+//!
+//! ```text
+//!  asked ─▶ the other site is asked how far it has come ─▶ it has more than this one: refused
+//!                        └─ it has no more, or does not answer ─▶ everything is marked ─▶ serves outside the lanes
+//! ```
+//! Upholds I1 as far as it can be upheld: the word names the time from which answered writes may be missing, what is served is
+//! marked as different from the other site (I6), and no takeover that hears of it says that nothing is lost.
+
+use alloc::boxed::Box;
+
+use midspan_format::control::LossReason;
+use midspan_format::ids::Epoch;
+use midspan_format::superblock::PairState;
+
+use super::{Group, Play, is_outside};
+use crate::lane::site_link::{SiteEvent, SiteLink};
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal, StartReport};
+
+/// How long the other site may take to say how far it has come.
+const ASK_NS: u64 = 3_000_000_000;
+
+/// The question to the other site.
+#[derive(Debug)]
+pub(super) struct Alone {
+    site_link: SiteLink,
+    since: u64,
+}
+
+impl<B: Buffer> Group<B> {
+    /// An operator wants this site to serve without the journal.
+    pub(super) fn start_without_journal<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let refusal = match &self.play {
+            _ if self.stopping => Some(StartRefusal::Stopping),
+            _ if self.alone.is_some() => Some(StartRefusal::Running),
+            Play::Starting(_) | Play::Resuming { .. } if self.waits_for_lane() => None,
+            Play::Starting(_) | Play::Resuming { .. } => {
+                Some(StartRefusal::LaneReachable { node: self.config.relay })
+            }
+            Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => Some(StartRefusal::NotStarting),
+        };
+        if let Some(refusal) = refusal {
+            return context.note(Note::Start(StartNote::Refused(refusal)));
+        }
+        let site_link = self.config.site_link(self.store.get().epoch);
+        self.alone = Some(Box::new(Alone { site_link, since: context.now.mono }));
+        self.go_on_alone(context);
+    }
+
+    /// Whether a start waits for a lane that does not answer, or is not what it was.
+    fn waits_for_lane(&self) -> bool {
+        match &self.play {
+            Play::Starting(start) => start.can_be_skipped(),
+            Play::Resuming { fencer, flushed, .. } => *flushed && !fencer.is_up(),
+            Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => false,
+        }
+    }
+
+    /// Whether the link is that of the question.
+    pub(super) fn asks_alone(&self, link: LinkId) -> bool {
+        self.alone.as_ref().is_some_and(|alone| alone.site_link.id() == link)
+    }
+
+    pub(super) fn on_alone<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<B>,
+    ) {
+        let Some(alone) = self.alone.as_mut() else { return };
+        if alone.site_link.on_link(context, event) != SiteEvent::Up {
+            return;
+        }
+        let (epoch, acquired) = (alone.site_link.epoch(), alone.site_link.acquired());
+        let state = self.store.get();
+        if epoch > state.epoch && epoch.node == self.config.other_site() {
+            return self.end_alone(context, Some(StartRefusal::OtherServes { epoch }));
+        }
+        if acquired > state.landed {
+            return self.end_alone(context, Some(StartRefusal::SecondaryAhead));
+        }
+        self.end_alone(context, None);
+    }
+
+    /// Timers of the question; without an answer it goes on.
+    pub(super) fn go_on_alone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(alone) = self.alone.as_mut() else { return };
+        alone.site_link.on_tick(context);
+        let is_over = context.now.mono >= alone.since + ASK_NS;
+        if !self.waits_for_lane() {
+            let refusal = StartRefusal::LaneReachable { node: self.config.relay };
+            return self.end_alone(context, Some(refusal));
+        }
+        if is_over {
+            self.end_alone(context, None);
+        }
+    }
+
+    /// When [`Group::go_on_alone`] has something to do next.
+    pub(super) fn alone_at(&self) -> u64 {
+        self.alone.as_ref().map_or(u64::MAX, |alone| alone.site_link.deadline().min(alone.since + ASK_NS))
+    }
+
+    fn end_alone<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        refusal: Option<StartRefusal>,
+    ) {
+        let Some(mut alone) = self.alone.take() else { return };
+        alone.site_link.close(context);
+        if let Some(refusal) = refusal {
+            return context.note(Note::Start(StartNote::Refused(refusal)));
+        }
+        let state = *self.store.get();
+        let (landed, last) = (state.landed_time, state.clock);
+        context.note(Note::Start(StartNote::Skipping { landed, last }));
+        let stood_outside = is_outside(state.pair);
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| !stood_outside) {
+            tracker.mark_all();
+            tracker.poke(context);
+        }
+        let node = self.config.node;
+        let change = self.store.change(context, |state| {
+            if !stood_outside {
+                (state.pair, state.left_cut, state.round) = (PairState::Degraded, landed, 0);
+                state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
+            }
+            (state.left, state.handover) = (true, false);
+        });
+        let report = StartReport {
+            epoch: state.epoch,
+            last_time: landed.0,
+            lost_nothing: false,
+            why: Some(LossReason::LaneUnreachable),
+            took_ns: context.now.mono.saturating_sub(alone.since),
+            ..StartReport::default()
+        };
+        self.serve_outside(context, report, None, Some(change));
+    }
+}

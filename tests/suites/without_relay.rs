@@ -1,0 +1,168 @@
+//! A site without its relay: the lanes are left and come back, by the group's rule or by an operator's word; and the two ways
+//! that control information takes.
+
+use midspan_daemon::api::types::KeptManifests;
+
+use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause};
+
+const AVAILABLE: &str = "mode = \"max-availability\"\n";
+
+fn scene(site_keys: &'static str) -> Option<Scene> {
+    Scene::with(Shape { site_keys, ring_mib: 64, ..Shape::new(1, 16) })
+}
+
+/// How many manifests the primary keeps.
+fn kept(scene: &Scene) -> u64 {
+    let said = scene.cluster.midspan(Place::Primary, &["manifests", GROUP, "--output", "json"]).well();
+    let kept: KeptManifests = serde_json::from_str(&said).unwrap();
+    assert_eq!(kept.manifests.is_empty(), kept.kept == 0, "{said}");
+    kept.kept
+}
+
+#[test]
+fn hosts_go_on_without_the_relay_once_the_other_site_knows_it() {
+    let Some(mut scene) = scene(AVAILABLE) else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.isolate(Place::Relay);
+    scene.wait_state(Place::Primary, "degraded");
+    scene.hosts_go_on();
+    // The secondary knows it, and does not pretend to have everything.
+    let group = scene.cluster.group(Place::Secondary);
+    assert_eq!(group.zero_loss, Some(false), "{group:?}");
+    scene.heal(disconnects);
+    // The round has brought everything, and the mark is gone.
+    scene.cluster.kill(Place::Primary);
+    println!("{}", scene.cluster.take_over());
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+}
+
+#[test]
+fn a_takeover_says_that_hosts_were_answered_without_the_relay() {
+    let Some(mut scene) = scene(AVAILABLE) else { return };
+    scene.network.isolate(Place::Relay);
+    scene.wait_state(Place::Primary, "degraded");
+    scene.hosts_go_on();
+    scene.cluster.kill(Place::Primary);
+    scene.network.heal();
+    let said = scene.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
+    said.badly(&["hosts were answered outside the lanes", "--accept-loss"]);
+    // The primary comes back and goes on with all that it has answered.
+    scene.cluster.start(Place::Primary);
+    scene.cluster.wait_serving(Place::Primary);
+    scene.cluster.wait_paired();
+    scene.load.wait_for_answers();
+    scene.load.verify(&scene.cluster.uris(Place::Primary));
+}
+
+#[test]
+fn a_primary_that_nobody_reaches_waits() {
+    let Some(mut scene) = scene(AVAILABLE) else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.isolate(Place::Primary);
+    scene.wait_state(Place::Primary, "stalled");
+    let before = scene.answered();
+    pause(MOMENT * 4);
+    assert_eq!(scene.answered(), before, "nobody can be told that the lanes are left: hosts wait");
+    scene.heal(disconnects);
+}
+
+#[test]
+fn an_isolated_primary_goes_on_where_the_group_says_so_and_both_sites_are_told_apart() {
+    let Some(mut scene) = scene("mode = \"max-availability\"\nisolated = \"continue\"\n") else { return };
+    scene.network.isolate(Place::Primary);
+    scene.wait_state(Place::Primary, "degraded");
+    scene.hosts_go_on();
+    // No takeover of such a group is without loss.
+    let said = scene.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
+    said.badly(&["may have gone on where nobody reaches it", "--accept-loss"]);
+    let said = scene.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes", "--accept-loss"]);
+    println!("{}", said.well());
+    scene.cluster.wait_serving(Place::Secondary);
+    scene.load.stop();
+    scene.network.heal();
+    // Both wrote: the one that was replaced keeps what it has, and does not follow by itself.
+    scene.wait_state(Place::Primary, "split");
+    let said = scene.cluster.midspan(Place::Primary, &["resolve", GROUP, "--keep", "primary", "--yes"]);
+    said.badly(&["was replaced by secondary"]);
+    let said = scene.cluster.midspan(Place::Primary, &["resolve", GROUP, "--keep", "secondary", "--yes"]);
+    println!("{}", said.well());
+    scene.cluster.wait_paired();
+}
+
+#[test]
+fn a_start_without_the_journal_needs_an_operator_and_names_what_may_be_missing() {
+    let Some(mut scene) = scene("") else { return };
+    // Once a few seconds the primary notes how far its disks are.
+    pause(MOMENT * 6);
+    scene.load.stop();
+    scene.cluster.kill(Place::Primary);
+    scene.cluster.kill(Place::Relay);
+    scene.cluster.start(Place::Primary);
+    scene.wait_state(Place::Primary, "starting");
+    let start = ["start", GROUP, "--without-journal", "--yes"];
+    scene
+        .cluster
+        .midspan(Place::Primary, &start)
+        .badly(&["the other site can be reached and has more", "run takeover on the other site"]);
+    scene.cluster.kill(Place::Secondary);
+    let said = scene.cluster.midspan(Place::Primary, &start);
+    assert!(said.status.success(), "{said}");
+    let text = format!("{}{}", said.out, said.err);
+    assert!(
+        text.contains("may be missing") && text.contains("hosts are served without the journal"),
+        "{text}"
+    );
+    scene.cluster.wait_serving(Place::Primary);
+    scene.wait_state(Place::Primary, "degraded");
+    // Everybody is back: what this site serves is what counts, and all of it is sent.
+    scene.cluster.start(Place::Relay);
+    scene.cluster.start(Place::Secondary);
+    scene.cluster.wait_paired();
+    scene.cluster.wait_no_lag(Place::Primary);
+    scene.cluster.midspan(Place::Primary, &start).badly(&["no start waits for the relay here"]);
+}
+
+#[test]
+fn either_way_alone_carries_what_the_sites_must_know_of_each_other() {
+    for (site_keys, cut) in [("control_path = \"direct\"\n", None), ("control_path = \"relay\"\n", Some(()))]
+    {
+        let Some(mut scene) = scene(site_keys) else { return };
+        let disconnects = scene.load.handle().counts().disconnects;
+        if cut.is_some() {
+            scene.network.cut(Place::Primary, Place::Secondary);
+        }
+        scene.hosts_go_on();
+        // Receipts come, and manifests are covered by them.
+        scene.cluster.node(Place::Primary).wait("told what is applied", LIMIT, |group| {
+            group.lanes.first().and_then(|lane| lane.watermarks.applied).is_some_and(|applied| applied > 0)
+        });
+        scene.heal(disconnects);
+        assert_eq!(kept(&scene), 0, "{site_keys}");
+        scene.cluster.kill(Place::Primary);
+        println!("{}", scene.cluster.take_over());
+        scene.load.verify(&scene.cluster.uris(Place::Secondary));
+    }
+}
+
+#[test]
+fn manifests_are_kept_until_a_receipt_covers_them_also_over_a_restart() {
+    let Some(mut scene) = scene("") else { return };
+    scene.network.isolate(Place::Secondary);
+    scene.wait_state(Place::Secondary, "detached");
+    scene.hosts_go_on();
+    scene.load.stop();
+    pause(MOMENT);
+    let before = kept(&scene);
+    assert!(before > 10, "{before} manifests");
+    scene.cluster.kill(Place::Primary);
+    scene.cluster.start(Place::Primary);
+    scene.cluster.wait_serving(Place::Primary);
+    pause(MOMENT);
+    let after = kept(&scene);
+    assert!(after >= before, "{before} were kept, {after} after the restart");
+    scene.network.heal();
+    scene.cluster.wait_paired();
+    scene.cluster.wait_no_lag(Place::Primary);
+    pause(MOMENT);
+    assert_eq!(kept(&scene), 0);
+}
