@@ -25,6 +25,8 @@ mod metrics;
 #[cfg(feature = "server")]
 mod following;
 #[cfg(feature = "server")]
+mod alone;
+#[cfg(feature = "server")]
 mod view;
 #[cfg(feature = "server")]
 mod pulse;

@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod alone;
 mod config;
 mod operation;
 mod peers;
 
+pub use alone::{AloneRange, AloneVolume, HeldAlone, MAX_PIECE_BYTES};
 pub use config::{GroupConfig, LaneConfig};
 pub use operation::{
     Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, TakeoverOutcome,

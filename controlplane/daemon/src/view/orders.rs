@@ -92,7 +92,7 @@ impl Shared {
         })
     }
 
-    fn permit(
+    pub(super) fn permit(
         &self,
         group: &str,
         rule: impl FnOnce(&GroupStatus, &str) -> Result<(), ApiError>,

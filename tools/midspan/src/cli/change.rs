@@ -1,4 +1,4 @@
-//! `midspan switchover`, `failback`, `pause`, `resume`, `resolve`: planned changes, followed to their outcome.
+//! `midspan switchover`, `failback`, `pause`, `resume`: planned changes, followed to their outcome.
 
 use std::io::Write;
 use std::time::Duration;
@@ -35,51 +35,6 @@ It runs on the primary's site. Writes of hosts go on and are replicated; only th
 /// Shown by `resume --help`.
 pub const RESUME: &str = "Example:
   midspan resume vault";
-
-/// Shown by `resolve --help`.
-pub const RESOLVE: &str = "Example:
-  midspan resolve vault --keep b --yes
-
-Where both sites answered hosts, one of them must give up what it alone holds. It runs there, on the site in state `split`,
-and --keep names the other one, whose writes stay. What differs is then copied from that one.";
-
-/// Arguments of `resolve`.
-#[derive(Debug, Args)]
-pub struct ResolveArguments {
-    /// The site whose writes stay: the one that replaced this one
-    #[arg(long, value_name = "NODE")]
-    pub keep: String,
-    #[command(flatten)]
-    arguments: Arguments,
-}
-
-/// Gives up what this site alone holds.
-///
-/// # Errors
-/// The daemon's refusal, with its reason; another site is named than the one that replaced this one.
-pub fn resolve(client: &Client, resolve: &ResolveArguments, out: &mut dyn Write) -> Outcome {
-    let ResolveArguments { keep, arguments } = resolve;
-    let (group, status) = (&arguments.group, client.status()?);
-    let found = status.groups.iter().find(|found| found.group == *group);
-    if let Some(by) = found.and_then(|found| found.fenced_by.as_ref())
-        && by.node != *keep
-    {
-        let message = format!("group {group}: this site was replaced by {}, not by {keep}", by.node);
-        let hint = format!(
-            "only the replaced site can give up what it holds: copy its volumes elsewhere first if they matter, then --keep {}",
-            by.node
-        );
-        return Err(Failure::new(Exit::Refused, message).hint(hint));
-    }
-    if !arguments.yes {
-        confirm(
-            &format!("resolve of {group}"),
-            &format!("Give up what only {} holds of {group}, for good?", status.node),
-        )?;
-    }
-    let wait = Duration::from_secs(arguments.wait.max(1));
-    follow(client, group, Change::Resolve, wait, arguments.output, out)
-}
 
 /// Arguments of a change of roles.
 #[derive(Debug, Args)]

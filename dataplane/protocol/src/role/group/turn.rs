@@ -185,6 +185,10 @@ impl<B: Buffer> Group<B> {
                 if alone && !found.has_cut() && !core::mem::take(&mut self.resolved) {
                     // Hosts were told here what the other site has not: an operator decides whose it is.
                     self.split = true;
+                    // What only this site holds is read from its disk: marks that nobody waited for go there, too.
+                    if let Some(tracker) = self.tracker.as_mut() {
+                        tracker.poke(context);
+                    }
                     return;
                 }
                 let (epoch, has_cut) = (found.epoch(), found.has_cut());
