@@ -279,7 +279,7 @@ impl<P: DataPlane> Port<P> {
                 self.ask_group(index);
             }
             Change::Pause | Change::Resume => {
-                self.changed(index, change, None);
+                self.changed(index, change);
                 self.ask_group(index);
             }
         }
@@ -291,7 +291,7 @@ impl<P: DataPlane> Port<P> {
         self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, status))));
         let resolve = Operation::Change(Change::Resolve);
         if status.pair != PairState::Split && matches!(self.waits.get(&(index, resolve)), Some(Wait::Taken)) {
-            self.changed(index, Change::Resolve, None);
+            self.changed(index, Change::Resolve);
         }
         let ended =
             |(of, _): &(usize, Operation), wait: &mut Wait| *of == index && matches!(wait, Wait::Ended(_));
@@ -303,8 +303,8 @@ impl<P: DataPlane> Port<P> {
     }
 
     /// A change has ended; told with the next status.
-    fn changed(&mut self, index: usize, change: Change, host_pause_ns: Option<u64>) {
-        let news = News::Changed { group: self.name(index), change, host_pause_ns };
+    fn changed(&mut self, index: usize, change: Change) {
+        let news = News::Changed { group: self.name(index), change };
         self.waits.insert((index, Operation::Change(change)), Wait::Ended(news));
     }
 
@@ -368,7 +368,7 @@ impl<P: DataPlane> Port<P> {
                 return true;
             }
             StartNote::Aborted => {
-                self.changed(index, Change::Abort, None);
+                self.changed(index, Change::Abort);
                 self.end_undone(index);
                 self.ask_group(index);
                 return true;
@@ -423,8 +423,9 @@ impl<P: DataPlane> Port<P> {
                 self.news.push(News::Step { group, operation, step: Step::Draining });
             }
             HandoverNote::Given { took_ns } => {
-                self.news.push(News::Step { group, operation, step: Step::HandedOver });
-                self.changed(index, change, Some(took_ns));
+                self.waits.remove(&(index, operation));
+                self.news.push(News::Step { group: group.clone(), operation, step: Step::HandedOver });
+                self.news.push(News::HandedOver { group, change, drained_ns: took_ns });
                 self.ask_group(index);
             }
             HandoverNote::Refused(refusal) => {

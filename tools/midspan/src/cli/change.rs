@@ -17,8 +17,9 @@ pub const SWITCHOVER: &str = "Example:
   midspan switchover vault --yes --output json
 
 It runs on the primary's site while both sites are up and the group is `paired`: hosts wait until the other site has
-everything, then that one serves. Nothing is lost; how long hosts waited is printed. Where the other site does not follow
-in time, this one goes on as primary (exit code 5).";
+everything, then that one serves, and only then it is done. Nothing is lost; how long hosts waited is printed. Where the other
+site does not follow in time, this one goes on as primary (exit code 5). Where it does not serve 30 s after this one has handed
+over, that is said (exit code 5, too): it goes on by itself when it can.";
 
 /// Shown by `failback --help`.
 pub const FAILBACK: &str = "Example:
@@ -116,8 +117,12 @@ pub fn follow(
     };
     if form == Form::Table {
         write!(out, "group {group}: {}", outcome.statement)?;
+        let seconds = |ms: u64| format!("{}.{:03} s", ms / 1000, ms % 1000);
         if let Some(ms) = outcome.host_pause_ms {
-            write!(out, "; hosts waited {}.{:03} s here", ms / 1000, ms % 1000)?;
+            write!(out, "; hosts waited {} until it was seen to serve", seconds(ms))?;
+        }
+        if let Some(ms) = outcome.drained_ms {
+            write!(out, ", {} of that here", seconds(ms))?;
         }
         writeln!(out)?;
     }
