@@ -6,7 +6,7 @@ use super::Epoch;
 
 /// `GET /v1/groups/{name}/alone`: what this site, in state `split`, holds and the other one has not.
 ///
-/// Regions of 64 KiB are marked: what differs may be less than a range, and never more.
+/// Regions of 64 KiB are marked: what differs may be less than a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct HeldAlone {

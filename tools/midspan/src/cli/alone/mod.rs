@@ -73,7 +73,7 @@ pub fn show(held: &HeldAlone, most: usize, out: &mut dyn Write) -> Result<(), Fa
     }
     writeln!(out, "{}", written(held))?;
     writeln!(out, "{}", held.times)?;
-    writeln!(out, "regions of 64 KiB are marked: what differs may be less than a range, and is never more")?;
+    writeln!(out, "regions of 64 KiB are marked: what differs may be less than a range")?;
     for volume in &held.volumes {
         let (bytes, of) = (size::show(volume.bytes), size::show(volume.size_bytes));
         writeln!(out, "{}: {bytes} of {of} in {}", volume.name, ranges(volume.ranges))?;
