@@ -3,7 +3,7 @@
 //!
 //! Namespaces and packet filters need root.
 
-use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause, wait_for};
+use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause};
 
 #[test]
 fn row_primary_site() {
@@ -77,12 +77,7 @@ fn row_site_site_path() {
     let Some(mut scene) = Scene::begin() else { return };
     let disconnects = scene.load.handle().counts().disconnects;
     scene.network.cut(Place::Primary, Place::Secondary);
-    wait_for("the path should be called dead, not the node", LIMIT, || {
-        let status = scene.cluster.status(Place::Primary);
-        let peer = status.peers.into_iter().find(|peer| peer.node == Place::Secondary.name())?;
-        assert_ne!(peer.verdict, "node dead", "{peer:?}");
-        (peer.verdict == "path dead").then_some(())
-    });
+    scene.wait_path_dead();
     // Nothing stops: the secondary follows through the relay.
     let applied = |scene: &mut Scene| scene.cluster.group(Place::Secondary).lanes[0].watermarks.applied;
     let before = applied(&mut scene);
@@ -92,6 +87,18 @@ fn row_site_site_path() {
         assert_eq!(scene.cluster.group(place).state, "paired", "{}", place.name());
     }
     scene.heal(disconnects);
+}
+
+/// The other site cannot say that it serves: its epoch in the lane does.
+#[test]
+fn a_switchover_ends_without_the_path_between_the_sites() {
+    let Some(mut scene) = Scene::begin() else { return };
+    scene.network.cut(Place::Primary, Place::Secondary);
+    scene.wait_path_dead();
+    println!("{}", scene.cluster.midspan(Place::Primary, &["switchover", GROUP, "--yes"]).well());
+    scene.cluster.wait_serving(Place::Secondary);
+    scene.load.handle().cut();
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! It is a machine: news and requests in, actions out; `now_ns` (monotonic) is a parameter. The loop that feeds it is in
 //! [`crate::run`].
 
+mod handing;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, KeptManifests, Lag, Level,
     RefusedStatus, Role, TakeoverOutcome, TakeoverRequest,
 };
+use crate::driver::handing::{Handing, Outcome as Handed, Pause};
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
 use crate::following::Operation;
@@ -67,8 +69,15 @@ pub enum News {
         group: String,
         /// Which.
         change: Change,
-        /// How long hosts waited for it, where roles were swapped.
-        host_pause_ns: Option<u64>,
+    },
+    /// This site has handed over; the change ends when the other site serves.
+    HandedOver {
+        /// Name of the group.
+        group: String,
+        /// Which change.
+        change: Change,
+        /// How long hosts waited here.
+        drained_ns: u64,
     },
     /// An operation was refused.
     Refused {
@@ -170,6 +179,8 @@ pub struct Driver {
     /// The round of each group, by its number, and how it gets on.
     rounds: BTreeMap<String, (Option<u64>, SendRate)>,
     running: BTreeMap<(String, Operation), Running>,
+    /// Groups that were handed over and are not served by the other site yet.
+    handing: BTreeMap<String, Handing>,
     /// Warnings of the last seconds, with their times.
     warned: VecDeque<(u64, Tell)>,
 }
@@ -204,8 +215,9 @@ impl Driver {
                 }
             }
             News::Taken { group, report } => self.on_taken(shared, now_ns, group, *report),
-            News::Changed { group, change, host_pause_ns } => {
-                self.on_changed(shared, now_ns, group, change, host_pause_ns);
+            News::Changed { group, change } => self.on_changed(shared, now_ns, group, change, None),
+            News::HandedOver { group, change, drained_ns } => {
+                self.on_handed_over(shared, now_ns, group, change, drained_ns);
             }
             News::Refused { group, operation, error } => {
                 self.on_refused(shared, now_ns, group, operation, error);
@@ -263,11 +275,58 @@ impl Driver {
             lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
         }
         self.estimate_round(now_ns, &mut status);
+        let group = status.group.clone();
         let mut view = shared.view();
         view.manifests.insert(status.group.clone(), manifests);
         match view.status.groups.iter_mut().find(|known| known.group == status.group) {
             Some(known) => *known = status,
             None => view.status.groups.push(status),
+        }
+        drop(view);
+        self.look_at_handing(shared, now_ns, &group);
+    }
+
+    /// This site refuses hosts from now on.
+    fn on_handed_over(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: String,
+        change: Change,
+        drained_ns: u64,
+    ) {
+        let view = shared.view();
+        let found = view.status.groups.iter().find(|found| found.group == group);
+        let epoch = found.map_or(0, |found| found.epoch.number);
+        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch });
+    }
+
+    /// Ends a change of roles when the other site serves.
+    fn look_at_handing(&mut self, shared: &Shared, now_ns: u64, group: &str) {
+        let Some(handing) = self.handing.get(group).copied() else { return };
+        let view = shared.view();
+        let status = &view.status;
+        let Some(found) = status.groups.iter().find(|found| found.group == group) else { return };
+        let outcome = handing.look(now_ns, &status.node, found, &status.peers);
+        drop(view);
+        match outcome {
+            Handed::Waits => return,
+            Handed::Served(pause) => {
+                self.on_changed(shared, now_ns, group.to_owned(), handing.change, Some(pause));
+            }
+            Handed::GivenUp(error) => self.on_given_up(shared, now_ns, group, handing.change, error),
+        }
+        self.handing.remove(group);
+    }
+
+    /// The other site is not waited for any longer. Nothing of it is undone.
+    fn on_given_up(&mut self, shared: &Shared, now_ns: u64, group: &str, change: Change, error: ApiError) {
+        let message = format!("{}: {}", change.word(), error.message);
+        let tell = Tell::warn("switchover_unanswered", format!("group:{group}"), message);
+        shared.tell(tell.hint(error.hint.clone()));
+        if let Some(running) = self.running.remove(&(group.to_owned(), Operation::Change(change))) {
+            shared.end_operation(running.operation, Ended::refused(&error));
+            running.on_refused(now_ns, error);
         }
     }
 
@@ -329,7 +388,7 @@ impl Driver {
         now_ns: u64,
         group: String,
         change: Change,
-        host_pause_ns: Option<u64>,
+        pause: Option<Pause>,
     ) {
         let (kind, statement) = match change {
             Change::Abort => (
@@ -356,13 +415,18 @@ impl Driver {
         let object = format!("group:{group}");
         let running = self.running.remove(&(group, Operation::Change(change)));
         let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
-        let host_pause_ms = host_pause_ns.map(|ns| ns.div_ceil(1_000_000));
-        let waited = host_pause_ms.map(|ms| format!("; hosts waited {ms} ms here")).unwrap_or_default();
-        let message = format!("{statement}{waited}");
+        let ms = |ns: u64| ns.div_ceil(1_000_000);
+        let host_pause_ms = pause.map(|pause| ms(pause.whole_ns));
+        let drained_ms = pause.map(|pause| ms(pause.here_ns));
+        let waited = host_pause_ms.zip(drained_ms).map(|(whole, here)| {
+            format!("; hosts waited {whole} ms until it was seen to serve, {here} ms of that here")
+        });
+        let message = format!("{statement}{}", waited.unwrap_or_default());
         shared.tell(Tell::info(kind, object, message.clone()));
         if let Some(running) = running {
             shared.end_operation(running.operation, Ended::done(message));
-            running.on_changed(ChangeOutcome { statement: statement.to_owned(), host_pause_ms, took_ms });
+            let statement = statement.to_owned();
+            running.on_changed(ChangeOutcome { statement, host_pause_ms, drained_ms, took_ms });
         }
     }
 

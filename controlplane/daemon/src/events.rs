@@ -81,6 +81,12 @@ impl EventLog {
         event
     }
 
+    /// When this happened last to an object.
+    pub fn last_time_ns(&self, kind: &str, object: &str) -> Option<u64> {
+        let found = self.list.iter().rev().find(|event| event.kind == kind && event.object == object);
+        found.map(|event| event.time_ns)
+    }
+
     /// The events that are asked for, oldest first.
     pub fn select(&self, wanted: &Wanted) -> Vec<Event> {
         let object = wanted.group.as_ref().map(|group| format!("group:{group}"));
@@ -176,6 +182,9 @@ mod tests {
         assert_eq!(seqs(&log, "group=db"), [2, 4, 6, 8]);
         assert_eq!(seqs(&log, "group=db&limit=1"), [8]);
         assert_eq!(seqs(&log, "").len(), 9);
+        log.tell(7, Tell::info("test", "group:db", ""));
+        assert_eq!(log.last_time_ns("test", "group:db"), Some(7));
+        assert_eq!(log.last_time_ns("test", "group:none"), None);
         for query in ["after=x", "limit=0", "limit=10001", "after", "other=1"] {
             assert_eq!(Wanted::parse(Some(query)), None, "{query}");
         }

@@ -25,6 +25,8 @@ mod metrics;
 #[cfg(feature = "server")]
 mod following;
 #[cfg(feature = "server")]
+mod alone;
+#[cfg(feature = "server")]
 mod view;
 #[cfg(feature = "server")]
 mod pulse;
@@ -34,6 +36,8 @@ mod automatic;
 mod heartbeat;
 #[cfg(feature = "server")]
 mod recording;
+#[cfg(feature = "server")]
+mod words;
 #[cfg(feature = "server")]
 mod driver;
 #[cfg(feature = "server")]
@@ -46,8 +50,6 @@ mod serve;
 mod check;
 #[cfg(feature = "server")]
 mod translate;
-#[cfg(feature = "server")]
-mod words;
 #[cfg(feature = "server")]
 mod measure;
 #[cfg(feature = "server")]

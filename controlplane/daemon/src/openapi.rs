@@ -16,7 +16,7 @@ use utoipa::openapi::{
 use crate::api::route::Route;
 use crate::api::types::{
     AreaStatus, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig, GroupRecording,
-    GroupStatus, KeptManifests, NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress,
+    GroupStatus, HeldAlone, KeptManifests, NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress,
     TakeoverRequest,
 };
 
@@ -45,6 +45,8 @@ enum Answer {
     /// A line of JSON for each step.
     Lines(Named),
     Text,
+    /// Bytes as they are.
+    Bytes,
     /// Any JSON.
     Json,
 }
@@ -69,6 +71,8 @@ const fn answer(route: Route) -> Answer {
         Route::LastTakeover => Answer::One(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Takeover => Answer::Lines(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Change(_) => Answer::Lines(Named::of::<ChangeProgress>("ChangeProgress")),
+        Route::Alone => Answer::One(Named::of::<HeldAlone>("HeldAlone")),
+        Route::AloneData => Answer::Bytes,
         Route::Trace => Answer::One(Named::of::<GroupRecording>("GroupRecording")),
         Route::Areas => Answer::List(Named::of::<AreaStatus>("AreaStatus")),
         Route::Exports => Answer::List(Named::of::<ExportStatus>("ExportStatus")),
@@ -99,7 +103,7 @@ fn document() -> OpenApi {
     for route in Route::all() {
         match answer(route) {
             Answer::One(named) | Answer::List(named) | Answer::Lines(named) => add(&named),
-            Answer::Text | Answer::Json => {}
+            Answer::Text | Answer::Bytes | Answer::Json => {}
         }
         let method = if route.is_post() { HttpMethod::Post } else { HttpMethod::Get };
         paths = paths.path(route.path(), PathItem::new(method, operation(route)));
@@ -176,11 +180,12 @@ fn good(answer: &Answer) -> Response {
             ("application/x-ndjson", ContentBuilder::new().schema(Some(named.reference())).build())
         }
         Answer::Text => ("text/plain", ContentBuilder::new().build()),
+        Answer::Bytes => ("application/octet-stream", ContentBuilder::new().build()),
         Answer::Json => ("application/json", ContentBuilder::new().build()),
     };
     let description = match answer {
         Answer::Lines(_) => "A line of JSON for each step; the last one has `outcome` or `error`",
-        Answer::One(_) | Answer::List(_) | Answer::Text | Answer::Json => "The answer",
+        Answer::One(_) | Answer::List(_) | Answer::Text | Answer::Bytes | Answer::Json => "The answer",
     };
     ResponseBuilder::new().description(description).content(kind, content).build()
 }

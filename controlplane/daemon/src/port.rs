@@ -1,12 +1,13 @@
 //! The narrow border to the data plane: its handle, commands and reports on one side, the driver's words on the other.
 
+mod exports;
+
 use std::collections::BTreeMap;
 use std::mem;
 
 use midspan_format::control::{GroupCommand, GroupStatus as Measured};
 use midspan_format::ids::NodeId;
 use midspan_format::superblock::PairState;
-use midspan_node::exports::{Export, ExportId};
 use midspan_node::node::NodeHandle;
 use midspan_node::port::{Command, CommandId, HandoverNote, Note, Reply, Report, StartNote, StartRefusal};
 use midspan_node::status::RelayStatus;
@@ -16,8 +17,9 @@ use crate::driver::{Action, News, Step};
 use crate::events::Tell;
 use crate::following::Operation;
 use crate::measure::{self, Known};
-use crate::samples;
 use crate::words::{self, Names};
+
+pub use self::exports::access;
 
 /// What the port needs of the data plane.
 pub trait DataPlane {
@@ -280,7 +282,7 @@ impl<P: DataPlane> Port<P> {
                 self.ask_group(index);
             }
             Change::Pause | Change::Resume => {
-                self.changed(index, change, None);
+                self.changed(index, change);
                 self.ask_group(index);
             }
         }
@@ -292,7 +294,7 @@ impl<P: DataPlane> Port<P> {
         self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, status))));
         let resolve = Operation::Change(Change::Resolve);
         if status.pair != PairState::Split && matches!(self.waits.get(&(index, resolve)), Some(Wait::Taken)) {
-            self.changed(index, Change::Resolve, None);
+            self.changed(index, Change::Resolve);
         }
         let ended =
             |(of, _): &(usize, Operation), wait: &mut Wait| *of == index && matches!(wait, Wait::Ended(_));
@@ -304,8 +306,8 @@ impl<P: DataPlane> Port<P> {
     }
 
     /// A change has ended; told with the next status.
-    fn changed(&mut self, index: usize, change: Change, host_pause_ns: Option<u64>) {
-        let news = News::Changed { group: self.name(index), change, host_pause_ns };
+    fn changed(&mut self, index: usize, change: Change) {
+        let news = News::Changed { group: self.name(index), change };
         self.waits.insert((index, Operation::Change(change)), Wait::Ended(news));
     }
 
@@ -363,7 +365,7 @@ impl<P: DataPlane> Port<P> {
             StartNote::Redoing => Step::Redoing,
             StartNote::Skipping { landed, last } => Step::Skipping { landed: landed.0, last: last.0 },
             StartNote::Done(_) if operation == Operation::Change(Change::WithoutJournal) => {
-                self.changed(index, Change::WithoutJournal, None);
+                self.changed(index, Change::WithoutJournal);
                 self.ask_group(index);
                 // The event says what may be missing.
                 return false;
@@ -376,7 +378,7 @@ impl<P: DataPlane> Port<P> {
                 return true;
             }
             StartNote::Aborted => {
-                self.changed(index, Change::Abort, None);
+                self.changed(index, Change::Abort);
                 self.end_undone(index);
                 self.ask_group(index);
                 return true;
@@ -436,8 +438,9 @@ impl<P: DataPlane> Port<P> {
                 self.news.push(News::Step { group, operation, step: Step::Draining });
             }
             HandoverNote::Given { took_ns } => {
-                self.news.push(News::Step { group, operation, step: Step::HandedOver });
-                self.changed(index, change, Some(took_ns));
+                self.waits.remove(&(index, operation));
+                self.news.push(News::Step { group: group.clone(), operation, step: Step::HandedOver });
+                self.news.push(News::HandedOver { group, change, drained_ns: took_ns });
                 self.ask_group(index);
             }
             HandoverNote::Refused(refusal) => {
@@ -453,49 +456,8 @@ impl<P: DataPlane> Port<P> {
         self.news.push(News::Refused { group: self.name(index), operation, error });
     }
 
-    fn on_serving(&mut self, export: ExportId, serving: bool) {
-        let index = export.0 as usize;
-        let Some(Offered { name, .. }) = self.objects.exports.get(index) else { return };
-        let message = if serving { "hosts are served" } else { "hosts are not served" };
-        self.news.push(News::Tell(Tell::info("export", format!("export:{name}"), message)));
-        self.show_access(index, serving);
-    }
-
-    /// Tells how an export is served, where that is new.
-    fn show_access(&mut self, index: usize, serving: bool) {
-        let (Some(last), Some(export)) = (self.access.get_mut(index), self.objects.exports.get(index)) else {
-            return;
-        };
-        let access = access(serving, export.read_only);
-        if *last != access {
-            *last = access;
-            self.news.push(News::Export { export: export.name.clone(), access });
-        }
-    }
-
     fn name(&self, index: usize) -> String {
         self.objects.groups.get(index).map(|known| known.name.clone()).unwrap_or_default()
-    }
-}
-
-impl Port {
-    /// What the data plane counts, and how its exports are served: read without asking a shard.
-    pub fn look(&mut self) {
-        self.news.push(News::Counters(samples::samples(self.plane.counters())));
-        // A report that exports are served may have been lost when nobody listened.
-        let serving: Vec<bool> = self.plane.exports().all().iter().map(Export::is_serving).collect();
-        for (index, serving) in serving.into_iter().enumerate() {
-            self.show_access(index, serving);
-        }
-    }
-}
-
-/// How hosts are served.
-pub const fn access(serving: bool, read_only: bool) -> &'static str {
-    match (serving, read_only) {
-        (false, _) => "not_served",
-        (true, true) => "read_only",
-        (true, false) => "read_write",
     }
 }
 

@@ -25,6 +25,8 @@ use crate::openapi;
 use crate::recording::{self, After};
 use crate::view::{Shared, unknown_group};
 
+mod alone;
+
 type Known = State<Arc<Shared>>;
 
 /// All routes.
@@ -45,6 +47,8 @@ fn handler(route: Route) -> MethodRouter<Arc<Shared>> {
         Route::LastTakeover => get(last_takeover),
         Route::Takeover => post(takeover),
         Route::Change(change) => changes(change),
+        Route::Alone => get(alone::list),
+        Route::AloneData => get(alone::data),
         Route::Trace => get(trace),
         Route::Areas => get(areas),
         Route::Exports => get(exports),

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::alone::{self, Place as Kept};
 use crate::api::socket::ApiSocket;
 use crate::api::types::{ExportStatus, NodeKind, NodeStatus, OperationStatus, VolumeStatus};
 use crate::clock;
@@ -73,7 +74,17 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
     run(
         server,
         Some(&socket),
-        Begun { handle, objects, view, tells, writer, interrupted, until_eof, heart: Some(heart) },
+        Begun {
+            handle,
+            objects,
+            view,
+            places: alone::places(config),
+            tells,
+            writer,
+            interrupted,
+            until_eof,
+            heart: Some(heart),
+        },
     )
 }
 
@@ -97,8 +108,9 @@ pub fn lone(lone: &Lone, until_eof: bool) -> Result<u8, Failure> {
     let view = View { status, ..View::default() };
     let message = "is served to hosts, without replication";
     let tells = vec![Tell::info("started", format!("disk:{}", lone.disk.display()), message)];
-    let (writer, interrupted) = (None, Vec::new());
-    run(server, None, Begun { handle, objects, view, tells, writer, interrupted, until_eof, heart: None })
+    let (writer, interrupted, places) = (None, Vec::new(), Vec::new());
+    let heart = None;
+    run(server, None, Begun { handle, objects, view, places, tells, writer, interrupted, until_eof, heart })
 }
 
 /// What earlier runs of the node have kept.
@@ -135,6 +147,7 @@ struct Begun {
     handle: NodeHandle,
     objects: Objects,
     view: View,
+    places: Vec<Kept>,
     tells: Vec<Tell>,
     writer: Option<Writer>,
     interrupted: Vec<OperationStatus>,
@@ -143,10 +156,10 @@ struct Begun {
 }
 
 fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, Failure> {
-    let Begun { handle, objects, view, tells, writer, interrupted, until_eof, heart } = begun;
+    let Begun { handle, objects, view, places, tells, writer, interrupted, until_eof, heart } = begun;
     let (sender, requests) = channel(MAX_REQUESTS);
     let shared = Shared::new(view, sender).with_recorders(handle.recorders()).with_writer(writer);
-    let shared = Arc::new(shared);
+    let shared = Arc::new(shared.with_places(places));
     for tell in tells {
         shared.tell(tell);
     }

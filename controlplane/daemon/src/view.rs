@@ -1,5 +1,6 @@
 //! What the control plane knows now, shared by the driver that learns it and the API that tells it.
 
+mod alone;
 mod keeping;
 mod orders;
 
@@ -12,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, watch};
 
+use crate::alone::Place;
 use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, GroupConfig, KeptManifests,
     NodeStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
@@ -83,6 +85,8 @@ pub struct Shared {
     ending: Notify,
     started: Instant,
     recorders: Vec<Reader>,
+    /// Where the groups whose volumes are here are kept.
+    places: Vec<Place>,
     /// Where events and operations are kept.
     writer: Mutex<Option<Writer>>,
 }
@@ -98,6 +102,7 @@ impl Shared {
             ending: Notify::new(),
             started: clock::now(),
             recorders: Vec::new(),
+            places: Vec::new(),
             writer: Mutex::new(None),
         }
     }
@@ -105,6 +110,11 @@ impl Shared {
     /// With a place where events and operations are kept.
     pub fn with_writer(self, writer: Option<Writer>) -> Self {
         Self { writer: Mutex::new(writer), ..self }
+    }
+
+    /// With the places of the groups whose volumes are here.
+    pub fn with_places(self, places: Vec<Place>) -> Self {
+        Self { places, ..self }
     }
 
     /// With the flight recorders of the shards.

@@ -10,7 +10,7 @@ use super::load::Load;
 use super::network::{Network, may_cut};
 use super::place::Place;
 use super::shape::Shape;
-use super::{LIMIT, pause};
+use super::{LIMIT, pause, wait_for};
 
 /// Long enough for a node to notice that another is away, and for hosts to notice that they wait.
 pub const MOMENT: Duration = Duration::from_secs(1);
@@ -69,6 +69,16 @@ impl Scene {
     /// Waits until a site is in a state.
     pub fn wait_state(&mut self, place: Place, state: &str) {
         self.cluster.node(place).wait(state, LIMIT, |group| group.state == state);
+    }
+
+    /// Waits until the primary knows that only the path to the other site is dead.
+    pub fn wait_path_dead(&mut self) {
+        wait_for("the path should be called dead, not the node", LIMIT, || {
+            let status = self.cluster.status(Place::Primary);
+            let peer = status.peers.into_iter().find(|peer| peer.node == Place::Secondary.name())?;
+            assert_ne!(peer.verdict, "node dead", "{peer:?}");
+            (peer.verdict == "path dead").then_some(())
+        });
     }
 
     /// All paths are open again: both sites come to be paired by themselves, hosts have at most waited, and nothing is

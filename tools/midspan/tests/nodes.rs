@@ -211,20 +211,23 @@ fn a_group_that_was_taken_over_goes_home() {
     assert_eq!(code(&taken), 0, "{taken:?}");
     let early = ask(&place, "b", &["failback", "vault", "--yes"]);
     assert_eq!((code(&early), said(&early).contains("hint: ")), (4, true), "{early:?}");
-    let mut a = place.start("a");
+    let a = place.start("a");
     b.wait("paired", |status| vault(status)["state"] == "paired" && vault(status)["serving"] == true);
     assert!(said(&ask(&place, "b", &["status"])).contains("away from its home a"));
     let home = ask(&place, "b", &["failback", "vault", "--yes", "--output", "json"]);
     assert_eq!(code(&home), 0, "{home:?}");
     let last: Value = serde_json::from_slice(&home.stdout).unwrap();
-    assert!(last["outcome"]["host_pause_ms"].as_u64() > Some(0), "{last}");
-    a.wait("serving", |status| vault(status)["serving"] == true && vault(status)["epoch"]["node"] == "a");
+    let waited = |name: &str| last["outcome"][name].as_u64().unwrap_or_else(|| panic!("{name}: {last}"));
+    assert!(waited("drained_ms") > 0 && waited("host_pause_ms") >= waited("drained_ms"), "{last}");
+    // It is done when the other site serves, and not before.
+    let served = a.get("/v1/status");
+    assert_eq!((&vault(&served)["serving"], &vault(&served)["epoch"]["node"]), (&true.into(), &"a".into()));
     let role = |status: &Value| vault(status)["role"] == "secondary" && vault(status)["state"] == "paired";
     b.wait("following", role);
     let back = ask(&place, "a", &["switchover", "vault", "--yes"]);
     assert_eq!(code(&back), 0, "{back:?}");
-    assert!(said(&back).contains("hosts waited"), "{back:?}");
-    b.wait("serving", |status| vault(status)["serving"] == true);
+    assert!(said(&back).contains("hosts waited") && said(&back).contains("of that here"), "{back:?}");
+    assert_eq!(vault(&b.get("/v1/status"))["serving"], true);
 }
 
 #[test]

@@ -21,6 +21,10 @@ pub enum Route {
     Takeover,
     /// Change something else of a group.
     Change(Change),
+    /// What this site alone holds in a split.
+    Alone,
+    /// The bytes of it.
+    AloneData,
     /// What flight recorders hold.
     Trace,
     /// Areas of a relay.
@@ -67,6 +71,8 @@ impl Route {
             Route::Manifests,
             Route::LastTakeover,
             Route::Takeover,
+            Route::Alone,
+            Route::AloneData,
             Route::Trace,
             Route::Areas,
             Route::Exports,
@@ -89,6 +95,8 @@ impl Route {
             | Route::GroupConfig
             | Route::Manifests
             | Route::LastTakeover
+            | Route::Alone
+            | Route::AloneData
             | Route::Trace
             | Route::Areas
             | Route::Exports
@@ -109,6 +117,8 @@ impl Route {
             Route::Manifests => "/v1/groups/{name}/manifests",
             Route::LastTakeover | Route::Takeover => "/v1/groups/{name}/takeover",
             Route::Change(change) => return format!("/v1/groups/{{name}}/{}", change.path()),
+            Route::Alone => "/v1/groups/{name}/alone",
+            Route::AloneData => "/v1/groups/{name}/alone/data",
             Route::Trace => "/v1/groups/{name}/trace",
             Route::Areas => "/v1/areas",
             Route::Exports => "/v1/exports",
@@ -148,6 +158,10 @@ impl Route {
             Route::Change(Change::WithoutJournal) => {
                 "Serve although the relay cannot be read; what only it held may be missing"
             }
+            Route::Alone => {
+                "What this site holds and the other one has not; only in state `split`, before it is resolved"
+            }
+            Route::AloneData => "Bytes of a volume in a split, as they stand on this site's disk",
             Route::Trace => "What the node's flight recorders hold of a group",
             Route::Areas => "The areas that a relay holds, with their writers",
             Route::Exports => "What hosts can open, where, and whether it is served",
@@ -173,6 +187,18 @@ impl Route {
                 }
             }
             Route::Operations => const { &[GROUP, LIMIT] },
+            Route::Alone => {
+                const { &[parameter("after", "leave out so many ranges, the first ones"), LIMIT] }
+            }
+            Route::AloneData => {
+                const {
+                    &[
+                        parameter("volume", "number of the volume"),
+                        parameter("offset", "where to begin, a multiple of 4096"),
+                        parameter("length", "how much, a multiple of 4096 and at most 4194304"),
+                    ]
+                }
+            }
             Route::Trace => {
                 const {
                     &[parameter(

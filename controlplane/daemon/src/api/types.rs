@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+mod alone;
 mod config;
 mod manifest;
 mod operation;
 mod peers;
 
+pub use alone::{AloneRange, AloneVolume, HeldAlone, MAX_PIECE_BYTES};
 pub use config::{GroupConfig, LaneConfig};
 pub use manifest::{KeptManifests, ManifestStatus};
 pub use operation::{

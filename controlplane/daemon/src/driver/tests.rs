@@ -184,26 +184,62 @@ fn the_same_warning_is_told_once_in_a_while() {
     assert_eq!(count(&fixture, "request_refused"), 3);
 }
 
-#[test]
-fn a_switchover_ends_with_the_pause_of_the_hosts() {
-    let mut fixture = fixture();
-    fixture.tell(0, primary(None));
-    let (progress, action) = change(&mut fixture, Change::Switchover);
+/// A switchover of epoch 4 that was handed over at 9 ms.
+fn handed_over(fixture: &mut Fixture) -> watch::Receiver<ChangeProgress> {
+    fixture.shared.view().status.node = "b".into();
+    let News::Group(mut news) = primary(None) else { panic!("no group") };
+    news.status.epoch = Epoch { number: 4, node: "b".into() };
+    fixture.tell(0, News::Group(news));
+    let (progress, action) = change(fixture, Change::Switchover);
     let (group, change) = ("vault".to_owned(), Change::Switchover);
     assert_eq!(action, Action::Change { group: group.clone(), change });
     let operation = Operation::Change(change);
     fixture.tell(6 * MS, News::Step { group: group.clone(), operation, step: Step::Draining });
     assert_eq!((progress.borrow().phase.as_str(), progress.borrow().elapsed_ms), ("draining", 1));
-    fixture.tell(7 * MS, News::Step { group: group.clone(), operation, step: Step::HandedOver });
-    assert_eq!(progress.borrow().phase, "handed_over");
+    fixture.tell(9 * MS, News::Step { group: group.clone(), operation, step: Step::HandedOver });
+    fixture.tell(9 * MS, News::HandedOver { group, change, drained_ns: 2_500_000 });
+    progress
+}
+
+/// This site as secondary in an epoch, and what the newest event is then.
+fn follows(fixture: &mut Fixture, now_ns: u64, number: u64, node: &str) -> crate::api::types::Event {
+    let mut news = secondary(0);
+    news.status.epoch = Epoch { number, node: node.into() };
+    fixture.tell(now_ns, News::Group(Box::new(news)));
+    fixture.shared.view().events.select(&Wanted::default()).pop().unwrap_or_default()
+}
+
+#[test]
+fn a_switchover_ends_when_the_other_site_serves_with_the_whole_pause_of_the_hosts() {
+    let mut fixture = fixture();
+    let progress = handed_over(&mut fixture);
     let error = fixture.shared.change("vault", Change::Failback, "a test").unwrap_err();
     assert!(error.message.contains("a switchover is running already"), "{error:?}");
-    fixture.tell(9 * MS, News::Changed { group, change, host_pause_ns: Some(2_500_000) });
+    follows(&mut fixture, 109 * MS, 4, "b");
+    assert!(!progress.borrow().is_final() && progress.borrow().phase == "handed_over");
+    let joined = fixture.shared.change("vault", Change::Switchover, "a test").unwrap();
+    assert_eq!(joined.borrow().operation, progress.borrow().operation, "who asks again follows the same one");
+    let event = follows(&mut fixture, 209 * MS, 5, "a");
     let outcome = progress.borrow().outcome.clone().unwrap();
-    assert_eq!((outcome.host_pause_ms, outcome.took_ms), (Some(3), 4));
-    let event = fixture.shared.view().events.select(&Wanted::default()).pop().unwrap();
+    assert_eq!((outcome.host_pause_ms, outcome.drained_ms, outcome.took_ms), (Some(203), Some(3), 204));
     assert_eq!(event.kind, "switchover_done");
-    assert!(event.message.contains("hosts waited 3 ms"), "{event:?}");
+    assert!(event.message.contains("hosts waited 203 ms") && event.message.contains("3 ms of that here"));
+    // It has ended: what is measured next ends nothing.
+    follows(&mut fixture, 309 * MS, 5, "a");
+    assert!(fixture.shared.change("vault", Change::Switchover, "a test").is_err(), "this site is secondary");
+}
+
+#[test]
+fn a_switchover_that_the_other_site_does_not_answer_says_that_it_has_handed_over() {
+    let mut fixture = fixture();
+    let progress = handed_over(&mut fixture);
+    follows(&mut fixture, 20_000 * MS, 4, "b");
+    assert!(!progress.borrow().is_final());
+    let event = follows(&mut fixture, 31_000 * MS, 4, "b");
+    let error = progress.borrow().error.clone().unwrap();
+    assert_eq!((error.code.as_str(), event.kind.as_str()), ("timeout", "switchover_unanswered"));
+    assert!(error.message.contains("has handed over") && event.message.contains("does not serve yet"));
+    assert_eq!(event.hint, error.hint);
 }
 
 #[test]

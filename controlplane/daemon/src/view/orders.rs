@@ -53,7 +53,10 @@ impl Shared {
         change: Change,
         asked_by: &str,
     ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
-        self.permit(group, |found, node| may_change(found, node, change))?;
+        // One that runs is joined, whatever this site has become by it.
+        if !self.changes.runs(&(group.to_owned(), change)) {
+            self.permit(group, |found, node| may_change(found, node, change))?;
+        }
         let other = match change {
             Change::Switchover => Some(Change::Failback),
             Change::Failback => Some(Change::Switchover),
@@ -92,7 +95,7 @@ impl Shared {
         })
     }
 
-    fn permit(
+    pub(super) fn permit(
         &self,
         group: &str,
         rule: impl FnOnce(&GroupStatus, &str) -> Result<(), ApiError>,

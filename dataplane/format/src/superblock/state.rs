@@ -164,6 +164,8 @@ wire_struct! {
         pub landed_time: Time,
         /// Of a primary: the secondary has acquired everything before it, as it has said; taken now and then.
         pub acquired: Position,
+        /// Hosts are answered outside the lanes by an operator's word: no lane, and no other site, need know of it.
+        pub by_word: bool,
     } = 4072
 }
 

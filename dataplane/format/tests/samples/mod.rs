@@ -398,6 +398,7 @@ pub fn state() -> GroupState {
         landed: Position(5 << 20),
         landed_time: Time(CUT.0 - 1),
         acquired: Position(4 << 20),
+        by_word: true,
     }
 }
 

@@ -1,3 +1,4 @@
-//! Finding out what a ring holds, and bringing disks to it.
+//! Finding out what a ring holds, whose history that is, and bringing disks to it.
 
+pub mod lineage;
 pub mod walk;

@@ -377,7 +377,10 @@ impl<B: Buffer> Outside<B> {
                         self.step = Step::Serving;
                         return Outcome::Running;
                     };
-                    let change = store.change(context, |state| state.pair = PairState::Resync);
+                    let change = store.change(context, |state| {
+                        // The other site stands at the Leave mark: it knows.
+                        (state.pair, state.by_word) = (PairState::Resync, false);
+                    });
                     self.step = Step::Recording { change, begin };
                 }
                 // Hosts are served on; the disk that keeps the state is reported.

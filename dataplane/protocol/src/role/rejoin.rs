@@ -7,7 +7,7 @@
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::mark::{Leave, Mark};
 use midspan_format::message::{FenceIntent, Fenced};
 use midspan_format::superblock::{GroupState, LanePoint, PairState, Role};
@@ -15,6 +15,7 @@ use midspan_format::time::Time;
 
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::lane::tail::{Span, Tail, TailEvent};
+use crate::recovery::lineage::{self, Force, Journal, Seen};
 use crate::role::facts::LaneFacts;
 use crate::role::site::SiteConfig;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
@@ -29,12 +30,8 @@ const RETRY_NS: u64 = 500_000_000;
 pub enum Outcome {
     /// Nothing yet.
     Running,
-    /// The epoch is this site's own, or was given back to it: it may start again.
-    Own,
-    /// The other site went on where this one had handed over.
-    Handed,
-    /// There is one to follow.
-    Found(Found),
+    /// Enough was seen to decide by [`lineage`].
+    Seen(Seen, Option<Found>),
 }
 
 /// Where to follow.
@@ -70,14 +67,17 @@ enum Step {
 pub struct Rejoin {
     config: SiteConfig,
     step: Step,
-    /// Where this site had recorded that it ends, when it handed over.
+    /// Where this site had recorded that it ends, when it handed over; until that was compared.
     handed: Option<LanePoint>,
+    seen: Seen,
 }
 
 impl Rejoin {
     /// A search that begins at the next tick.
     pub fn new(config: SiteConfig, handed: Option<LanePoint>) -> Self {
-        Self { config, step: Step::Waiting { until: 0 }, handed }
+        let journal = if handed.is_some() { Journal::Unread } else { Journal::NotHanded };
+        let seen = Seen { journal, ..Seen::default() };
+        Self { config, step: Step::Waiting { until: 0 }, handed, seen }
     }
 
     /// Whether the lane's node answers.
@@ -114,13 +114,8 @@ impl Rejoin {
                         let found = frames.last().and_then(|(header, frame)| {
                             Some(Found { leave: self.leave_in(frame)?, header: *header, facts })
                         });
-                        match found {
-                            Some(found) => {
-                                self.close(context);
-                                Outcome::Found(found)
-                            }
-                            None => self.wait(context),
-                        }
+                        self.seen.leave = found.map_or(lineage::Leave::Blank, |found| found.said());
+                        self.look(context, found).unwrap_or_else(|| self.wait(context))
                     }
                 }
             }
@@ -186,21 +181,26 @@ impl Rejoin {
         Outcome::Running
     }
 
+    /// Ends the search when enough was seen.
+    fn look<S: Buffers>(&mut self, context: &mut Context<'_, S>, found: Option<Found>) -> Option<Outcome> {
+        if !self.seen.settles() {
+            return None;
+        }
+        self.close(context);
+        Some(Outcome::Seen(self.seen, found))
+    }
+
     /// Whether the journal goes on behind the recorded end. If not, this site was taken over from before it had handed over.
     fn on_compared<S: Buffers>(&mut self, context: &mut Context<'_, S>, links: bool) -> Outcome {
-        if links {
-            self.close(context);
-            return Outcome::Handed;
-        }
         self.handed = None;
-        self.wait(context)
+        self.seen.journal = if links { Journal::Links } else { Journal::Apart };
+        self.look(context, None).unwrap_or_else(|| self.wait(context))
     }
 
     fn on_probed<S: Buffers>(&mut self, context: &mut Context<'_, S>, fenced: &Fenced) -> Outcome {
-        let given_back = fenced.released && fenced.former == self.config.node;
-        if fenced.epoch.node == self.config.node || given_back {
-            self.close(context);
-            return Outcome::Own;
+        self.seen.force = force(fenced, self.config.node);
+        if let Some(outcome) = self.look(context, None) {
+            return outcome;
         }
         let facts = LaneFacts::new(fenced, self.config.lane).filter(|facts| facts.ring.open);
         if let (Some(facts), Some(point)) = (&facts, self.handed) {
@@ -249,15 +249,31 @@ impl Rejoin {
     }
 }
 
+/// Whose epoch is in force.
+fn force(fenced: &Fenced, me: NodeId) -> Force {
+    if fenced.epoch.node == me {
+        Force::Own
+    } else if fenced.released && fenced.former == me {
+        Force::GivenBack
+    } else {
+        Force::Other
+    }
+}
+
 impl Found {
+    /// What the mark says of this site's history.
+    fn said(&self) -> lineage::Leave {
+        if self.has_cut() { lineage::Leave::Named } else { lineage::Leave::Unnamed }
+    }
+
     /// The epoch to follow.
     pub fn epoch(&self) -> Epoch {
         self.facts.epoch
     }
 
-    /// What the site records, to be a secondary from now on.
-    pub fn follow(&self, state: &mut GroupState) {
-        let known = self.has_cut();
+    /// What the site records, to be a secondary from now on; `with_cut`: its disks hold what the mark says, and nothing else.
+    pub fn follow(&self, state: &mut GroupState, with_cut: bool) {
+        let known = with_cut && self.has_cut();
         let before = LanePoint {
             position: self.header.position,
             sequence: self.header.sequence.saturating_sub(1),
@@ -272,6 +288,7 @@ impl Found {
         (state.handover, state.told_left, state.manifest) = (false, false, Position(0));
         state.whole_at = if known { self.header.position } else { Position(0) };
         state.cut = if known { self.leave.former_landed_time } else { Time::ZERO };
+        state.by_word = false;
         self.facts.record(state);
         if let Some(lane) = state.lanes_mut().first_mut() {
             lane.point = if known { self.leave.former_landed } else { before };

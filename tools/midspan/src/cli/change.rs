@@ -1,4 +1,4 @@
-//! `midspan switchover`, `failback`, `pause`, `resume`, `resolve`, `start`: planned changes, followed to their outcome.
+//! `midspan switchover`, `failback`, `pause`, `resume`, `start`: planned changes, followed to their outcome.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,8 +17,9 @@ pub const SWITCHOVER: &str = "Example:
   midspan switchover vault --yes --output json
 
 It runs on the primary's site while both sites are up and the group is `paired`: hosts wait until the other site has
-everything, then that one serves. Nothing is lost; how long hosts waited is printed. Where the other site does not follow
-in time, this one goes on as primary (exit code 5).";
+everything, then that one serves, and only then it is done. Nothing is lost; how long hosts waited is printed. Where the other
+site does not follow in time, this one goes on as primary (exit code 5). Where it does not serve 30 s after this one has handed
+over, that is said (exit code 5, too): it goes on by itself when it can.";
 
 /// Shown by `failback --help`.
 pub const FAILBACK: &str = "Example:
@@ -35,13 +36,6 @@ It runs on the primary's site. Writes of hosts go on and are replicated; only th
 /// Shown by `resume --help`.
 pub const RESUME: &str = "Example:
   midspan resume vault";
-
-/// Shown by `resolve --help`.
-pub const RESOLVE: &str = "Example:
-  midspan resolve vault --keep b --yes
-
-Where both sites answered hosts, one of them must give up what it alone holds. It runs there, on the site in state `split`,
-and --keep names the other one, whose writes stay. What differs is then copied from that one.";
 
 /// Shown by `start --help`.
 pub const START: &str = "Example:
@@ -77,44 +71,6 @@ pub fn start(client: &Client, start: &StartArguments, out: &mut dyn Write) -> Ou
     }
     let wait = Duration::from_secs(arguments.wait.max(1));
     follow(client, group, Change::WithoutJournal, wait, arguments.output, out)
-}
-
-/// Arguments of `resolve`.
-#[derive(Debug, Args)]
-pub struct ResolveArguments {
-    /// The site whose writes stay: the one that replaced this one
-    #[arg(long, value_name = "NODE")]
-    pub keep: String,
-    #[command(flatten)]
-    arguments: Arguments,
-}
-
-/// Gives up what this site alone holds.
-///
-/// # Errors
-/// The daemon's refusal, with its reason; another site is named than the one that replaced this one.
-pub fn resolve(client: &Client, resolve: &ResolveArguments, out: &mut dyn Write) -> Outcome {
-    let ResolveArguments { keep, arguments } = resolve;
-    let (group, status) = (&arguments.group, client.status()?);
-    let found = status.groups.iter().find(|found| found.group == *group);
-    if let Some(by) = found.and_then(|found| found.fenced_by.as_ref())
-        && by.node != *keep
-    {
-        let message = format!("group {group}: this site was replaced by {}, not by {keep}", by.node);
-        let hint = format!(
-            "only the replaced site can give up what it holds: copy its volumes elsewhere first if they matter, then --keep {}",
-            by.node
-        );
-        return Err(Failure::new(Exit::Refused, message).hint(hint));
-    }
-    if !arguments.yes {
-        confirm(
-            &format!("resolve of {group}"),
-            &format!("Give up what only {} holds of {group}, for good?", status.node),
-        )?;
-    }
-    let wait = Duration::from_secs(arguments.wait.max(1));
-    follow(client, group, Change::Resolve, wait, arguments.output, out)
 }
 
 /// Arguments of a change of roles.
@@ -197,8 +153,12 @@ pub fn follow(
     };
     if form == Form::Table {
         write!(out, "group {group}: {}", outcome.statement)?;
+        let seconds = |ms: u64| format!("{}.{:03} s", ms / 1000, ms % 1000);
         if let Some(ms) = outcome.host_pause_ms {
-            write!(out, "; hosts waited {}.{:03} s here", ms / 1000, ms % 1000)?;
+            write!(out, "; hosts waited {} until it was seen to serve", seconds(ms))?;
+        }
+        if let Some(ms) = outcome.drained_ms {
+            write!(out, ", {} of that here", seconds(ms))?;
         }
         writeln!(out)?;
     }

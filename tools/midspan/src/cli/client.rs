@@ -98,6 +98,17 @@ impl Client {
         Ok(text)
     }
 
+    /// A GET with its answer as it is.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or that it cannot be reached.
+    pub fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let response = self.call("GET", path, None)?;
+        let mut bytes = Vec::new();
+        response.body.take(MAX_BODY).read_to_end(&mut bytes).map_err(|error| self.lost(&error))?;
+        Ok(bytes)
+    }
+
     /// Runs a takeover; `on_progress` sees every step. Returns the last one, which has an outcome or an error.
     ///
     /// # Errors

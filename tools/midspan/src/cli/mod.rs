@@ -13,6 +13,8 @@ mod peers;
 mod status;
 mod steps;
 mod change;
+mod alone;
+mod resolve;
 mod takeover;
 mod events;
 mod group;
@@ -98,13 +100,13 @@ enum Command {
         #[command(flatten)]
         arguments: change::Hold,
     },
-    /// Give up what this site alone holds after both sites answered hosts, and follow the other one
-    #[command(after_help = change::RESOLVE)]
+    /// List, export or give up what this site alone holds after both sites answered hosts
+    #[command(after_help = resolve::RESOLVE)]
     Resolve {
         #[command(flatten)]
         reach: Reach,
         #[command(flatten)]
-        arguments: change::ResolveArguments,
+        arguments: resolve::ResolveArguments,
     },
     /// Serve a group whose relay is gone for good: what only the relay held may be missing
     #[command(after_help = change::START)]
@@ -231,9 +233,7 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
         Command::Resume { reach, arguments } => {
             change::hold(&Client::new(&reach.socket), Change::Resume, &arguments, out)
         }
-        Command::Resolve { reach, arguments } => {
-            change::resolve(&Client::new(&reach.socket), &arguments, out)
-        }
+        Command::Resolve { reach, arguments } => resolve::run(&Client::new(&reach.socket), &arguments, out),
         Command::Start { reach, arguments } => change::start(&Client::new(&reach.socket), &arguments, out),
         Command::Manifests { reach, arguments } => {
             manifests::run(&Client::new(&reach.socket), &arguments, out)

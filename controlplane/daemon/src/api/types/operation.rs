@@ -96,7 +96,7 @@ pub struct Progress<T> {
     /// Name of the group.
     pub group: String,
     /// Step that runs. Of a takeover: `starting`, `probing`, `fencing`, `reading`, `redoing`, `done`, `refused`; of a
-    /// switchover or failback: `starting`, `draining`, `handed_over`, `done`, `refused`; of the others `starting`, `done`, `refused`.
+    /// switchover or failback: `starting`, `draining`, `handed_over` (until the other site serves), `done`, `refused`; of the others `starting`, `done`, `refused`.
     pub phase: String,
     /// The step in a sentence.
     pub message: String,
@@ -155,8 +155,12 @@ pub struct TakeoverOutcome {
 pub struct ChangeOutcome {
     /// What is so now, in a sentence.
     pub statement: String,
-    /// How long hosts waited at the site that handed over, milliseconds; `null` where no roles were swapped.
+    /// How long hosts waited, milliseconds: from the first one that waited at the site that handed over until that one saw the
+    /// other site serve, by heartbeats up to 0.4 s late; `null` where no roles were swapped.
     pub host_pause_ms: Option<u64>,
+    /// How long of that they waited at the site that handed over; from then on they were refused there.
+    #[serde(default)]
+    pub drained_ms: Option<u64>,
     /// How long it took, milliseconds.
     pub took_ms: u64,
 }

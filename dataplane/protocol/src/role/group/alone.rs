@@ -141,7 +141,7 @@ impl<B: Buffer> Group<B> {
                 (state.pair, state.left_cut, state.round) = (PairState::Degraded, landed, 0);
                 state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
             }
-            (state.left, state.handover) = (true, false);
+            (state.left, state.handover, state.by_word) = (true, false, true);
         });
         let report = StartReport {
             epoch: state.epoch,

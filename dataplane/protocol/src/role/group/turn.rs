@@ -10,6 +10,7 @@ use midspan_format::message::FenceIntent;
 use midspan_format::superblock::{PairState, Role};
 
 use crate::lane::fencer::FencerEvent;
+use crate::recovery::lineage::{self, Decision, Facts, Past};
 use crate::role::facts::LaneFacts;
 use crate::role::primary::{Begin, Primary, Repair};
 use crate::role::rejoin::{self, Rejoin};
@@ -137,10 +138,8 @@ impl<B: Buffer> Group<B> {
     /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
     pub(super) fn fence_off(&mut self, found: Epoch) {
         self.fenced_by = Some(found);
-        let state = self.store.get();
         self.split = false;
-        let handed = state.handover && state.role == Role::Primary;
-        let point = state.lanes().first().filter(|_| handed).map(|lane| lane.point);
+        let point = lineage::handed_at(self.store.get());
         self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
     }
 
@@ -167,36 +166,55 @@ impl<B: Buffer> Group<B> {
         context: &mut Context<'_, S>,
         outcome: rejoin::Outcome,
     ) {
-        match outcome {
-            rejoin::Outcome::Running => {}
-            rejoin::Outcome::Own => {
+        let (seen, found) = match outcome {
+            rejoin::Outcome::Running => return,
+            rejoin::Outcome::Seen(seen, found) => (seen, found),
+        };
+        let state = self.store.get();
+        let past = Past::of(state, is_outside(state.pair));
+        let (decision, _) = Decision::of(&Facts { past, seen, resolved: self.resolved });
+        match decision {
+            // The search ends only when there is more to say.
+            Decision::Wait => return,
+            Decision::GoOn => {
                 self.fenced_by = None;
-                let state = self.store.get();
-                self.play = if is_outside(state.pair) {
-                    // What its disks hold is in no lane: nothing is redone over it.
-                    let fencer = Box::new(self.config.fencer(FenceIntent::Restart, state.epoch));
-                    Play::Resuming { fencer, since: 0, flushed: true }
-                } else {
-                    Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)))
-                };
+                let fencer = Box::new(self.config.fencer(FenceIntent::Restart, state.epoch));
+                self.play = Play::Resuming { fencer, since: 0, flushed: true };
                 self.on_tick(context);
             }
-            rejoin::Outcome::Handed => self.follow(context),
-            rejoin::Outcome::Found(found) => {
-                let state = self.store.get();
-                let alone = state.role == Role::Primary && state.left;
-                if alone && !found.has_cut() && !core::mem::take(&mut self.resolved) {
-                    // Hosts were told here what the other site has not: an operator decides whose it is.
-                    self.split = true;
-                    return;
-                }
-                let (epoch, has_cut) = (found.epoch(), found.has_cut());
-                context.note(Note::Rejoined { epoch, has_cut });
+            Decision::Redo => {
                 self.fenced_by = None;
-                let change = self.store.change(context, |state| found.follow(state));
-                self.become_secondary(context, change);
+                self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
+                self.on_tick(context);
+            }
+            Decision::Follow => self.follow(context),
+            Decision::Round => self.follow_found(context, found, true),
+            Decision::Full => self.follow_found(context, found, false),
+            Decision::Split => {
+                self.split = true;
+                // What only this site holds is read from its disk: marks that nobody waited for go there, too.
+                if let Some(tracker) = self.tracker.as_mut() {
+                    tracker.poke(context);
+                }
             }
         }
+        // What an operator gave up was given up once: the next split is another one.
+        self.resolved = false;
+    }
+
+    /// The other site has replaced this one: it follows from where the mark in the lane says.
+    fn follow_found<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        found: Option<rejoin::Found>,
+        with_cut: bool,
+    ) {
+        let Some(found) = found else { return };
+        let (epoch, has_cut) = (found.epoch(), with_cut && found.has_cut());
+        context.note(Note::Rejoined { epoch, has_cut });
+        self.fenced_by = None;
+        let change = self.store.change(context, |state| found.follow(state, with_cut));
+        self.become_secondary(context, change);
     }
 
     /// After whatever has happened to a primary: it may be fenced, its round may have ended, its role may be handed over.
