@@ -254,7 +254,7 @@ fn relay_meaning(names: &Names, health: Health, ring: &MeasuredArea) -> String {
         Health::Failed => {
             "the journal disk failed: it is not used until it is replaced and the node restarted".to_owned()
         }
-        Health::Open if ring.epoch == Epoch::NONE => {
+        Health::Open if !ring.epoch.is_held() => {
             "holds the group's journal; no primary has started yet".to_owned()
         }
         Health::Open if ring.has_writer => {

@@ -32,13 +32,16 @@ impl Names {
 
     /// An epoch with its node's name.
     pub fn epoch(&self, epoch: NodeEpoch) -> Epoch {
-        let node = if epoch == NodeEpoch::NONE { String::new() } else { self.node(epoch.node) };
+        let node = if epoch.is_held() { self.node(epoch.node) } else { String::new() };
         Epoch { number: epoch.number, node }
     }
 
     fn show(&self, epoch: NodeEpoch) -> String {
         if epoch == NodeEpoch::NONE {
             return "none".to_owned();
+        }
+        if !epoch.is_held() {
+            return format!("{}, which nobody holds", epoch.number);
         }
         format!("{}@{}", epoch.number, self.node(epoch.node))
     }
