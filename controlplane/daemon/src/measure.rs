@@ -7,7 +7,7 @@ use midspan_format::control::{
     GroupStatus as Measured, LaneStatus as MeasuredLane, LossReason, RoundStatus as MeasuredRound,
 };
 use midspan_format::geometry::{Position, REGION_BYTES};
-use midspan_format::ids::{Epoch, GroupId, NodeId};
+use midspan_format::ids::{GroupId, NodeId};
 use midspan_format::superblock::{PairState, Role as SiteRole};
 use midspan_format::time::Time;
 use midspan_node::port::StartReport;

@@ -52,7 +52,7 @@ pub struct Step(Write);
 enum Write {
     Node(NodeSuperblock),
     Area { superblock: NodeSuperblock, group: GroupId, entry: AreaEntry, map: Option<DirtyMap> },
-    Permit { slot: u32, permit: GroupPermit },
+    Permit { slot: u32, permit: Box<GroupPermit> },
     Clear { offset: u64 },
 }
 
@@ -90,6 +90,17 @@ impl Change {
         self.steps.iter().try_for_each(|step| step.carry_out(journal))
     }
 
+    /// Nothing is to be done: the disk has nothing of the group.
+    pub fn none() -> Self {
+        Self::new(Vec::new())
+    }
+
+    /// Bytes that it takes of what was free.
+    pub fn new_bytes(&self) -> u64 {
+        let areas = self.areas.iter().map(|entry| entry.size + BLOCK_U64).sum();
+        if self.resumed { 0 } else { areas }
+    }
+
     fn new(areas: Vec<AreaEntry>) -> Self {
         Self { steps: Vec::new(), areas, left_behind: None, resumed: false }
     }
@@ -109,7 +120,7 @@ impl Change {
     fn permit(&mut self, slot: u32, mut permit: GroupPermit) {
         for _ in FIRST {
             permit.sequence += 1;
-            self.push(Write::Permit { slot, permit });
+            self.push(Write::Permit { slot, permit: Box::new(permit) });
         }
     }
 }

@@ -90,8 +90,9 @@ mod tests {
     fn free_is_what_lies_between_areas_and_up_to_the_last_whole_block() {
         let taken = vec![AREAS_OFFSET..2 * MIB, 3 * MIB..4 * MIB];
         assert_eq!(gaps(taken, 5 * MIB + 17), [2 * MIB..3 * MIB, 4 * MIB..5 * MIB]);
-        assert_eq!(gaps(Vec::new(), 2 * MIB), [AREAS_OFFSET..2 * MIB]);
-        assert_eq!(gaps(vec![AREAS_OFFSET..2 * MIB], 2 * MIB), []);
+        let whole = AREAS_OFFSET..2 * MIB;
+        assert_eq!(gaps(Vec::new(), 2 * MIB), std::slice::from_ref(&whole));
+        assert_eq!(gaps(Vec::from([whole]), 2 * MIB), []);
     }
 
     #[test]
