@@ -16,7 +16,7 @@ use crate::check;
 use crate::config::{Addition, Config, Finding, Group, Severity};
 use crate::exit::{self, Failure};
 use crate::format;
-use crate::refusal::check_disks;
+use crate::refusal::{check_disk, check_disks, of_stopped};
 use crate::replace::Prepared;
 use crate::translate;
 use judge::losses;
@@ -63,10 +63,15 @@ pub fn create(path: &Path, addition: &Path, manner: Manner, out: &mut dyn Write)
         change.carry_out(&journal).map_err(|error| Failure::from(error).hint(again("group create")))?;
         take_effect(prepared, &config, "group create")?;
     }
-    let free_bytes = groups::free_bytes(&journal).saturating_sub(change.new_bytes());
-    let told =
-        Told { config: &config, group: &group.name, id: translate::group_id(group.id), change: &change };
-    told.tell(&What::Created { free_bytes, size_bytes: journal.file().size() }, manner, out);
+    let told = Told {
+        config: &config,
+        group: &group.name,
+        id: translate::group_id(group.id),
+        change: &change,
+        free_bytes: groups::free_bytes(&journal).saturating_sub(change.bytes()),
+        size_bytes: journal.file().size(),
+    };
+    told.tell(&What::Created, manner, out);
     Ok(exit::OK)
 }
 
@@ -120,7 +125,14 @@ pub fn delete(path: &Path, group: &str, manner: Manner, out: &mut dyn Write) -> 
     };
     let volumes: Vec<_> =
         found.iter().flat_map(|found| &found.volumes).map(|volume| volume.path.as_path()).collect();
-    let told = Told { config: &config, group: &name, id, change: &change };
+    let told = Told {
+        config: &config,
+        group: &name,
+        id,
+        change: &change,
+        free_bytes: groups::free_bytes(&journal).saturating_add(change.bytes()),
+        size_bytes: journal.file().size(),
+    };
     told.tell(&What::Deleted { configured: found.is_some(), exports, volumes, lost }, manner, out);
     Ok(exit::OK)
 }
@@ -133,10 +145,10 @@ fn find<'config>(config: &'config Config, group: &str) -> Option<&'config Group>
 
 /// The journal disk: for this process alone, or only to be looked at.
 fn open(config: &Config, manner: Manner) -> Result<Journal, Failure> {
-    crate::refusal::check_disk("the journal disk", &config.node.journal)?;
+    check_disk("the journal disk", &config.node.journal)?;
     let (path, node) = (&config.node.journal, translate::node_id(config.node.id));
-    let journal = if manner.dry_run { Journal::look(path, node)? } else { Journal::open(path, node)? };
-    Ok(journal)
+    let journal = if manner.dry_run { Journal::look(path, node) } else { Journal::open(path, node) };
+    journal.map_err(|error| of_stopped(error, &config.node.api))
 }
 
 /// Writes the new text beside the file. From when the journal disk was opened nobody else changes the file by these commands;

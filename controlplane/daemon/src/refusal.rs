@@ -59,11 +59,25 @@ impl From<StartError> for Failure {
     }
 }
 
-/// Who has a disk open that cannot be opened for that, and how it is ended.
+/// Why a journal disk cannot be opened by a command that needs the node stopped: with the way to stop it.
+pub fn of_stopped(error: BootError, api: &Path) -> Failure {
+    let used = if let BootError::File(error) = &error { who_has_beside(error, Some(api)) } else { None };
+    Failure::new(of_journal(&error), error).hint(used.unwrap_or_default())
+}
+
 fn who_has(error: &FileError) -> Option<String> {
+    who_has_beside(error, None)
+}
+
+/// Who has a disk open that cannot be opened for that, and how it is ended: a node by the socket of its API.
+fn who_has_beside(error: &FileError, api: Option<&Path>) -> Option<String> {
     let FileError::AlreadyOpen { path } = error else { return None };
     let holder = holder::of(path)?;
-    let stop = if holder.name == "midspand" { "end it with `midspan stop` first" } else { "end it first" };
+    let stop = match api {
+        _ if holder.name != "midspand" => "end it first".to_owned(),
+        Some(api) => format!("`midspan stop --socket {}` ends it", api.display()),
+        None => "end it with `midspan stop` first".to_owned(),
+    };
     Some(format!("{} (process {}) has it open: {stop}", holder.name, holder.pid))
 }
 

@@ -95,8 +95,8 @@ impl Change {
         Self::new(Vec::new())
     }
 
-    /// Bytes that it takes of what was free.
-    pub fn new_bytes(&self) -> u64 {
+    /// Bytes that are free no more, or free again.
+    pub fn bytes(&self) -> u64 {
         let areas = self.areas.iter().map(|entry| entry.size + BLOCK_U64).sum();
         if self.resumed { 0 } else { areas }
     }

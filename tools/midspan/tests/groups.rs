@@ -147,7 +147,11 @@ fn a_second_group_comes_replicates_and_goes_and_the_first_one_keeps_what_it_has(
     // While it runs the disk is its own: only a dry run may look.
     let before = NODES.map(|node| text(&place, &format!("{node}.toml")));
     ends_with(&create(&place, "relay", &["--dry-run"]), 0, &["would be created", "nothing was changed"]);
-    ends_with(&create(&place, "relay", &[]), 4, &["already open", "midspand (process ", "`midspan stop`"]);
+    ends_with(
+        &create(&place, "relay", &[]),
+        4,
+        &["already open", "midspand (process ", "`midspan stop --socket "],
+    );
     stop(daemons);
     let dry = create(&place, "a", &["--dry-run", "--output", "json"]);
     ends_with(&dry, 0, &[]);
@@ -183,6 +187,8 @@ fn a_second_group_comes_replicates_and_goes_and_the_first_one_keeps_what_it_has(
     for node in ["relay", "b"] {
         ends_with(&delete(&place, node, "ledger", &["--yes"]), 0, &["group ledger (2) is deleted"]);
     }
+    let dump = midspan(&["journal", "dump", place.file("relay.journal").to_str().unwrap()]);
+    assert!(said(&dump).contains(", deleted") && !said(&dump).contains("damage"), "{}", said(&dump));
     assert_eq!(text(&place, "b.toml"), format!("{}\n", before[1]));
     let mut daemons = start(&place);
     settled(&mut daemons, &["vault"]);
@@ -244,6 +250,31 @@ fn what_would_be_lost_is_said_and_given_up_only_by_force() {
     ends_with(&delete(&place, "relay", "vault", &["--yes", "--force"]), 0, &["given up: b has not received"]);
     // A node without any group is a node all the same.
     let _relay = place.start("relay");
+}
+
+#[test]
+fn a_primary_outside_the_lanes_is_not_deleted_without_force() {
+    let place = Place::new("groups-outside");
+    let mut daemons = place.all();
+    settled(&mut daemons, &["vault"]);
+    let [relay, mut b, mut a] = daemons;
+    a.signal("KILL");
+    a.end();
+    let socket = place.file("b.api");
+    let taken = midspan(&["takeover", "vault", "--yes", "--socket", socket.to_str().unwrap()]);
+    ends_with(&taken, 0, &["answered writes lost: 0"]);
+    b.signal("TERM");
+    b.end();
+    drop(relay);
+    let parts = ["answered here since a takeover", "only in the volumes here", "--force"];
+    ends_with(&delete(&place, "b", "vault", &["--yes"]), 4, &parts);
+    ends_with(
+        &delete(&place, "b", "vault", &["--yes", "--force"]),
+        0,
+        &["given up: this site is its primary"],
+    );
+    // What was the primary before has recorded nothing that it would lose.
+    ends_with(&delete(&place, "a", "vault", &["--yes"]), 0, &["a.disk: untouched"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! What was made or removed, for people and for programs.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
@@ -22,17 +21,16 @@ pub struct Told<'a> {
     pub id: GroupId,
     /// On the journal disk.
     pub change: &'a Change,
+    /// Bytes of the journal disk that are free then.
+    pub free_bytes: u64,
+    /// Bytes of the journal disk.
+    pub size_bytes: u64,
 }
 
 /// What was done.
 pub enum What<'a> {
     /// The group is there.
-    Created {
-        /// Bytes of the journal disk that are free with it.
-        free_bytes: u64,
-        /// Bytes of the journal disk.
-        size_bytes: u64,
-    },
+    Created,
     /// The group is gone.
     Deleted {
         /// It was in the configuration.
@@ -57,61 +55,57 @@ impl Told<'_> {
     fn text(&self, what: &What<'_>, manner: Manner) -> String {
         let (group, id, node) = (self.group, self.id, &self.config.node.name);
         let (file, journal) = (self.config.path().display(), self.config.node.journal.display());
-        let mut text = String::new();
         let is = if manner.dry_run { "would be" } else { "is" };
+        let (word, effect) = match what {
+            What::Created => (
+                "created",
+                format!(
+                    "{file} has it now: it takes effect at midspand's next start, at each node of the group"
+                ),
+            ),
+            What::Deleted { .. } => ("deleted", "it takes effect at midspand's next start".to_owned()),
+        };
+        let mut lines = vec![format!("group {group} ({id}) {is} {word} at {node}")];
+        lines.extend(self.change.areas.iter().map(|area| {
+            let (lane, kind, size, start) = (area.lane.0, kind_name(area.kind), area.size, area.start);
+            format!("  lane {lane}: {kind}, {size} bytes at {start}")
+        }));
+        if self.change.areas.is_empty() {
+            lines.push(format!("  {journal}: nothing of it was there"));
+        }
+        lines.push(format!("  {journal}: {} of {} bytes are free then", self.free_bytes, self.size_bytes));
+        self.details(what, manner, &mut lines);
+        lines.push(if manner.dry_run { "nothing was changed".to_owned() } else { effect });
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    fn details(&self, what: &What<'_>, manner: Manner, lines: &mut Vec<String>) {
+        let left = self.change.left_behind;
         match what {
-            What::Created { free_bytes, size_bytes } => {
-                let _ = writeln!(text, "group {group} ({id}) {is} created at {node}");
-                self.areas(&mut text);
-                let _ = writeln!(text, "  {journal}: {free_bytes} of {size_bytes} bytes are free then");
-                if let Some(left) = self.change.left_behind {
-                    let _ = writeln!(
-                        text,
+            What::Created => {
+                lines.extend(left.map(|left| {
+                    format!(
                         "  a deleted group of this id left epoch {left} behind: the new one begins beyond it"
-                    );
-                }
+                    )
+                }));
                 if self.change.resumed {
-                    let _ =
-                        writeln!(text, "  its areas were there already, of an attempt that had not ended");
+                    lines.push("  its areas were there already, of an attempt that had not ended".to_owned());
                 }
             }
             What::Deleted { configured, exports, volumes, lost } => {
-                let _ = writeln!(text, "group {group} ({id}) {is} deleted at {node}");
-                self.areas(&mut text);
-                for lost in lost {
-                    let how = if manner.force { "given up" } else { "needs --force" };
-                    let _ = writeln!(text, "  {how}: {lost}");
-                }
-                if self.change.areas.is_empty() {
-                    let _ = writeln!(text, "  {journal}: nothing of it was there");
-                }
+                lines.extend(left.map(|left| {
+                    format!("  its ids and epoch {left} stay behind: whoever still asks for it is refused")
+                }));
+                let how = if manner.force { "given up" } else { "needs --force" };
+                lines.extend(lost.iter().map(|lost| format!("  {how}: {lost}")));
                 if !configured {
-                    let _ = writeln!(text, "  {file}: it was not there");
+                    lines.push(format!("  {}: it was not there", self.config.path().display()));
                 }
-                for export in exports {
-                    let _ = writeln!(text, "  export {export} goes with it");
-                }
-                for volume in volumes {
-                    let _ = writeln!(text, "  volume {}: untouched", volume.display());
-                }
+                lines.extend(exports.iter().map(|export| format!("  export {export} goes with it")));
+                lines
+                    .extend(volumes.iter().map(|volume| format!("  volume {}: untouched", volume.display())));
             }
-        }
-        text += &match (manner.dry_run, what) {
-            (true, _) => "nothing was changed\n".to_owned(),
-            (false, What::Created { .. }) => {
-                format!(
-                    "{file} has it now: it takes effect at midspand's next start, at each node of the group\n"
-                )
-            }
-            (false, What::Deleted { .. }) => "it takes effect at midspand's next start\n".to_owned(),
-        };
-        text
-    }
-
-    fn areas(&self, text: &mut String) {
-        for area in &self.change.areas {
-            let (lane, kind, size, start) = (area.lane.0, kind_name(area.kind), area.size, area.start);
-            let _ = writeln!(text, "  lane {lane}: {kind}, {size} bytes at {start}");
         }
     }
 
@@ -128,12 +122,10 @@ impl Told<'_> {
             "config": self.config.path(), "journal": self.config.node.journal,
             "areas": self.change.areas.iter().map(area).collect::<Vec<_>>(),
             "left_behind": self.change.left_behind.map(epoch), "resumed": self.change.resumed,
-            "dry_run": manner.dry_run,
+            "free_bytes": self.free_bytes, "size_bytes": self.size_bytes, "dry_run": manner.dry_run,
         });
         let more = match what {
-            What::Created { free_bytes, size_bytes } => {
-                json!({ "action": "created", "free_bytes": free_bytes, "size_bytes": size_bytes })
-            }
+            What::Created => json!({ "action": "created" }),
             What::Deleted { configured, exports, volumes, lost } => json!({
                 "action": "deleted", "configured": configured, "exports": exports, "volumes_untouched": volumes,
                 "lost": lost,
