@@ -73,8 +73,12 @@ impl Names {
             ),
             Note::LaneRefused { node, reason } => {
                 let message = format!("{} refuses us: {}", self.node(*node), refused(*reason));
-                Tell::error("lane_refused", object, message)
-                    .hint("compare the configs of both nodes with `midspan config check A B`")
+                let is_deleted = *reason == RefusedReason::Deleted;
+                Tell::error("lane_refused", object, message).hint(if is_deleted {
+                    "`midspan group delete` removes it from this node, too"
+                } else {
+                    "compare the configs of both nodes with `midspan config check A B`"
+                })
             }
             Note::Damaged { node, position } => {
                 Tell::error("damaged", object, self.damaged(*node, position.0))

@@ -195,6 +195,7 @@ fn a_second_group_comes_replicates_and_goes_and_the_first_one_keeps_what_it_has(
     daemons[0].wait("refusing", |status| status["refused"].to_string().contains("\"deleted\""));
     let events = daemons[2].get("/v1/events?group=ledger").to_string();
     assert!(events.contains("the group or area was deleted"), "{events}");
+    assert!(events.contains("`midspan group delete` removes it from this node, too"), "{events}");
     check_content(&place, "disk", &first);
     stop(daemons);
 
