@@ -73,10 +73,10 @@ fn who_has(error: &FileError) -> Option<String> {
 fn who_has_beside(error: &FileError, api: Option<&Path>) -> Option<String> {
     let FileError::AlreadyOpen { path } = error else { return None };
     let holder = holder::of(path)?;
-    let stop = match api {
-        _ if holder.name != "midspand" => "end it first".to_owned(),
-        Some(api) => format!("`midspan stop --socket {}` ends it", api.display()),
-        None => "end it with `midspan stop` first".to_owned(),
+    let stop = match (holder.name == "midspand", api) {
+        (true, Some(api)) => format!("`midspan stop --socket {}` ends it", api.display()),
+        (true, None) => "end it with `midspan stop` first".to_owned(),
+        (false, Some(_) | None) => "end it first".to_owned(),
     };
     Some(format!("{} (process {}) has it open: {stop}", holder.name, holder.pid))
 }
