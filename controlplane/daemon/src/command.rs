@@ -1,4 +1,4 @@
-//! The command line of `midspand`: run a node, check configs, format a journal disk, serve a lone disk.
+//! The command line of `midspand`: run a node, check configs, prepare a journal disk, serve a lone disk.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,8 +9,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::{self, Failure};
 use crate::format::Purpose;
+use crate::groups::Manner;
 use crate::translate::Lone;
-use crate::{check, format, run, state};
+use crate::{check, format, groups, run, state};
 
 /// The daemon of a Midspan node, a site or a relay
 #[derive(Debug, Parser)]
@@ -21,12 +22,15 @@ use crate::{check, format, run, state};
   midspand --config /etc/midspan/midspan.toml
   midspand --config /etc/midspan/midspan.toml --check
   midspand --config /etc/midspan/relay.toml --format relay
+  midspand --config /etc/midspan/relay.toml --group-create ledger.toml
   midspand --serve-disk /srv/disk.img --export disk --socket /tmp/disk.sock
 
 Logs go to the standard error output; MIDSPAN_LOG sets what is logged, for example `debug` or `info,midspan_node=trace`.
 Sockets passed by systemd (LISTEN_FDS) are served, too. It ends cleanly, with exit code 0, on SIGTERM and SIGINT."
 )]
 #[command(group = ArgGroup::new("what").required(true).args(["config", "serve_disk", "check_state"]))]
+#[command(group = ArgGroup::new("regroup").args(["group_create", "group_delete"]))]
+#[command(group = ArgGroup::new("loses").args(["format", "group_delete"]))]
 pub struct Arguments {
     /// The node's config; with --check several can be given, which are then checked together
     #[arg(long, value_name = "FILE")]
@@ -37,9 +41,21 @@ pub struct Arguments {
     /// Format the journal disk that the config names, and end
     #[arg(long, value_enum, value_name = "KIND", requires = "config", conflicts_with = "serve_disk")]
     pub format: Option<Kind>,
-    /// With --format: also where the disk is formatted already
-    #[arg(long, requires = "format")]
+    /// Add the group of this file to the config and its journal disk, and end; the node must not run
+    #[arg(long, value_name = "FILE", requires = "config", conflicts_with_all = ["serve_disk", "format", "check"])]
+    pub group_create: Option<PathBuf>,
+    /// Remove this group from the config and its journal disk, and end; the node must not run
+    #[arg(long, value_name = "GROUP", requires = "config", conflicts_with_all = ["serve_disk", "format", "check"])]
+    pub group_delete: Option<String>,
+    /// With --format: also where the disk is formatted already; with --group-delete: also where something is lost
+    #[arg(long, requires = "loses")]
     pub force: bool,
+    /// With --group-create and --group-delete: only say what would be done
+    #[arg(long, requires = "regroup")]
+    pub dry_run: bool,
+    /// With --group-create and --group-delete: say what was done in JSON
+    #[arg(long, requires = "regroup")]
+    pub json: bool,
     /// Serve this file or block device over NBD, without replication
     #[arg(long, value_name = "DISK")]
     pub serve_disk: Option<PathBuf>,
@@ -59,7 +75,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", hide = true)]
     pub check_state: Option<PathBuf>,
     /// End when the standard input does: with the program that started this one, however that ends
-    #[arg(long, conflicts_with_all = ["check", "format"])]
+    #[arg(long, conflicts_with_all = ["check", "format", "regroup"])]
     pub until_eof: bool,
 }
 
@@ -113,6 +129,13 @@ fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
     let [path] = arguments.config.as_slice() else {
         return Err(Failure::new(exit::USAGE, "several configs can only be checked; a node runs with one"));
     };
+    let manner = Manner { dry_run: arguments.dry_run, force: arguments.force, json: arguments.json };
+    if let Some(addition) = &arguments.group_create {
+        return groups::create(path, addition, manner, &mut io::stdout().lock());
+    }
+    if let Some(group) = &arguments.group_delete {
+        return groups::delete(path, group, manner, &mut io::stdout().lock());
+    }
     let config = check::load(path, &mut io::stderr())?;
     match arguments.format {
         Some(kind) => format::journal(&config, kind.into(), arguments.force, &mut io::stdout().lock()),

@@ -61,8 +61,8 @@ pub fn journal(config: &Config, purpose: Purpose, force: bool, out: &mut dyn Wri
     Ok(exit::OK)
 }
 
-/// The check has made sure that the group has two sites and a lane.
-fn group(group: &Group) -> Option<GroupFormat> {
+/// What a group needs on the disk. The check has made sure that it has two sites and a lane.
+pub fn group(group: &Group) -> Option<GroupFormat> {
     let [first, second] = group.sites.as_slice() else { return None };
     let areas = match group.role {
         Role::Relay => GroupAreas::Relay {

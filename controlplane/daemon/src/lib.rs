@@ -57,9 +57,15 @@ mod samples;
 #[cfg(feature = "server")]
 mod port;
 #[cfg(feature = "server")]
+mod holder;
+#[cfg(feature = "server")]
 mod refusal;
 #[cfg(feature = "server")]
 mod format;
+#[cfg(feature = "server")]
+mod replace;
+#[cfg(feature = "server")]
+mod groups;
 #[cfg(feature = "server")]
 mod run;
 #[cfg(feature = "server")]

@@ -8,7 +8,7 @@ use midspan_format::control::{
     RoundStatus as MeasuredRound,
 };
 use midspan_format::geometry::{Position, REGION_BYTES};
-use midspan_format::ids::{Epoch, GroupId, NodeId};
+use midspan_format::ids::{GroupId, NodeId};
 use midspan_format::superblock::{PairState, Role as SiteRole};
 use midspan_format::time::Time;
 use midspan_node::port::StartReport;
@@ -273,7 +273,7 @@ fn relay_meaning(names: &Names, health: Health, ring: &MeasuredArea) -> String {
         Health::Failed => {
             "the journal disk failed: it is not used until it is replaced and the node restarted".to_owned()
         }
-        Health::Open if ring.epoch == Epoch::NONE => {
+        Health::Open if !ring.epoch.is_held() => {
             "holds the group's journal; no primary has started yet".to_owned()
         }
         Health::Open if ring.has_writer => {

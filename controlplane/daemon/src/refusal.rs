@@ -5,12 +5,15 @@ use std::path::Path;
 
 use midspan_format::geometry::BLOCK_U64;
 use midspan_node::boot::BootError;
+use midspan_node::config::FileError;
 use midspan_node::format::FormatError;
+use midspan_node::groups::GroupError;
 use midspan_node::node::StartError;
 use midspan_node::volume::VolumeError;
 
 use crate::config::Config;
 use crate::exit::{self, Failure};
+use crate::holder;
 
 /// What would help where a disk is missing.
 const HINT: &str =
@@ -36,7 +39,52 @@ impl From<StartError> for Failure {
         if let StartError::Lone(error) = &error {
             return Self::new(code, of_lone(error));
         }
-        Self::new(code, error)
+        let used = match &error {
+            StartError::Boot(BootError::File(error)) => who_has(error),
+            StartError::Volume { error, .. } => who_has_volume(error),
+            StartError::Boot(_)
+            | StartError::Lone(_)
+            | StartError::AddressInUse { .. }
+            | StartError::NoCores
+            | StartError::VolumeCount { .. }
+            | StartError::GroupTwice { .. }
+            | StartError::NoJournal { .. }
+            | StartError::UnknownVolume { .. }
+            | StartError::ExportTwice { .. }
+            | StartError::Listen { .. }
+            | StartError::Shard(_)
+            | StartError::Resources(_) => None,
+        };
+        Self::new(code, error).hint(used.unwrap_or_default())
+    }
+}
+
+/// Why a journal disk cannot be opened by a command that needs the node stopped: with the way to stop it.
+pub fn of_stopped(error: BootError, api: &Path) -> Failure {
+    let used = if let BootError::File(error) = &error { who_has_beside(error, Some(api)) } else { None };
+    Failure::new(of_journal(&error), error).hint(used.unwrap_or_default())
+}
+
+fn who_has(error: &FileError) -> Option<String> {
+    who_has_beside(error, None)
+}
+
+/// Who has a disk open that cannot be opened for that, and how it is ended: a node by the socket of its API.
+fn who_has_beside(error: &FileError, api: Option<&Path>) -> Option<String> {
+    let FileError::AlreadyOpen { path } = error else { return None };
+    let holder = holder::of(path)?;
+    let stop = match (holder.name == "midspand", api) {
+        (true, Some(api)) => format!("`midspan stop --socket {}` ends it", api.display()),
+        (true, None) => "end it with `midspan stop` first".to_owned(),
+        (false, Some(_) | None) => "end it first".to_owned(),
+    };
+    Some(format!("{} (process {}) has it open: {stop}", holder.name, holder.pid))
+}
+
+fn who_has_volume(error: &VolumeError) -> Option<String> {
+    match error {
+        VolumeError::File { error, .. } => who_has(error),
+        VolumeError::DiskSize { .. } | VolumeError::WantedSize { .. } | VolumeError::TooSmall { .. } => None,
     }
 }
 
@@ -53,22 +101,60 @@ fn of_lone(error: &VolumeError) -> String {
 
 impl From<FormatError> for Failure {
     fn from(error: FormatError) -> Self {
-        let code = match &error {
-            FormatError::File(_)
-            | FormatError::Volume { .. }
-            | FormatError::DiskSize { .. }
+        let used = match &error {
+            FormatError::File(error) => who_has(error),
+            FormatError::Volume { error, .. } => who_has_volume(error),
+            FormatError::DiskSize { .. }
             | FormatError::TooSmall { .. }
             | FormatError::Formatted { .. }
-            | FormatError::NotEmpty { .. } => exit::REFUSED,
-            FormatError::Disk { .. }
+            | FormatError::NotEmpty { .. }
+            | FormatError::Disk { .. }
             | FormatError::VolumeCount { .. }
             | FormatError::AreaSize { .. }
             | FormatError::NoGroups { .. }
             | FormatError::TooManyGroups { .. }
             | FormatError::GroupTwice { .. }
-            | FormatError::Random(_) => exit::FAILURE,
+            | FormatError::Random(_) => None,
         };
-        Self::new(code, error)
+        Self::new(of_format(&error), error).hint(used.unwrap_or_default())
+    }
+}
+
+const fn of_format(error: &FormatError) -> u8 {
+    match error {
+        FormatError::File(_)
+        | FormatError::Volume { .. }
+        | FormatError::DiskSize { .. }
+        | FormatError::TooSmall { .. }
+        | FormatError::Formatted { .. }
+        | FormatError::NotEmpty { .. } => exit::REFUSED,
+        FormatError::Disk { .. }
+        | FormatError::VolumeCount { .. }
+        | FormatError::AreaSize { .. }
+        | FormatError::NoGroups { .. }
+        | FormatError::TooManyGroups { .. }
+        | FormatError::GroupTwice { .. }
+        | FormatError::Random(_) => exit::FAILURE,
+    }
+}
+
+impl From<BootError> for Failure {
+    fn from(error: BootError) -> Self {
+        let used = if let BootError::File(error) = &error { who_has(error) } else { None };
+        Self::new(of_journal(&error), error).hint(used.unwrap_or_default())
+    }
+}
+
+impl From<GroupError> for Failure {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Boot(error) => error.into(),
+            GroupError::Format(error) => error.into(),
+            GroupError::NoRoom { .. }
+            | GroupError::NoSlot { .. }
+            | GroupError::InUse { .. }
+            | GroupError::Otherwise { .. } => Self::new(exit::REFUSED, error),
+        }
     }
 }
 

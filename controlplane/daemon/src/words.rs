@@ -33,13 +33,16 @@ impl Names {
 
     /// An epoch with its node's name.
     pub fn epoch(&self, epoch: NodeEpoch) -> Epoch {
-        let node = if epoch == NodeEpoch::NONE { String::new() } else { self.node(epoch.node) };
+        let node = if epoch.is_held() { self.node(epoch.node) } else { String::new() };
         Epoch { number: epoch.number, node }
     }
 
     fn show(&self, epoch: NodeEpoch) -> String {
         if epoch == NodeEpoch::NONE {
             return "none".to_owned();
+        }
+        if !epoch.is_held() {
+            return format!("{}, which nobody holds", epoch.number);
         }
         format!("{}@{}", epoch.number, self.node(epoch.node))
     }
@@ -71,8 +74,12 @@ impl Names {
             ),
             Note::LaneRefused { node, reason } => {
                 let message = format!("{} refuses us: {}", self.node(*node), refused(*reason));
-                Tell::error("lane_refused", object, message)
-                    .hint("compare the configs of both nodes with `midspan config check A B`")
+                let is_deleted = *reason == RefusedReason::Deleted;
+                Tell::error("lane_refused", object, message).hint(if is_deleted {
+                    "`midspan group delete` removes it from this node, too"
+                } else {
+                    "compare the configs of both nodes with `midspan config check A B`"
+                })
             }
             Note::Damaged { node, position } => {
                 Tell::error("damaged", object, self.damaged(*node, position.0))

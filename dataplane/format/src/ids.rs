@@ -91,6 +91,17 @@ pub struct Epoch {
 impl Epoch {
     /// Before the first.
     pub const NONE: Self = Self { number: 0, node: NodeId::NONE };
+
+    /// Whether a node raised it. Nobody holds the one before the first, and nobody the one with which a relay begins a group
+    /// anew whose id was used before: it only keeps what is older out.
+    pub const fn is_held(self) -> bool {
+        self.node.0 != NodeId::NONE.0
+    }
+
+    /// The next one, held by nobody.
+    pub const fn vacant_after(self) -> Self {
+        Self { number: self.number.saturating_add(1), node: NodeId::NONE }
+    }
 }
 
 impl fmt::Display for Epoch {
@@ -111,6 +122,9 @@ mod tests {
         assert!(epoch(1, 9) < epoch(2, 1));
         assert!(epoch(2, 1) < epoch(2, 2));
         assert!(Epoch::NONE < epoch(1, 1));
+        let vacant = epoch(2, 3).vacant_after();
+        assert!(epoch(2, u32::MAX) < vacant && vacant < epoch(3, 1) && !vacant.is_held());
+        assert!(epoch(2, 3).is_held() && !Epoch::NONE.is_held());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use midspan_format::area::{AreaKind, AreaSuperblock};
 use midspan_format::dirty_map::{DirtyMap, blocks_for};
-use midspan_format::geometry::{BLOCK, BLOCK_U64, is_whole_blocks};
+use midspan_format::geometry::{BLOCK, BLOCK_U64, REGION_BYTES, is_whole_blocks};
 use midspan_format::ids::{GroupId, LaneId, NodeId};
 use midspan_format::superblock::{
     AREAS_OFFSET, AreaEntry, BlockError, DiskUse, GroupPermit, GroupState, NodeSuperblock, node_offset,
@@ -44,7 +44,19 @@ impl Journal {
     /// # Errors
     /// It is not that node's journal disk, or not intact.
     pub fn open(path: &Path, node: NodeId) -> Result<Self, BootError> {
-        let file = File::open(path, Access::default())?;
+        Self::open_with(path, node, Access::default())
+    }
+
+    /// The same, for reading only, and beside a node that runs with it.
+    ///
+    /// # Errors
+    /// It is not that node's journal disk, or not intact.
+    pub fn look(path: &Path, node: NodeId) -> Result<Self, BootError> {
+        Self::open_with(path, node, Access { write: false, exclusive: false, ..Access::default() })
+    }
+
+    fn open_with(path: &Path, node: NodeId, access: Access) -> Result<Self, BootError> {
+        let file = File::open(path, access)?;
         let size = file.size();
         if size == 0 || !is_whole_blocks(size) {
             return Err(BootError::DiskSize { path: path.to_owned(), size });
@@ -75,6 +87,16 @@ impl Journal {
         &self.file
     }
 
+    /// Its superblock.
+    pub fn superblock(&self) -> &NodeSuperblock {
+        &self.superblock
+    }
+
+    /// All permits, also those of deleted groups, with the numbers of their slots.
+    pub fn permits(&self) -> &[(u32, GroupPermit)] {
+        &self.permits
+    }
+
     /// What it was formatted for.
     pub fn usage(&self) -> DiskUse {
         self.superblock.usage
@@ -89,7 +111,8 @@ impl Journal {
         if found == wanted { Ok(()) } else { Err(BootError::OtherUse { path: self.path(), found, wanted }) }
     }
 
-    /// The permits that a relay serves, with their slots: those of the groups listed, or all but those of `sites`.
+    /// The permits that a relay serves, with their slots: those of the groups listed, or all but those of `sites`. Those of
+    /// deleted groups are among them, so that whoever asks for one is told so.
     ///
     /// # Errors
     /// A group that is listed has none.
@@ -102,7 +125,7 @@ impl Journal {
             self.living_permit(*group)?;
         }
         let is_served = |permit: &GroupPermit| match listed {
-            Some(listed) => listed.contains(&permit.group),
+            Some(listed) => listed.contains(&permit.group) || permit.deleted,
             None => !sites.contains(&permit.group),
         };
         Ok(self.permits.iter().filter(|(_, permit)| is_served(permit)).copied().collect())
@@ -161,6 +184,26 @@ impl Journal {
             let _ = dirty.load_block(index, bytes.get(index * BLOCK..).unwrap_or_default());
         }
         Ok(Recovered { state, dirty })
+    }
+
+    /// What is recorded of a group at this site, and how many bytes of its volumes are marked as possibly differing. `None`
+    /// when it never started.
+    ///
+    /// # Errors
+    /// The state is damaged, or the disk cannot be read.
+    pub fn recorded(
+        &self,
+        group: GroupId,
+        state: &AreaEntry,
+        map: &AreaEntry,
+    ) -> Result<Option<(GroupState, u64)>, BootError> {
+        let Some(state) = self.read_state(group, state.start)? else { return Ok(None) };
+        let mut dirty = DirtyMap::new(state.volumes().iter().map(|volume| (volume.volume, volume.size)));
+        for index in 0..dirty.blocks() {
+            let block = self.read(map.start + index as u64 * BLOCK_U64, BLOCK)?;
+            let _ = dirty.load_block(index, &block);
+        }
+        Ok(Some((state, dirty.count() * REGION_BYTES)))
     }
 
     fn path(&self) -> PathBuf {

@@ -29,5 +29,6 @@ mod signature;
 pub mod volume;
 pub mod format;
 pub mod boot;
+pub mod groups;
 mod plan;
 pub mod node;

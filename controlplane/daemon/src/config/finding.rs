@@ -35,6 +35,11 @@ impl Finding {
         Self { severity, path: path.to_owned(), line, field: field.to_string(), message }
     }
 
+    /// It is about the file, not about one line of it.
+    pub(super) fn whole(path: &Path, message: String) -> Self {
+        Self { severity: Severity::Error, path: path.to_owned(), line: 1, field: String::new(), message }
+    }
+
     /// The text is not TOML.
     pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         Self::at(path, text, error, String::new())

@@ -2,17 +2,20 @@
 //!
 //! [`Config::load`] refuses what cannot be read (unknown keys, wrong types, values out of range);
 //! [`Config::check`] lists what can be read but does not fit together; [`check_together`] does so for the files of
-//! several nodes. Every message names file, line, field and what is allowed.
+//! several nodes. [`Config::with`] and [`Config::without`] are the same file with a group more or less. Every message names file, line, field and what is allowed.
 
 mod check;
 mod field;
 mod finding;
 mod schema;
 mod text;
+mod lines;
+mod edit;
 
 use std::path::Path;
 
 pub use check::check_together;
+pub use edit::Addition;
 pub use finding::{ConfigError, Finding, Severity};
 pub use schema::{
     Answer, Config, ControlPath, Export, Group, Initial, Isolated, Lane, Mode, Nbd, Node, Peer, Role,

@@ -332,7 +332,8 @@ impl Config {
         &self.source.path
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// The text of that file.
+    pub fn text(&self) -> &str {
         &self.source.text
     }
 

@@ -1,6 +1,6 @@
 //! What the API shows of measured groups, areas and starts.
 
-use midspan_format::ids::{AreaId, LaneId};
+use midspan_format::ids::{AreaId, Epoch, LaneId};
 use midspan_format::message::RefusedReason;
 
 use super::*;

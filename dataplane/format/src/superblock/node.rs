@@ -31,7 +31,7 @@ wire_struct! {
         pub node: NodeId,
         /// What the disk was formatted for.
         pub usage: DiskUse,
-        /// Bytes of the disk when it was formatted.
+        /// Bytes of the disk when it was formatted, or when a group that was added made use of more.
         pub size_bytes: u64,
         /// When it was formatted, ns since 1970.
         pub created_ns: u64,

@@ -80,7 +80,8 @@ wire_struct! {
         pub former: NodeId,
         /// In which epoch.
         pub former_epoch: Epoch,
-        /// The group was deleted here: its ids and epoch stay behind.
+        /// The group was deleted here: its ids and epoch stay behind, its areas' space is free. A group that is created with its
+        /// id begins with an epoch beyond, that no node holds.
         pub deleted: bool,
         /// Its areas.
         pub areas: List<AreaEntry, MAX_AREAS>,

@@ -130,7 +130,8 @@ pub enum BootError {
     },
     /// No permit of the group.
     #[error(
-        "the journal disk {} was not formatted for group {group}: format it with a config that has the group",
+        "the journal disk {} has nothing of group {group}: take its tables out of the config and add it with `midspan group \
+         create`, or format the disk with a config that has the group",
         .path.display()
     )]
     NoGroup {
@@ -140,7 +141,11 @@ pub enum BootError {
         group: GroupId,
     },
     /// The group was deleted.
-    #[error("the journal disk {}: group {group} was deleted there", .path.display())]
+    #[error(
+        "the journal disk {}: group {group} was deleted there, and the config still has it: `midspan group delete` takes it \
+         out of the config, too",
+        .path.display()
+    )]
     Deleted {
         /// The disk.
         path: PathBuf,

@@ -238,7 +238,7 @@ impl Fencer {
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };
                     return FencerEvent::Forgotten(found);
                 }
-                let foreign = found != Epoch::NONE && found.node != self.plan.node;
+                let foreign = found.is_held() && found.node != self.plan.node;
                 let given_back = fenced.released && fenced.former == self.plan.node;
                 if foreign && !given_back && self.plan.intent == FenceIntent::Restart {
                     self.close(context);

@@ -100,7 +100,8 @@ impl<B: Buffer> Relay<B> {
     pub fn new(config: RelayConfig) -> Self {
         let mut areas = Vec::new();
         let mut scans = Vec::new();
-        for (_, permit) in &config.permits {
+        // Of a deleted group only the permit is left: who asks is told so, and its space may be another's.
+        for (_, permit) in config.permits.iter().filter(|(_, permit)| !permit.deleted) {
             for entry in permit.areas().iter().filter(|a| is_served(a.kind)) {
                 let tag = areas.len() as u64;
                 scans.push(Some(AreaScan::new(entry, Token(TAG_SCAN | tag << 40), READ_BYTES as usize)));

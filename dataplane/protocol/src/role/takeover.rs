@@ -326,7 +326,7 @@ impl Takeover {
                 let ring = facts.ring;
                 let foreign = recorded != AreaId::NONE && recorded != ring.area;
                 // Of a lane that no primary ever held, or that lost what this site has, nobody knows what was in it.
-                let unheld = fenced.found == Epoch::NONE;
+                let unheld = !fenced.found.is_held();
                 let damaged = !ring.open || ring.journaled < self.acquired_before;
                 if foreign || unheld {
                     Some(LossReason::LaneUnreachable)

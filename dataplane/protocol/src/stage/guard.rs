@@ -79,7 +79,7 @@ impl Guard {
             return Err(RefusedReason::Busy);
         }
         let found = self.permit.epoch;
-        let own = found.node == from || found == Epoch::NONE;
+        let own = found.node == from || !found.is_held();
         let replaceable = match fence.intent {
             // Given back: the one before may go on.
             FenceIntent::Restart => own || self.released && self.permit.former == from,
@@ -191,6 +191,26 @@ mod tests {
         assert_eq!(take(&mut guard, 1_210 * MS, 3, 0), 1_750 * MS);
         let mut guard = Guard::new(guard.permit, 1_300 * MS);
         assert_eq!(take(&mut guard, 1_310 * MS, 4, 0), 1_850 * MS);
+    }
+
+    /// A group whose id was used before: nobody holds the epoch that its relay begins with, and what is older stays out.
+    #[test]
+    fn a_vacant_epoch_is_replaced_by_whoever_starts_and_only_by_a_newer_one() {
+        let permit = GroupPermit {
+            sites: [A, B],
+            epoch: Epoch { number: 7, node: B }.vacant_after(),
+            former: B,
+            lease_ms: 500,
+            ..GroupPermit::default()
+        };
+        let vacant = permit.epoch;
+        let mut guard = Guard::new(permit, 1_000 * MS);
+        let older = guard.fence(0, A, LinkId(1), &fence(A, vacant, 7, FenceIntent::Restart), 0);
+        assert_eq!(older, Err(RefusedReason::EpochFound));
+        guard.fence(1_100 * MS, A, LinkId(1), &fence(A, vacant, 9, FenceIntent::Restart), 0).unwrap();
+        assert_eq!(guard.permit.epoch, Epoch { number: 9, node: A });
+        // The one that wrote the deleted group may still answer reads.
+        assert_eq!(guard.pending.map(|pending| pending.lease_until), Some(1_550 * MS));
     }
 
     #[test]

@@ -124,7 +124,7 @@ enum Command {
         #[command(flatten)]
         arguments: manifests::Arguments,
     },
-    /// Look at a group as a whole
+    /// Look at a group as a whole; add one to a node, or remove it
     #[command(subcommand)]
     Group(group::GroupCommand),
     /// Show what happened, with what to do next; also before the last restart

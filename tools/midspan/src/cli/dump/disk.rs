@@ -153,7 +153,8 @@ fn permit(
         "former_epoch": permit.former_epoch.number, "sequence": permit.sequence,
     });
     printer.fact("permit", &text, value)?;
-    for entry in permit.areas() {
+    // The space of a deleted group's areas may be another's.
+    for entry in permit.areas().iter().filter(|_| !permit.deleted) {
         contents.areas.push(AreaPlace {
             group: permit.group,
             lane: entry.lane,
@@ -167,11 +168,17 @@ fn permit(
     Ok(())
 }
 
-/// Areas that no readable permit names: found by their own superblocks, which follow each other.
+/// Areas that no readable permit names: found by their own superblocks, which follow each other, or follow what a deleted group
+/// left free in front of a known one.
 fn lost_areas(source: &Source, printer: &mut Printer<'_>, contents: &mut Contents) -> Result<(), Failure> {
     let mut offset = midspan_format::superblock::AREAS_OFFSET;
     while offset < source.size() {
-        let Ok(found) = AreaSuperblock::decode(&block(source, offset)) else { return Ok(()) };
+        let Ok(found) = AreaSuperblock::decode(&block(source, offset)) else {
+            let known = contents.areas.iter().map(|area| area.start.saturating_sub(BLOCK_U64));
+            let Some(next) = known.filter(|start| *start > offset).min() else { return Ok(()) };
+            offset = next;
+            continue;
+        };
         if !contents.areas.iter().any(|known| known.area == found.area) {
             let text = format!("area {} of group {} is named by no readable permit", found.area, found.group);
             let value = json!({ "what": "orphan", "area": found.area.to_string(), "group": found.group.0 });
