@@ -20,9 +20,9 @@ use crate::driver::handing::{Handing, Outcome as Handed, Pause};
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
 use crate::following::Operation;
-use crate::metrics;
 use crate::operations::Ended;
 use crate::view::{Request, Shared};
+use crate::{clock, metrics, words};
 
 /// The same warning is told once in so many nanoseconds.
 const QUIET_NS: u64 = 10_000_000_000;
@@ -149,6 +149,10 @@ pub struct Report {
     pub last_time_ns: Option<u64>,
     /// Regions marked for the other site.
     pub marked_regions: u64,
+    /// What was answered later than this may be missing.
+    pub kept_to_ns: Option<u64>,
+    /// Journal bytes that were there and are not on the disks.
+    pub missing_bytes: u64,
 }
 
 /// What the driver asks of the data plane.
@@ -356,6 +360,11 @@ impl Driver {
         let running = self.running.remove(&(group, Operation::Takeover));
         let dry_run = running.as_ref().is_some_and(|running| running.waiting.is_dry_run());
         let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
+        let lost_nothing = statement.lost_nothing();
+        let mut said = statement.sentence().to_owned();
+        if !lost_nothing {
+            said += &words::may_be_missing(report.kept_to_ns, report.missing_bytes, clock::wall_ns());
+        }
         let outcome = TakeoverOutcome {
             dry_run,
             epoch: report.epoch,
@@ -363,8 +372,10 @@ impl Driver {
             bytes: report.bytes,
             last_time_ns: report.last_time_ns,
             marked_regions: report.marked_regions,
-            lost_nothing: statement.lost_nothing(),
-            statement: statement.sentence().to_owned(),
+            lost_nothing,
+            statement: said,
+            kept_to_ns: report.kept_to_ns.filter(|_| !lost_nothing),
+            missing_bytes: if lost_nothing { 0 } else { report.missing_bytes },
             took_ms,
         };
         if !dry_run {

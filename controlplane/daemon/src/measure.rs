@@ -302,6 +302,8 @@ pub fn takeover(names: &Names, found: &StartReport) -> Report {
         bytes: found.bytes,
         last_time_ns: time(Time(found.last_time)),
         marked_regions: found.marked_regions,
+        kept_to_ns: time(Time(found.kept_to)),
+        missing_bytes: found.missing_bytes,
     }
 }
 

@@ -336,6 +336,18 @@ pub fn skipping(landed: u64, last: u64) -> String {
     )
 }
 
+/// What may be missing after a takeover, in seconds and bytes.
+pub fn may_be_missing(kept_to: Option<u64>, missing_bytes: u64, now_ns: u64) -> String {
+    let Some(kept_to) = kept_to else { return "; this site holds nothing of the journal".to_owned() };
+    let tenths = now_ns.saturating_sub(kept_to) / 100_000_000;
+    let (seconds, tenth) = (tenths / 10, tenths % 10);
+    let at = utc(kept_to);
+    format!(
+        "; what was answered after {at}, {seconds}.{tenth} s before now, may be missing, among it {missing_bytes} bytes that the \
+         journal is known to have held"
+    )
+}
+
 /// Why an answered write may be missing, in words.
 pub fn loss(reason: LossReason) -> String {
     match reason {
@@ -408,5 +420,21 @@ pub const fn refused_word(reason: RefusedReason) -> &'static str {
         RefusedReason::BadFrame => "bad_frame",
         RefusedReason::Busy => "busy",
         RefusedReason::Deleted => "deleted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_missing_is_said_in_seconds_and_bytes() {
+        let said = may_be_missing(Some(1_795_530_645_123_000_000), 4096, 1_795_530_647_623_000_000);
+        assert_eq!(
+            said,
+            "; what was answered after 2026-11-24T14:30:45.123Z, 2.5 s before now, may be missing, among it 4096 bytes that the \
+             journal is known to have held"
+        );
+        assert_eq!(may_be_missing(None, 0, 5), "; this site holds nothing of the journal");
     }
 }

@@ -8,6 +8,7 @@
 //! the journal does not verify up to its prefix, nobody says that nothing is lost).
 
 mod marking;
+mod report;
 
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
@@ -266,7 +267,8 @@ impl Takeover {
         }
         if self.asked.dry_run {
             self.fencer.close(context);
-            return Outcome::Probed(self.report(context.now.mono, 0));
+            let there = self.there(secondary, store);
+            return Outcome::Probed(self.report(context.now.mono, 0, there));
         }
         if let Some(why) = self.why.filter(|why| !self.asked.accept_loss || *why == LossReason::DiskFailed) {
             return Outcome::Refused(StartRefusal::MayLose(why));
@@ -399,7 +401,8 @@ impl Takeover {
                         return Outcome::Running;
                     }
                     let marked = tracker.map().count().saturating_sub(self.marked_before);
-                    return Outcome::Taken(self.report(context.now.mono, marked));
+                    let there = self.there(secondary, store);
+                    return Outcome::Taken(self.report(context.now.mono, marked, there));
                 }
             }
         }
@@ -470,20 +473,5 @@ impl Takeover {
             state.left = true;
             state.left_cut = state.cut;
         })
-    }
-
-    fn report(&self, now: u64, marked_regions: u64) -> StartReport {
-        let ring = &self.facts.ring;
-        let sequence = ring.last.map_or(0, |last| last.sequence + 1);
-        StartReport {
-            epoch: self.facts.epoch,
-            frames: sequence.saturating_sub(self.frames_before.max(1)),
-            bytes: ring.journaled.0.saturating_sub(self.from.0),
-            last_time: ring.last.map_or(0, |last| last.last_time.0),
-            marked_regions,
-            lost_nothing: self.why.is_none(),
-            why: self.why,
-            took_ns: now.saturating_sub(self.began),
-        }
     }
 }

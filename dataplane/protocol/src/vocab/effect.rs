@@ -303,6 +303,10 @@ pub struct StartReport {
     pub lost_nothing: bool,
     /// Why it is not.
     pub why: Option<LossReason>,
+    /// Where it is not certain: what was answered later than this may be missing, ns.
+    pub kept_to: u64,
+    /// And journal bytes that are known to have been there and are not on the disks.
+    pub missing_bytes: u64,
     /// Duration, nanoseconds.
     pub took_ns: u64,
 }

@@ -143,8 +143,14 @@ pub struct TakeoverOutcome {
     pub marked_regions: u64,
     /// Whether "answered writes lost: 0" can be said.
     pub lost_nothing: bool,
-    /// The statement: `answered writes lost: 0`, or why it cannot be said.
+    /// The statement: `answered writes lost: 0`, or why it cannot be said, and what may be missing.
     pub statement: String,
+    /// Where it cannot be said: what was answered later than this may be missing; `null`: from the beginning, or nothing.
+    #[serde(default)]
+    pub kept_to_ns: Option<u64>,
+    /// And journal bytes that are known to have been there and are not served.
+    #[serde(default)]
+    pub missing_bytes: u64,
     /// How long it took, milliseconds.
     pub took_ms: u64,
 }
