@@ -379,7 +379,7 @@ impl World {
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
             | Note::FenceDone { .. }
-            | Note::Round(RoundNote::Began { .. } | RoundNote::Sent { .. } | RoundNote::Cancelled { .. })
+            | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. })
             | Note::Rejoined { .. } => {}
             Note::LeftTheLanes { full } => {
@@ -387,6 +387,8 @@ impl World {
                 self.figures.losses += u64::from(!full);
                 self.alone = true;
             }
+            // From the answerable End on everything is in the lanes.
+            Note::Round(RoundNote::Sent { .. }) => self.outside = None,
             Note::Round(RoundNote::Ended { .. }) => {
                 self.figures.rounds += 1;
                 (self.alone, self.outside) = (false, None);

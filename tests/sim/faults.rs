@@ -143,7 +143,10 @@ impl World {
                 state.role == Role::Primary
                     && matches!(
                         state.pair,
-                        PairState::TakenOver | PairState::InitialCopy | PairState::Suspended
+                        PairState::TakenOver
+                            | PairState::InitialCopy
+                            | PairState::Suspended
+                            | PairState::Degraded
                     )
             });
         let node = &mut self.nodes[index.0];
