@@ -122,6 +122,11 @@ impl World {
                 format!("{node} serves in epoch {epoch} after {} in epoch {}", reign.node, reign.epoch);
             self.fail("I5", what);
         }
+        // It died before it could record that it leaves, or before a host was answered: it is in the lanes after all.
+        let paired = self.standing(node).is_some_and(|status| status.pair == PairState::Paired);
+        if paired && self.outside.is_none() {
+            self.alone = false;
+        }
         if !self.alone {
             let to = self.watches.ring.claimed();
             self.compare(node, to, "I4", "when it begins to serve");

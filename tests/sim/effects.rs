@@ -337,8 +337,8 @@ impl World {
             Note::Serving { epoch } => self.on_serving(node, epoch),
             Note::Start(StartNote::Done(report)) => self.on_start_done(node, &report),
             Note::Start(StartNote::Refused(refusal)) => match refusal {
-                // The operator asked twice, or too late.
-                StartRefusal::Running => {}
+                // The operator asked twice, or while a planned one ran: asks again.
+                StartRefusal::Running => self.takeover.asked_life = 0,
                 StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
                     self.takeover.asked = None;
                 }

@@ -88,8 +88,8 @@ fn nodes_show_how_they_hear_each_other_and_what_sites_say_of_their_groups() {
     ] {
         assert!(metrics.contains(part), "{part} is missing in:\n{metrics}");
     }
-    // A verdict is announced when it has lasted for a second.
-    b.wait("up for long enough", |status| status["uptime_ms"].as_u64() > Some(1_500));
+    // A verdict is announced when it has lasted for a second; on a busy machine it comes about later.
+    b.wait("up for long enough", |status| status["uptime_ms"].as_u64() > Some(5_000));
     assert!(events(&b, "peer_verdict").iter().any(|message| message.starts_with("alive")));
 }
 

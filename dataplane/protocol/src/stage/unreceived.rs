@@ -94,10 +94,12 @@ mod tests {
     #[test]
     fn the_maps_do_not_change_places_with_each_receipt() {
         let mut unreceived = Unreceived::new([(VOLUME, 64 * REGION)].into_iter(), Position(0));
-        unreceived.on_acquired(PACE_NS, Position(0), Position(4096));
         unreceived.mark(VOLUME, 0, 4096);
-        unreceived.on_acquired(PACE_NS + 1, Position(4096), Position(8192));
+        unreceived.on_acquired(PACE_NS, Position(0), Position(4096));
+        unreceived.mark(VOLUME, REGION, 4096);
         unreceived.on_acquired(PACE_NS + 2, Position(8192), Position(8192));
         assert_eq!(marked(&unreceived, 8192), 1, "marked a little longer than it must be, never shorter");
+        unreceived.on_acquired(PACE_NS * 3, Position(8192), Position(8192));
+        assert_eq!(marked(&unreceived, 8192), 0);
     }
 }
