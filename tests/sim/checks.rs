@@ -149,6 +149,21 @@ impl World {
         }
     }
 
+    /// Once a site was primary, its own ring goes on elsewhere: where the recorded state says. Also when a process that was
+    /// killed had it written.
+    pub(crate) fn follow_own_ring(&mut self, node: NodeIndex) {
+        let disks = &self.nodes[node.0].disks;
+        let Some(state) = self.layout.state(disks[0].durable()) else { return };
+        let Some(lane) = state.lanes().first().filter(|_| state.role == Role::Secondary) else { return };
+        let may_move = self.reigned[usize::from(node == NodeIndex::B)];
+        let own = self.watches.own(node);
+        own.advance(disks[0].durable());
+        if lane.point.position > own.end() && may_move {
+            own.rebase(&lane.point);
+            own.advance(disks[0].durable());
+        }
+    }
+
     /// The group state of a site was saved: as a secondary its volumes hold the cut that it names, and nothing torn (I4).
     pub(crate) fn on_state_saved(&mut self, node: NodeIndex, offset: usize) {
         let start = usize::try_from(self.layout.state_offset).unwrap_or(usize::MAX);
@@ -162,17 +177,9 @@ impl World {
         if state.role != Role::Secondary {
             return;
         }
-        // Once a site was primary, its own ring goes on elsewhere.
-        let own_may_move = self.reigned[usize::from(node == NodeIndex::B)];
+        self.follow_own_ring(node);
+        let disks = &self.nodes[node.0].disks;
         let own = self.watches.own(node);
-        own.advance(disks[0].durable());
-        if cut > own.end()
-            && let Some(lane) = state.lanes().first()
-            && own_may_move
-        {
-            own.rebase(&lane.point);
-            own.advance(disks[0].durable());
-        }
         if cut > own.end() {
             let end = own.end();
             return self.fail("I4", format!("{node}'s cut is at {cut}, but its own ring holds only {end}"));

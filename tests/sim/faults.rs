@@ -206,6 +206,9 @@ impl World {
             (None, Some(Group::new(config, recovered)))
         };
         node.process = Some(Process::new(life, relay, group, pool));
+        if index != NodeIndex::RELAY {
+            self.follow_own_ring(index);
+        }
         self.with_relay(index, Relay::start);
         self.with_group(index, Group::start);
         self.wake(index);

@@ -248,6 +248,8 @@ impl Swarm {
         self.control =
             random.pick(&[ControlPath::Both, ControlPath::Both, ControlPath::Relay, ControlPath::Direct]);
         self.pace.leave_ns = random.range(20 * MS, 800 * MS);
+        let slowest = self.paths.iter().flatten().map(|path| path.latency).max().unwrap_or(0);
+        self.pace.leave_ns = self.pace.leave_ns.max(slowest * 12);
         self.aborts_after = (takes && random.percent(12)).then(|| random.below(700 * MS));
         if takes || self.goes_home || !self.switchovers.is_empty() {
             // A primary at B has the relay far away, and its reads need an answer of it within the lease.

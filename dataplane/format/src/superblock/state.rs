@@ -129,7 +129,7 @@ wire_struct! {
         pub takeover_step: u8,
         /// The takeover was asked for with loss accepted.
         pub accept_loss: bool,
-        /// Epoch that a takeover in progress replaces.
+        /// After a takeover that could not fence the lane: the epoch that it is to replace there.
         pub takeover_replaces: Epoch,
         /// Epoch that it takes.
         pub takeover_epoch: Epoch,
@@ -156,8 +156,9 @@ wire_struct! {
         pub handover: bool,
         /// Epoch that it replaces.
         pub handover_epoch: Epoch,
-        /// The primary has said, past the lanes, that it answers outside them; its Leave mark has not come here.
-        pub told_left: bool,
+        /// The primary has said, past the lanes, that it answers outside them what comes after this time; no later mark of the
+        /// lane has come here. Zero: it has not.
+        pub told_left: Time,
         /// Of a primary: its disks hold everything before this place of the lane, flushed; taken now and then.
         pub landed: Position,
         /// Time of the last record before that.
@@ -166,6 +167,8 @@ wire_struct! {
         pub acquired: Position,
         /// Hosts are answered outside the lanes by an operator's word: no lane, and no other site, need know of it.
         pub by_word: bool,
+        /// Hosts may have been answered outside the lanes since they were left.
+        pub answered: bool,
     } = 4072
 }
 

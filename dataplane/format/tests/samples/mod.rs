@@ -394,11 +394,12 @@ pub fn state() -> GroupState {
         whole_at: Position(3 << 20),
         handover: true,
         handover_epoch: FORMER,
-        told_left: true,
+        told_left: Time(CUT.0 + 2),
         landed: Position(5 << 20),
         landed_time: Time(CUT.0 - 1),
         acquired: Position(4 << 20),
         by_word: true,
+        answered: true,
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Served {
     Outside,
     /// Outside them by an operator's word, whoever knows of it.
     Alone,
-    /// Nobody yet: it is outside the lanes because the other site has never held anything.
+    /// Nobody: it is outside the lanes because the other site has never held anything, or before it was permitted to answer there.
     Copying,
 }
 
@@ -143,7 +143,7 @@ const ROW: Row = Row {
     why: "",
 };
 
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 18] = [
     Row {
         force: &[Own],
         served: &[Inside, Back],
@@ -174,8 +174,35 @@ const TABLE: [Row; 15] = [
     },
     Row {
         journal: &[Links],
+        served: &[Inside, Back, Outside, Copying],
         decision: Decision::Follow,
         why: "the other site went on where this one had handed over: both held the same there",
+        ..ROW
+    },
+    Row {
+        journal: &[Links],
+        role: &[Role::Primary],
+        served: &[Alone],
+        resolved: &[false],
+        decision: Decision::Split,
+        why: "the other site went on where this one had handed over, and hosts were told other things here by an operator's word",
+        ..ROW
+    },
+    Row {
+        journal: &[Links],
+        role: &[Role::Primary],
+        served: &[Alone],
+        resolved: &[true],
+        decision: Decision::Full,
+        why: "an operator gave up what was told here beside the point of the handover",
+        ..ROW
+    },
+    Row {
+        journal: &[Links],
+        role: &[Role::Secondary],
+        served: &[Alone],
+        decision: Decision::Full,
+        why: "what its disks hold beside the point of the handover is not known",
         ..ROW
     },
     Row {
@@ -290,6 +317,7 @@ impl Past {
     /// As recorded. `outside`: the recorded pair state is one outside the lanes.
     pub fn of(state: &GroupState, outside: bool) -> Self {
         let served = match (state.left, outside) {
+            (true, true) if !state.answered => Copying,
             (true, true) if state.by_word => Alone,
             (false, false) => Inside,
             (true, false) => Back,
@@ -349,13 +377,13 @@ mod tests {
             let outside = matches!(served, Outside | Alone | Copying);
             return if outside { Decision::GoOn } else { Decision::Redo };
         }
-        if journal == Links {
+        if journal == Links && served != Alone {
             return Decision::Follow;
         }
-        if journal == Unread || leave == Blank {
+        if journal == Unread || (leave == Blank && journal != Links) {
             return Decision::Wait;
         }
-        let unknown = leave == Unnamed || served == Alone;
+        let unknown = leave != Named || served == Alone;
         let alone = role == Role::Primary && matches!(served, Back | Outside | Alone);
         if alone && unknown && !resolved {
             return Decision::Split;

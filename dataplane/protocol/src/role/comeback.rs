@@ -12,7 +12,7 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::BLOCK;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::mark::{Leave, LeaveReason, Mark};
-use midspan_format::message::{FenceIntent, SessionKind};
+use midspan_format::message::SessionKind;
 use midspan_format::superblock::{GroupState, PairState};
 use midspan_format::time::GroupClock;
 
@@ -25,6 +25,7 @@ use crate::lane::writer::{Writer, WriterEvent};
 use crate::role::facts::LaneFacts;
 use crate::role::primary::Begin;
 use crate::role::site::SiteConfig;
+use crate::role::unfenced::{self, Meeting, is_unfenced, meet};
 use crate::stage::receipts::{Receipts, Received};
 use crate::stage::sealer::{Known, LaneIdentity, Sealer};
 use crate::stage::state_store::StateStore;
@@ -110,7 +111,17 @@ impl<B: Buffer> Comeback<B> {
         match &mut self.step {
             Step::Waiting { .. } => {}
             Step::Fencing(fencer) if link == fencer.id() => match fencer.on_link(context, event) {
-                FencerEvent::Nothing | FencerEvent::Refused(_) | FencerEvent::Released => {}
+                FencerEvent::Nothing | FencerEvent::Refused(_) => {}
+                // What was taken without a fence is given back: the other site has gone on.
+                FencerEvent::Released => return Outcome::Fenced(store.get().takeover_replaces),
+                FencerEvent::Probed(fenced) if is_unfenced(store.get()) => {
+                    match meet(&fenced, &self.config, store.get()) {
+                        Meeting::Alone => fencer.fence(context),
+                        Meeting::Holding => fencer.release(context),
+                        Meeting::Unclear => self.wait(context),
+                        Meeting::Both => return Outcome::Fenced(fenced.epoch),
+                    }
+                }
                 // A journal that cannot be appended to is of no use, and an epoch less.
                 FencerEvent::Probed(fenced)
                     if !LaneFacts::new(&fenced, self.config.lane).is_some_and(|facts| facts.ring.open) =>
@@ -120,10 +131,18 @@ impl<B: Buffer> Comeback<B> {
                 FencerEvent::Probed(_) => fencer.fence(context),
                 FencerEvent::Foreign(found) => return Outcome::Fenced(found),
                 FencerEvent::Forgotten(_) => self.wait(context),
+                // Something came between the look and the fence.
+                FencerEvent::Done(fenced)
+                    if is_unfenced(store.get())
+                        && meet(&fenced, &self.config, store.get()) != Meeting::Alone =>
+                {
+                    self.wait(context);
+                }
                 FencerEvent::Done(fenced) => match LaneFacts::new(&fenced, self.config.lane) {
                     Some(facts) if facts.ring.open => {
                         store.change(context, |state| {
                             state.epoch = facts.epoch;
+                            state.takeover_replaces = Epoch::NONE;
                             facts.record(state);
                         });
                         let inside = Inside::new(&self.config, facts, store.get());
@@ -162,7 +181,7 @@ impl<B: Buffer> Comeback<B> {
     ) -> Outcome {
         match &mut self.step {
             Step::Waiting { until } if context.now.mono >= *until => {
-                let mut fencer = Box::new(self.config.fencer(FenceIntent::Restart, store.get().epoch));
+                let mut fencer = Box::new(unfenced::fencer(&self.config, store.get()));
                 fencer.on_tick(context);
                 self.step = Step::Fencing(fencer);
             }

@@ -12,6 +12,7 @@
 //! A role's operations have settled before the next role begins (design §7). Hosts are served in `Primary` and `Outside` only.
 
 mod alone;
+mod following;
 mod giving;
 mod handover;
 mod hearing;
@@ -24,7 +25,6 @@ use alloc::vec::Vec;
 
 use midspan_format::control::GroupCommand;
 use midspan_format::ids::Epoch;
-use midspan_format::message::FenceIntent;
 use midspan_format::superblock::{PairState, Role};
 
 use self::alone::Alone;
@@ -39,6 +39,7 @@ use crate::role::secondary::Secondary;
 use crate::role::site::{FENCER_LINK, Recovered, SiteConfig};
 use crate::role::start::Start;
 use crate::role::takeover::{Asked, Takeover};
+use crate::role::unfenced;
 use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -129,7 +130,7 @@ impl<B: Buffer> Group<B> {
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {
             (Role::Primary, pair) if is_outside(pair) => {
-                let fencer = Box::new(config.fencer(FenceIntent::Restart, state.epoch));
+                let fencer = Box::new(unfenced::fencer(&config, &state));
                 Play::Resuming { fencer, since: 0, flushed: false }
             }
             (Role::Primary, _) => Play::Starting(Box::new(Start::new(config.clone(), &store))),

@@ -6,6 +6,7 @@ pub mod direct;
 pub mod site;
 pub mod facts;
 pub mod primary;
+pub mod unfenced;
 pub mod comeback;
 pub mod outside;
 pub mod rejoin;

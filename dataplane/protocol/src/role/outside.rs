@@ -25,6 +25,9 @@ use crate::vocab::effect::{
 };
 use crate::vocab::tags;
 
+/// Pause before the other site is told again.
+const ASK_AGAIN_NS: u64 = 500_000_000;
+
 /// What came of an event.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it ends once")]
@@ -46,6 +49,10 @@ enum Step {
     },
     /// A disk that must say that the lanes are left failed: nothing can be answered outside them.
     Failed,
+    /// It is known; that hosts are answered from now on is being recorded.
+    Permitted {
+        change: u64,
+    },
     Serving,
     Draining,
     Flushing {
@@ -65,8 +72,8 @@ enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     No,
-    /// It was told in this epoch, and has not answered.
-    Asked(Epoch),
+    /// It was told in this epoch, at this time, and has not answered.
+    Asked(Epoch, u64),
     Yes,
 }
 
@@ -149,7 +156,11 @@ impl<B: Buffer> Outside<B> {
     pub fn has_room(&self) -> bool {
         match self.step {
             Step::Serving | Step::Stuck => self.direct.has_room(),
-            Step::Leaving { .. } | Step::Draining | Step::Flushing { .. } | Step::Recording { .. } => false,
+            Step::Leaving { .. }
+            | Step::Permitted { .. }
+            | Step::Draining
+            | Step::Flushing { .. }
+            | Step::Recording { .. } => false,
             Step::Closed | Step::Failed => true,
         }
     }
@@ -212,12 +223,17 @@ impl<B: Buffer> Outside<B> {
     ) -> Outcome {
         if link == self.site_link.id() {
             match self.site_link.on_link(context, event) {
-                SiteEvent::Left(left) if self.told == Told::Asked(left.epoch) => {
+                SiteEvent::Left(left) if matches!(self.told, Told::Asked(epoch, _) if epoch == left.epoch) => {
                     self.told = Told::Yes;
                     return self.advance(context, store);
                 }
                 SiteEvent::Up | SiteEvent::Down => self.ask_again(),
                 SiteEvent::Nothing | SiteEvent::Left(_) => {}
+            }
+            let told = self.site_link.epoch();
+            if told > store.get().epoch && told.node == self.config.other_site() {
+                // It has replaced this one, and says so before a lane can.
+                return self.on_comeback(context, comeback::Outcome::Fenced(told), store);
             }
             self.tell(context, store);
             return Outcome::Running;
@@ -243,7 +259,8 @@ impl<B: Buffer> Outside<B> {
             Step::Leaving { change } => change,
             // Served by a word: it is told all the same, until the lane says so.
             Step::Serving => 0,
-            Step::Draining
+            Step::Permitted { .. }
+            | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. }
             | Step::Stuck
@@ -257,12 +274,20 @@ impl<B: Buffer> Outside<B> {
             return;
         }
         let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
-        self.told = Told::Asked(state.epoch);
+        self.told = Told::Asked(state.epoch, context.now.mono);
         self.site_link.say(context, Message::Leaving(leaving));
     }
 
+    /// One that could not record it then, because a takeover was looked into, does not say so.
+    fn told_again_at(&self) -> u64 {
+        match (self.told, self.step) {
+            (Told::Asked(_, at), Step::Leaving { .. } | Step::Serving) => at + ASK_AGAIN_NS,
+            (Told::No | Told::Asked(..) | Told::Yes, _) => u64::MAX,
+        }
+    }
+
     fn ask_again(&mut self) {
-        if let Told::Asked(_) = self.told {
+        if let Told::Asked(..) = self.told {
             self.told = Told::No;
         }
     }
@@ -295,13 +320,16 @@ impl<B: Buffer> Outside<B> {
         store: &mut StateStore,
     ) -> Outcome {
         self.direct.on_drained(context);
-        if !self.is_closed() && self.site_link.on_tick(context) == SiteEvent::Down {
+        if !self.is_closed() && self.site_link.on_tick(context) == SiteEvent::Down
+            || context.now.mono >= self.told_again_at()
+        {
             self.ask_again();
         }
         self.tell(context, store);
         let outcome = match self.step {
             Step::Closed | Step::Failed => comeback::Outcome::Running,
             Step::Leaving { .. }
+            | Step::Permitted { .. }
             | Step::Serving
             | Step::Draining
             | Step::Flushing { .. }
@@ -314,8 +342,17 @@ impl<B: Buffer> Outside<B> {
     /// When `on_tick` has something to do next.
     pub fn deadline(&self, soon: u64) -> u64 {
         let starved = if self.direct.is_starved() { soon } else { u64::MAX };
-        let site = if self.is_closed() { u64::MAX } else { self.site_link.deadline() };
-        self.comeback.deadline(soon).min(starved).min(site)
+        let site = match self.step {
+            Step::Closed | Step::Failed => return starved,
+            Step::Leaving { .. }
+            | Step::Permitted { .. }
+            | Step::Serving
+            | Step::Draining
+            | Step::Flushing { .. }
+            | Step::Recording { .. }
+            | Step::Stuck => self.site_link.deadline(),
+        };
+        self.comeback.deadline(soon).min(starved).min(site).min(self.told_again_at().max(soon))
     }
 
     /// Hosts are not served any more: what waits is told so, what runs settles.
@@ -354,7 +391,7 @@ impl<B: Buffer> Outside<B> {
         loop {
             match self.step {
                 // What cannot be recorded cannot be answered for.
-                Step::Leaving { .. } if store.failed() || self.marks_failed() => {
+                Step::Leaving { .. } | Step::Permitted { .. } if store.failed() || self.marks_failed() => {
                     self.step = Step::Failed;
                     for request in core::mem::take(&mut self.waiting) {
                         answer(context, request.id, Err(HostError::Io));
@@ -363,6 +400,13 @@ impl<B: Buffer> Outside<B> {
                 Step::Leaving { change }
                     if store.is_saved(change) && self.marks_are_durable() && self.is_known() =>
                 {
+                    let by_word = !self.comeback.has_left() && self.told != Told::Yes;
+                    let change = store.change(context, |state| {
+                        (state.answered, state.by_word) = (true, state.by_word || by_word);
+                    });
+                    self.step = Step::Permitted { change };
+                }
+                Step::Permitted { change } if store.is_saved(change) => {
                     self.step = Step::Serving;
                     for request in core::mem::take(&mut self.waiting) {
                         self.direct.on_host(context, request);
@@ -379,7 +423,7 @@ impl<B: Buffer> Outside<B> {
                     };
                     let change = store.change(context, |state| {
                         // The other site stands at the Leave mark: it knows.
-                        (state.pair, state.by_word) = (PairState::Resync, false);
+                        (state.pair, state.by_word, state.handover) = (PairState::Resync, false, false);
                     });
                     self.step = Step::Recording { change, begin };
                 }
@@ -389,6 +433,7 @@ impl<B: Buffer> Outside<B> {
                     return Outcome::Return(begin);
                 }
                 Step::Leaving { .. }
+                | Step::Permitted { .. }
                 | Step::Serving
                 | Step::Draining
                 | Step::Flushing { .. }

@@ -10,6 +10,7 @@ mod handing;
 mod heard;
 mod repair;
 mod seal;
+mod status;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -25,6 +26,7 @@ use midspan_format::superblock::GroupState;
 use midspan_format::time::{GroupClock, Time};
 
 pub use self::repair::Repair;
+pub use self::status::PrimaryStatus;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::SiteLink;
 use crate::lane::writer::Writer;
@@ -32,7 +34,7 @@ use crate::role::direct::{answer, host_error};
 use crate::role::site::{AnswerMode, RECALL_LINK, SiteConfig};
 use crate::stage::inflight::{Inflight, OpKind, Steps};
 use crate::stage::landing::Landing;
-use crate::stage::manifests::{Kept, Manifests};
+use crate::stage::manifests::Manifests;
 use crate::stage::recall::Recall;
 use crate::stage::receipts::{Receipts, Received};
 use crate::stage::sealer::{LaneIdentity, Sealer};
@@ -67,31 +69,6 @@ pub struct Begin {
     pub clock: Time,
 }
 
-/// Figures for status.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PrimaryStatus {
-    /// The ring is connected.
-    pub connected: bool,
-    /// Sealed before this position.
-    pub sealed: Position,
-    /// Journaled before this position.
-    pub journaled: Position,
-    /// On the own disks, flushed, before this position.
-    pub landed: Position,
-    /// What the secondary said.
-    pub received: Received,
-    /// Ring bytes, and bytes in use.
-    pub ring: (u64, u64),
-    /// Writes answered so far.
-    pub answered: u64,
-    /// Reads may be answered now.
-    pub lease: bool,
-    /// The ring is full: hosts wait.
-    pub ring_full: bool,
-    /// A local disk failed.
-    pub disk_failed: bool,
-}
-
 /// The primary.
 #[derive(Debug)]
 pub struct Primary<B> {
@@ -117,6 +94,8 @@ pub struct Primary<B> {
     /// Reads that wait for the lease, and read data that waits for it.
     waiting_reads: VecDeque<u32>,
     held: VecDeque<(u32, B)>,
+    /// Reads that are asked again outside the lanes.
+    taken: Vec<HostRequest<B>>,
     /// Flushes that wait for the lease.
     waiting_flushes: VecDeque<RequestId>,
     answerable: Vec<u32>,
@@ -127,6 +106,8 @@ pub struct Primary<B> {
     full_since: Option<u64>,
     /// Since when the relay is away.
     lost_since: Option<u64>,
+    /// It has been there in this role.
+    was_up: bool,
     /// When the secondary last said something new.
     heard_at: u64,
     /// The lanes are being left: nothing more is sealed.
@@ -190,6 +171,7 @@ impl<B: Buffer> Primary<B> {
             landed_durable: begin.landed_durable,
             waiting_reads: VecDeque::with_capacity(limits.requests),
             held: VecDeque::with_capacity(limits.requests),
+            taken: Vec::new(),
             waiting_flushes: VecDeque::with_capacity(limits.requests),
             answerable: Vec::with_capacity(limits.requests),
             flushes: 0,
@@ -197,6 +179,7 @@ impl<B: Buffer> Primary<B> {
             ring_full: false,
             full_since: None,
             lost_since: None,
+            was_up: false,
             heard_at: 0,
             departs: false,
             fenced: None,
@@ -224,6 +207,11 @@ impl<B: Buffer> Primary<B> {
     /// The disks hold everything before it, flushed, and the time of the last record there.
     pub fn landed(&self) -> (Position, Time) {
         self.landing.landed()
+    }
+
+    /// Whether the secondary says that its disks hold no cut, and no round is to bring it one.
+    pub fn lacks_all(&self) -> bool {
+        self.receipts.newest.no_cut && self.repair.is_none() && !self.closed && !self.departs
     }
 
     /// What the secondary has said so far.
@@ -337,6 +325,13 @@ impl<B: Buffer> Primary<B> {
             }
         } else if let Some(site) = self.site_link.as_mut().filter(|site| site.id() == link) {
             site.on_link(context, event);
+            let told = site.epoch();
+            if told > self.epoch && told.node == self.config.other_site() && self.fenced.is_none() {
+                // It has replaced this one, and says so before a lane can.
+                self.fenced = Some(told);
+                context.note(Note::Fenced { ours: self.epoch, found: told });
+                return self.close(context);
+            }
         } else if let Some(recall) = self.recall.as_mut().filter(|recall| recall.owns(link)) {
             recall.on_link(context, event, &mut self.manifests);
         }
@@ -362,6 +357,7 @@ impl<B: Buffer> Primary<B> {
         let outcome = self.ring.on_tick(context);
         self.on_writer(context, outcome, true);
         self.lost_since = self.lost_since.filter(|_| !self.ring.is_up());
+        self.was_up |= self.ring.is_up();
         if !self.ring.is_up() {
             self.lost_since.get_or_insert(context.now.mono);
         }
@@ -395,27 +391,6 @@ impl<B: Buffer> Primary<B> {
         writers.min(self.receipts.deadline()).min(stages).min(self.round_deadline(soon))
     }
 
-    /// Manifests that were issued and that no receipt covers, oldest first.
-    pub fn manifests(&self) -> impl Iterator<Item = &Kept> + '_ {
-        self.manifests.kept()
-    }
-
-    /// Figures for status.
-    pub fn status(&self, now: u64) -> PrimaryStatus {
-        PrimaryStatus {
-            connected: self.ring.is_up(),
-            sealed: self.ring.tip().map_or(Position(0), |t| t.position),
-            journaled: self.ring.journaled(),
-            landed: self.landing.landed().0,
-            received: self.receipts.newest,
-            ring: (self.ring.size(), self.used()),
-            answered: self.answered,
-            lease: self.has_lease(now),
-            ring_full: self.ring_full,
-            disk_failed: self.landing.failed(),
-        }
-    }
-
     /// Closes the links and fails what waits: this role ends.
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.closed = true;
@@ -430,6 +405,9 @@ impl<B: Buffer> Primary<B> {
         }
         while let Some((op, _)) = self.held.pop_front() {
             self.end_op(context, op, Err(HostError::NotServing));
+        }
+        for request in core::mem::take(&mut self.taken) {
+            answer(context, request.id, Err(HostError::NotServing));
         }
         while let Some(request) = self.waiting_flushes.pop_front() {
             answer(context, request, Err(HostError::NotServing));
@@ -449,7 +427,7 @@ impl<B: Buffer> Primary<B> {
     }
 
     /// Does what has become possible, in order, until nothing is left.
-    fn proceed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+    pub(super) fn proceed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         while self.closed
             && let Some(op) = self.steps.join.pop().or_else(|| self.steps.disk.pop())
         {

@@ -285,10 +285,10 @@ impl Found {
         state.clock = state.clock.max(self.facts.clock);
         (state.left, state.left_cut) = (true, self.leave.cut);
         (state.round, state.round_in_place) = (0, true);
-        (state.handover, state.told_left, state.manifest) = (false, false, Position(0));
+        (state.handover, state.told_left, state.manifest) = (false, Time::ZERO, Position(0));
         state.whole_at = if known { self.header.position } else { Position(0) };
         state.cut = if known { self.leave.former_landed_time } else { Time::ZERO };
-        state.by_word = false;
+        (state.by_word, state.answered) = (false, false);
         self.facts.record(state);
         if let Some(lane) = state.lanes_mut().first_mut() {
             lane.point = if known { self.leave.former_landed } else { before };

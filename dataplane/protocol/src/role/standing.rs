@@ -5,6 +5,7 @@ use midspan_format::control::{
 };
 use midspan_format::geometry::REGION_BYTES;
 use midspan_format::superblock::{PairState, Role};
+use midspan_format::time::Time;
 
 use crate::role::group::{Group, Play};
 use crate::role::primary::{Primary, Repair};
@@ -41,7 +42,7 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
         }
         Play::Primary(primary) | Play::Leaving(primary) => of_primary(status, lane, primary, now),
         Play::Secondary(secondary) => {
-            let left = (state.left || state.told_left).then_some(LossReason::LeftTheLanes);
+            let left = (state.left || state.told_left > Time::ZERO).then_some(LossReason::LeftTheLanes);
             let why = left.or(group.config.alone.then_some(LossReason::MayBeAlone));
             of_secondary(GroupStatus { why, ..status }, lane, secondary)
         }

@@ -9,12 +9,14 @@
 
 mod marking;
 mod report;
+mod unfenced;
 
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::message::{FenceIntent, Fenced};
-use midspan_format::superblock::{LanePoint, PairState, Role};
+use midspan_format::superblock::LanePoint;
+use midspan_format::time::Time;
 
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::lane::tail::Tail;
@@ -28,6 +30,8 @@ use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRef
 
 /// How long the lane's node may be silent before the takeover is refused.
 const UNREACHABLE_NS: u64 = 30_000_000_000;
+/// How long it may be silent when an operator accepts a loss: then the takeover goes on without it.
+const UNFENCED_NS: u64 = 5_000_000_000;
 /// How long a place of the journal may fail to verify before it counts as damaged: what was damaged on its way only is
 /// intact when it is read again.
 const DAMAGE_NS: u64 = 5_000_000_000;
@@ -66,6 +70,11 @@ enum Step {
     },
 }
 
+/// Whether the primary has said, in the lane or past it, that it answers outside the lanes.
+fn has_left(store: &StateStore) -> bool {
+    store.get().left || store.get().told_left > Time::ZERO
+}
+
 /// What an operator asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
@@ -101,6 +110,10 @@ pub struct Takeover {
     former_landed: LanePoint,
     /// The rest of the journal does not verify, and loss is accepted.
     reads_no_more: bool,
+    /// The lane could not be fenced, and loss is accepted.
+    unfenced: bool,
+    /// The epoch that it replaces without a fence.
+    replaces: Epoch,
 }
 
 impl Takeover {
@@ -131,6 +144,8 @@ impl Takeover {
             marked_before: tracker.map().count(),
             former_landed: LanePoint::default(),
             reads_no_more: false,
+            unfenced: false,
+            replaces: Epoch::NONE,
         }
     }
 
@@ -193,6 +208,9 @@ impl Takeover {
                 if self.fencer.is_up() {
                     self.heard = now;
                 }
+                if now >= self.heard + UNFENCED_NS && self.may_go_unfenced() {
+                    return self.go_unfenced(context, secondary, store, tracker);
+                }
                 if now >= self.heard + UNREACHABLE_NS {
                     return Outcome::Refused(StartRefusal::LaneUnreachable { node: self.config.relay });
                 }
@@ -211,6 +229,7 @@ impl Takeover {
     /// When [`Takeover::on_progress`] has something to do next.
     pub fn deadline(&self) -> u64 {
         match &self.step {
+            Step::Fencing if self.may_go_unfenced() => self.fencer.deadline().min(self.heard + UNFENCED_NS),
             Step::Fencing => self.fencer.deadline().min(self.heard + UNREACHABLE_NS),
             // Once nothing more is read, there is nothing to wait for.
             Step::Applying if self.reads_no_more => u64::MAX,
@@ -251,7 +270,7 @@ impl Takeover {
         if store.get().round_in_place {
             return Outcome::Refused(StartRefusal::NoCut);
         }
-        if store.get().left || store.get().told_left {
+        if has_left(store) {
             self.why = self.why.or(Some(LossReason::LeftTheLanes));
         }
         self.why = self.why.or(self.may_be_alone());
@@ -360,7 +379,7 @@ impl Takeover {
                         return Outcome::Running;
                     }
                     // Only now the whole journal is known: whether the primary left it, or came back into it.
-                    match (self.why, store.get().left || store.get().told_left) {
+                    match (self.why, has_left(store)) {
                         (None, true) => self.why = Some(LossReason::LeftTheLanes),
                         (Some(LossReason::LeftTheLanes), false) => self.why = self.may_be_alone(),
                         (None | Some(_), _) => {}
@@ -444,34 +463,11 @@ impl Takeover {
             None => persisted == self.facts.ring.journaled,
             // With loss accepted: whatever could be acquired.
             Some(_) => {
-                let at_end = persisted >= self.facts.ring.journaled || self.damaged_since.is_some();
+                let at_end =
+                    persisted >= self.facts.ring.journaled || self.damaged_since.is_some() || self.unfenced;
                 at_end && persisted == secondary.acquired().position
             }
         };
         secondary.is_recovered() && secondary.is_idle() && reached
-    }
-
-    fn record<S: Buffers>(&self, context: &mut Context<'_, S>, store: &mut StateStore) -> u64 {
-        let (facts, handed) = (self.facts, self.asked.handed.is_some());
-        let former_landed = self.former_landed;
-        store.change(context, |state| {
-            state.role = Role::Primary;
-            state.epoch = facts.epoch;
-            state.takeover_epoch = facts.epoch;
-            facts.record(state);
-            (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
-            // What the other site has is not known any more.
-            (state.told_left, state.acquired) = (false, Position(0));
-            state.clock = state.clock.max(facts.clock);
-            if handed {
-                (state.pair, state.left) = (PairState::Paired, false);
-                return;
-            }
-            state.pair = PairState::TakenOver;
-            (state.former_landed, state.former_landed_time) = (former_landed, facts.landed.1);
-            // From now on hosts are answered outside the lanes.
-            state.left = true;
-            state.left_cut = state.cut;
-        })
     }
 }

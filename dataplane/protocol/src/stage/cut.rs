@@ -28,12 +28,12 @@ pub struct Point {
 /// What the recorded state says from a place of the lane on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Landmark {
-    /// The primary answers outside the lanes; everything answered up to this time is here.
-    Left(Time),
+    /// The primary answers outside the lanes; everything answered up to the first time is here. The second one is the mark's.
+    Left(Time, Time),
     /// Of a former primary: from here on its disks hold a cut.
     Whole,
-    /// A round's End: the disks hold a cut, and the sites are paired.
-    Ended,
+    /// A round's End, of this time: the disks hold a cut, and the sites are paired.
+    Ended(Time),
     /// The primary hands over to this site.
     Handover(Epoch),
     /// What was handed over counts no more.
@@ -43,18 +43,27 @@ pub enum Landmark {
 impl Landmark {
     fn apply(self, state: &mut GroupState) {
         match self {
-            Self::Left(cut) => {
+            Self::Left(cut, at) => {
                 (state.left, state.left_cut, state.round) = (true, cut, 0);
-                (state.pair, state.told_left) = (PairState::Resync, false);
+                state.pair = PairState::Resync;
+                untell(state, at);
             }
             Self::Whole => (state.round_in_place, state.whole_at) = (false, Position(0)),
-            Self::Ended => {
+            Self::Ended(at) => {
                 (state.left, state.round, state.round_in_place) = (false, 0, false);
-                (state.pair, state.told_left) = (PairState::Paired, false);
+                state.pair = PairState::Paired;
+                untell(state, at);
             }
             Self::Handover(epoch) => (state.handover, state.handover_epoch) = (true, epoch),
             Self::NoHandover => state.handover = false,
         }
+    }
+}
+
+/// Only a mark of a later time takes the place of what was told past the lane (design §4).
+fn untell(state: &mut GroupState, at: Time) {
+    if at > state.told_left {
+        state.told_left = Time::ZERO;
     }
 }
 

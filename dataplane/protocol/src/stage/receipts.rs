@@ -176,7 +176,7 @@ impl Receipts {
 
 /// Takes the maximum of each part: receipts are monotone, whatever order they come in.
 fn merge(old: Received, new: Received) -> Received {
-    let acquired = if new.acquired >= old.acquired { new } else { old };
+    let acquired = if (new.acquired, new.applied) >= (old.acquired, old.applied) { new } else { old };
     Received {
         acquired: acquired.acquired,
         header_checksum: acquired.header_checksum,

@@ -13,7 +13,7 @@ use midspan_format::control::LossReason;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::PairState;
 
-use super::{Group, Play, is_outside};
+use super::{Group, Play, STARVED_NS, is_outside};
 use crate::lane::site_link::{SiteEvent, SiteLink};
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal, StartReport};
@@ -26,6 +26,8 @@ const ASK_NS: u64 = 3_000_000_000;
 pub(super) struct Alone {
     site_link: SiteLink,
     since: u64,
+    /// The answer permits it: everything is being marked.
+    marking: bool,
 }
 
 impl<B: Buffer> Group<B> {
@@ -52,7 +54,7 @@ impl<B: Buffer> Group<B> {
             return context.note(Note::Start(StartNote::Refused(refusal)));
         }
         let site_link = self.config.site_link(self.store.get().epoch);
-        self.alone = Some(Box::new(Alone { site_link, since: context.now.mono }));
+        self.alone = Some(Box::new(Alone { site_link, since: context.now.mono, marking: false }));
         self.go_on_alone(context);
     }
 
@@ -83,8 +85,9 @@ impl<B: Buffer> Group<B> {
         context: &mut Context<'_, S>,
         event: LinkEvent<B>,
     ) {
+        let waits = self.waits_for_lane();
         let Some(alone) = self.alone.as_mut() else { return };
-        if alone.site_link.on_link(context, event) != SiteEvent::Up {
+        if alone.site_link.on_link(context, event) != SiteEvent::Up || alone.marking || !waits {
             return;
         }
         let (epoch, acquired) = (alone.site_link.epoch(), alone.site_link.acquired());
@@ -101,8 +104,10 @@ impl<B: Buffer> Group<B> {
     /// Timers of the question; without an answer it goes on.
     pub(super) fn go_on_alone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Some(alone) = self.alone.as_mut() else { return };
-        alone.site_link.on_tick(context);
-        let is_over = context.now.mono >= alone.since + ASK_NS;
+        if !alone.marking {
+            alone.site_link.on_tick(context);
+        }
+        let is_over = alone.marking || context.now.mono >= alone.since + ASK_NS;
         if !self.waits_for_lane() {
             let refusal = StartRefusal::LaneReachable { node: self.config.relay };
             return self.end_alone(context, Some(refusal));
@@ -114,7 +119,18 @@ impl<B: Buffer> Group<B> {
 
     /// When [`Group::go_on_alone`] has something to do next.
     pub(super) fn alone_at(&self) -> u64 {
-        self.alone.as_ref().map_or(u64::MAX, |alone| alone.site_link.deadline().min(alone.since + ASK_NS))
+        match &self.alone {
+            Some(alone) if alone.marking => self.seen + STARVED_NS,
+            Some(alone) => alone.site_link.deadline().min(alone.since + ASK_NS),
+            None => u64::MAX,
+        }
+    }
+
+    /// Another role begins, or the node ends: nobody waits for an answer any more.
+    pub(super) fn drop_alone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if self.alone.is_some() {
+            self.end_alone(context, Some(StartRefusal::LaneReachable { node: self.config.relay }));
+        }
     }
 
     fn end_alone<S: Buffers<Buf = B>>(
@@ -122,33 +138,49 @@ impl<B: Buffer> Group<B> {
         context: &mut Context<'_, S>,
         refusal: Option<StartRefusal>,
     ) {
-        let Some(mut alone) = self.alone.take() else { return };
-        alone.site_link.close(context);
+        let stood_outside = is_outside(self.store.get().pair);
+        let Some(alone) = self.alone.as_mut() else { return };
+        if !alone.marking {
+            alone.site_link.close(context);
+        }
         if let Some(refusal) = refusal {
+            self.alone = None;
             return context.note(Note::Start(StartNote::Refused(refusal)));
         }
+        let began = alone.since;
+        let was_marking = core::mem::replace(&mut alone.marking, true);
+        if let Some(tracker) = self.tracker.as_mut().filter(|_| !stood_outside) {
+            // First the marks, then that the lanes are left: a restart that believes the state must find them (I6).
+            if !was_marking {
+                tracker.mark_all();
+            }
+            tracker.poke(context);
+            if tracker.failed() {
+                let refusal = StartRefusal::MayLose(LossReason::DiskFailed);
+                return self.end_alone(context, Some(refusal));
+            }
+            if !tracker.is_durable() {
+                return;
+            }
+        }
+        self.alone = None;
         let state = *self.store.get();
         let (landed, last) = (state.landed_time, state.clock);
         context.note(Note::Start(StartNote::Skipping { landed, last }));
-        let stood_outside = is_outside(state.pair);
-        if let Some(tracker) = self.tracker.as_mut().filter(|_| !stood_outside) {
-            tracker.mark_all();
-            tracker.poke(context);
-        }
         let node = self.config.node;
         let change = self.store.change(context, |state| {
             if !stood_outside {
                 (state.pair, state.left_cut, state.round) = (PairState::Degraded, landed, 0);
                 state.takeover_epoch = Epoch { number: state.epoch.number + 1, node };
             }
-            (state.left, state.handover, state.by_word) = (true, false, true);
+            (state.left, state.answered, state.by_word) = (true, true, true);
         });
         let report = StartReport {
             epoch: state.epoch,
             last_time: landed.0,
             lost_nothing: false,
             why: Some(LossReason::LaneUnreachable),
-            took_ns: context.now.mono.saturating_sub(alone.since),
+            took_ns: context.now.mono.saturating_sub(began),
             ..StartReport::default()
         };
         self.serve_outside(context, report, None, Some(change));

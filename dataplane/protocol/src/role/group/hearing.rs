@@ -10,9 +10,11 @@ use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::{
     Hello, Leaving, Left, Message, Pong, Progress, Refused, RefusedReason, Welcome,
 };
+use midspan_format::time::Time;
 use midspan_format::version::PROTOCOL_VERSION;
 
 use super::{Group, Play};
+use crate::role::unfenced;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Effect, LinkEvent, LinkId};
 
@@ -51,9 +53,15 @@ impl<B: Buffer> Group<B> {
         if let Some(former) = self.hearing.take() {
             context.ask(Effect::Close { link: former.link });
         }
-        let epoch = self.store.get().epoch;
+        let epoch = self.told_epoch();
         self.hearing = Some(Hearing { link, epoch, leaving: None });
         self.welcome(context, link, epoch);
+    }
+
+    /// The epoch that the other site is welcomed with. One that was taken without a fence replaces nothing yet.
+    fn told_epoch(&self) -> Epoch {
+        let state = self.store.get();
+        if unfenced::is_unfenced(state) { state.takeover_replaces } else { state.epoch }
     }
 
     fn welcome<S: Buffers<Buf = B>>(&self, context: &mut Context<'_, S>, link: LinkId, epoch: Epoch) {
@@ -110,7 +118,7 @@ impl<B: Buffer> Group<B> {
     /// Tells the other site when this one has gone on to another epoch, and what it asked to be recorded.
     pub(super) fn go_on_hearing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Some(mut hearing) = self.hearing else { return };
-        let epoch = self.store.get().epoch;
+        let epoch = self.told_epoch();
         if hearing.epoch != epoch {
             hearing.epoch = epoch;
             self.welcome(context, hearing.link, epoch);
@@ -184,12 +192,15 @@ impl<B: Buffer> Group<B> {
         let state = self.store.get();
         // One of an epoch that was left behind already comes too late to mean anything.
         let known = state.epoch.max(secondary.acquired().epoch);
-        let is_current = leaving.epoch.node == self.config.other_site() && leaving.epoch >= known;
+        // As does one of a time that the lane has gone beyond.
+        let is_current = leaving.epoch.node == self.config.other_site()
+            && leaving.epoch >= known
+            && leaving.cut >= secondary.status().applied_time;
         if !is_current || leaving.group != self.config.group || state.handover {
             return;
         }
         let change = self.store.change(context, |state| {
-            (state.told_left, state.epoch) = (true, leaving.epoch);
+            (state.told_left, state.epoch) = (leaving.cut.max(Time(1)), leaving.epoch);
             state.clock = state.clock.max(leaving.cut);
         });
         if let Some(hearing) = self.hearing.as_mut() {

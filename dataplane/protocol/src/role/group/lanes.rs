@@ -47,6 +47,23 @@ impl<B: Buffer> Group<B> {
         self.play = Play::Primary(primary);
     }
 
+    /// The secondary has given up what it held, or lost it: all of it is sent.
+    pub(super) fn send_all<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Play::Primary(primary) = &self.play else { return };
+        if !primary.lacks_all() || self.handover.is_some() || self.departs || !self.store.is_idle() {
+            return;
+        }
+        let Some(tracker) = self.tracker.as_mut() else { return };
+        tracker.mark_all();
+        tracker.poke(context);
+        self.store.change(context, |state| (state.pair, state.round) = (PairState::Resync, 0));
+        let volumes = self.config.volumes.iter().map(|volume| (volume.id, volume.size)).collect();
+        if let (Play::Primary(primary), Some(tracker)) = (&mut self.play, self.tracker.take()) {
+            primary.set_repair(Repair::new(Round::new(volumes), tracker, RoundReason::Resync));
+            primary.hold_round(self.held);
+        }
+    }
+
     pub(super) fn set_repair(&mut self, primary: &mut Primary<B>, reason: RoundReason) {
         let volumes = self.config.volumes.iter().map(|volume| (volume.id, volume.size)).collect();
         if let Some(tracker) = self.tracker.take() {
@@ -74,18 +91,21 @@ impl<B: Buffer> Group<B> {
             self.departs = false;
             return if core::mem::take(&mut self.relay_lost) { self.leave(context) } else { primary.stay() };
         }
+        if self.relay_lost {
+            primary.take_waiting_reads(context);
+        }
         if !primary.has_departed() || !self.store.is_idle() {
+            return;
+        }
+        // First the marks, then that the lanes are left: a restart that believes the state must find them (I6).
+        if self.relay_lost && !primary.mark_unreceived(context, self.tracker.as_mut()) {
             return;
         }
         self.departs = false;
         let (cut, heard) = (primary.clock(), primary.received());
         let waiting = primary.take_requests(context);
-        let mut tracker = primary.take_tracker().or(self.tracker.take());
+        let tracker = primary.take_tracker().or(self.tracker.take());
         let lost = core::mem::take(&mut self.relay_lost);
-        if let Some(tracker) = tracker.as_mut().filter(|_| lost) {
-            primary.mark_unreceived(tracker);
-            tracker.poke(context);
-        }
         let pair = if lost { PairState::Degraded } else { PairState::Suspended };
         let node = self.config.node;
         let change = self.store.change(context, |state| {
@@ -122,7 +142,7 @@ impl<B: Buffer> Group<B> {
             tracker.poke(context);
         }
         if first {
-            self.store.change(context, |state| state.left = true);
+            self.store.change(context, |state| (state.left, state.answered) = (true, true));
         }
         let facts = facts.filter(|facts| facts.ring.open);
         let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);

@@ -2,21 +2,18 @@
 
 use alloc::boxed::Box;
 
-use super::{Group, Play, is_outside};
-use midspan_format::geometry::Position;
+use super::{Group, Play};
 use midspan_format::ids::Epoch;
 use midspan_format::mark::RoundReason;
 use midspan_format::message::FenceIntent;
-use midspan_format::superblock::{PairState, Role};
+use midspan_format::superblock::PairState;
 
 use crate::lane::fencer::FencerEvent;
-use crate::recovery::lineage::{self, Decision, Facts, Past};
 use crate::role::facts::LaneFacts;
 use crate::role::primary::{Begin, Primary, Repair};
-use crate::role::rejoin::{self, Rejoin};
-use crate::role::secondary::Secondary;
-use crate::role::start::{self, Start};
+use crate::role::start;
 use crate::role::takeover::{self, Asked, Takeover};
+use crate::role::unfenced::{self, Meeting};
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
 
@@ -135,88 +132,6 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
-    pub(super) fn fence_off(&mut self, found: Epoch) {
-        self.fenced_by = Some(found);
-        self.split = false;
-        let point = lineage::handed_at(self.store.get());
-        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
-    }
-
-    /// This site handed over: it follows from the point that it had recorded.
-    pub(super) fn follow<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        self.fenced_by = None;
-        let change = self.store.change(context, |state| {
-            (state.role, state.pair) = (Role::Secondary, PairState::Paired);
-            (state.handover, state.manifest) = (false, Position(0));
-        });
-        self.become_secondary(context, change);
-    }
-
-    fn become_secondary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, change: u64) {
-        let mut secondary = Box::new(Secondary::new(self.config.clone(), &self.store));
-        secondary.wait_for(change);
-        secondary.start(context);
-        self.play = Play::Secondary(secondary);
-        self.on_tick(context);
-    }
-
-    pub(super) fn on_rejoin<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        outcome: rejoin::Outcome,
-    ) {
-        let (seen, found) = match outcome {
-            rejoin::Outcome::Running => return,
-            rejoin::Outcome::Seen(seen, found) => (seen, found),
-        };
-        let state = self.store.get();
-        let past = Past::of(state, is_outside(state.pair));
-        let (decision, _) = Decision::of(&Facts { past, seen, resolved: self.resolved });
-        match decision {
-            // The search ends only when there is more to say.
-            Decision::Wait => return,
-            Decision::GoOn => {
-                self.fenced_by = None;
-                let fencer = Box::new(self.config.fencer(FenceIntent::Restart, state.epoch));
-                self.play = Play::Resuming { fencer, since: 0, flushed: true };
-                self.on_tick(context);
-            }
-            Decision::Redo => {
-                self.fenced_by = None;
-                self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
-                self.on_tick(context);
-            }
-            Decision::Follow => self.follow(context),
-            Decision::Round => self.follow_found(context, found, true),
-            Decision::Full => self.follow_found(context, found, false),
-            Decision::Split => {
-                self.split = true;
-                // What only this site holds is read from its disk: marks that nobody waited for go there, too.
-                if let Some(tracker) = self.tracker.as_mut() {
-                    tracker.poke(context);
-                }
-            }
-        }
-        // What an operator gave up was given up once: the next split is another one.
-        self.resolved = false;
-    }
-
-    /// The other site has replaced this one: it follows from where the mark in the lane says.
-    fn follow_found<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        found: Option<rejoin::Found>,
-        with_cut: bool,
-    ) {
-        let Some(found) = found else { return };
-        let (epoch, has_cut) = (found.epoch(), with_cut && found.has_cut());
-        context.note(Note::Rejoined { epoch, has_cut });
-        self.fenced_by = None;
-        let change = self.store.change(context, |state| found.follow(state, with_cut));
-        self.become_secondary(context, change);
-    }
-
     /// After whatever has happened to a primary: it may be fenced, its round may have ended, its role may be handed over.
     pub(super) fn look_at_primary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.look_for_fence(context);
@@ -226,8 +141,10 @@ impl<B: Buffer> Group<B> {
             self.tracker = primary.take_tracker();
             self.store.change(context, |state| {
                 (state.pair, state.left, state.round) = (PairState::Paired, false, 0);
+                state.answered = false;
             });
         }
+        self.send_all(context);
         self.go_on_handing_over(context);
         self.leave_the_lanes(context);
     }
@@ -324,19 +241,31 @@ impl<B: Buffer> Group<B> {
         let Play::Resuming { fencer, since, .. } = &mut self.play else { return };
         let began = *since;
         match event {
-            FencerEvent::Nothing
-            | FencerEvent::Forgotten(_)
-            | FencerEvent::Refused(_)
-            | FencerEvent::Released => {}
+            FencerEvent::Nothing | FencerEvent::Forgotten(_) | FencerEvent::Refused(_) => {}
+            FencerEvent::Released => self.fence_off(self.store.get().takeover_replaces),
+            FencerEvent::Probed(fenced) if unfenced::is_unfenced(self.store.get()) => {
+                match unfenced::meet(&fenced, &self.config, self.store.get()) {
+                    Meeting::Alone => fencer.fence(context),
+                    Meeting::Holding => fencer.release(context),
+                    Meeting::Unclear => self.resume_again(context),
+                    Meeting::Both => self.fence_off(fenced.epoch),
+                }
+            }
             FencerEvent::Probed(_) => fencer.fence(context),
             FencerEvent::Foreign(found) => {
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
                 self.fence_off(found);
             }
+            FencerEvent::Done(fenced)
+                if unfenced::is_unfenced(self.store.get())
+                    && unfenced::meet(&fenced, &self.config, self.store.get()) != Meeting::Alone =>
+            {
+                self.resume_again(context);
+            }
             FencerEvent::Done(fenced) => {
                 let facts = LaneFacts::new(&fenced, self.config.lane);
                 self.store.change(context, |state| {
-                    state.epoch = fenced.epoch;
+                    (state.epoch, state.takeover_replaces) = (fenced.epoch, Epoch::NONE);
                     if let Some(facts) = &facts {
                         facts.record(state);
                     }
@@ -351,6 +280,14 @@ impl<B: Buffer> Group<B> {
                 self.serve_outside(context, report, facts, None);
             }
         }
+    }
+
+    /// The lane is looked at again.
+    fn resume_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.close_role(context);
+        let fencer = Box::new(unfenced::fencer(&self.config, self.store.get()));
+        self.play = Play::Resuming { fencer, since: 0, flushed: true };
+        self.on_tick(context);
     }
 
     /// The takeover has ended: hosts are served in the lanes where the other site handed over, else outside them.
@@ -432,21 +369,9 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    /// An operator gives up what this site alone holds: it follows the one that replaced it.
-    pub(super) fn resolve<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        if core::mem::take(&mut self.split) {
-            self.resolved = true;
-            if let Play::Fenced(rejoin) = &mut self.play {
-                **rejoin = Rejoin::new(self.config.clone(), None);
-            }
-            self.on_tick(context);
-        } else {
-            context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
-        }
-    }
-
     pub(super) fn stop<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.stopping = true;
+        self.drop_alone(context);
         match &self.play {
             Play::Primary(_) | Play::Opening(..) => self.leave(context),
             Play::Outside(_) | Play::Leaving(_) | Play::Stopped => {}
@@ -461,6 +386,7 @@ impl<B: Buffer> Group<B> {
 
     /// Ends the sessions of the present role.
     pub(super) fn close_role<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.drop_alone(context);
         match &mut self.play {
             Play::Starting(start) => start.close(context),
             Play::Primary(primary) | Play::Opening(primary, _) => primary.close(context),

@@ -26,7 +26,10 @@ impl<B: Buffer> Primary<B> {
         let may = self.unreceived.is_some() && !self.landing.failed() && !self.closed;
         let told = self.config.alone || self.site_link.as_ref().is_some_and(SiteLink::is_up);
         let Some(since) = self.lost_since.filter(|_| may && told) else { return u64::MAX };
-        since + self.config.pace.leave_ns
+        let pace = &self.config.pace;
+        // One that has just come back into the lanes needs a moment to be there.
+        let patience = if self.was_up { pace.leave_ns } else { pace.leave_ns.max(pace.silence_ns) };
+        since + patience
     }
 
     /// From now on nothing is sealed; without the relay, nothing more is journaled either.
@@ -35,6 +38,20 @@ impl<B: Buffer> Primary<B> {
         if lost {
             self.ring.close(context);
         }
+    }
+
+    /// Takes the reads that wait for a lease which will not come: nothing behind them may wait for them. They are asked outside.
+    pub fn take_waiting_reads<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        while let Some((op, data)) = self.held.pop_front() {
+            self.inflight.put_back(op, data);
+            self.waiting_reads.push_back(op);
+        }
+        while let Some(op) = self.waiting_reads.pop_front() {
+            let request = self.inflight.take_read(op);
+            self.inflight.leave(context, op, &mut self.steps);
+            self.taken.extend(request);
+        }
+        self.proceed(context);
     }
 
     /// The lanes are not left after all.
@@ -53,11 +70,20 @@ impl<B: Buffer> Primary<B> {
             && self.inflight.running() == self.held.len()
     }
 
-    /// Marks what the secondary may lack of what was answered in the lanes.
-    pub fn mark_unreceived(&self, tracker: &mut Tracker) {
-        if let Some(unreceived) = &self.unreceived {
-            unreceived.mark_in(tracker, self.receipts.newest.acquired);
+    /// Marks what the secondary may lack of what was answered in the lanes: in the map of the repair, or where there is none, in
+    /// `other`. Whether those marks are durable, or never will be.
+    pub fn mark_unreceived<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        other: Option<&mut Tracker>,
+    ) -> bool {
+        let own = self.repair.as_mut().map(|repair| &mut repair.tracker);
+        let Some(tracker) = own.or(other) else { return true };
+        if let Some(unreceived) = self.unreceived.take() {
+            unreceived.mark_in(tracker, self.receipts.newest.acquired.min(self.ring.journaled()));
         }
+        tracker.poke(context);
+        tracker.is_durable() || tracker.failed()
     }
 
     /// Takes what hosts have asked and were not answered, and ends the sessions.
@@ -72,7 +98,8 @@ impl<B: Buffer> Primary<B> {
         while let Some((op, data)) = self.held.pop_front() {
             self.inflight.put_back(op, data);
         }
-        let mut requests = self.inflight.take_requests();
+        let mut requests = core::mem::take(&mut self.taken);
+        requests.extend(self.inflight.take_requests());
         let volume = self.config.volumes.first().map_or(midspan_format::ids::VolumeId(0), |v| v.id);
         while let Some(id) = self.waiting_flushes.pop_front() {
             requests.push(HostRequest { id, volume, op: HostOp::Flush });

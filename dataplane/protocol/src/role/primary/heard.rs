@@ -22,7 +22,8 @@ impl<B: Buffer> Primary<B> {
         let (now, newest) = (context.now.mono, self.receipts.newest);
         self.manifests.on_receipt(newest.manifest, newest.acquired);
         if let (Some(unreceived), Some(tip)) = (self.unreceived.as_mut(), self.ring.tip()) {
-            unreceived.on_acquired(now, newest.acquired, tip.position);
+            // What is not known to be journaled is not known to land either: it is not forgotten.
+            unreceived.on_acquired(now, newest.acquired.min(self.ring.journaled()), tip.position);
         }
         if newest != before {
             self.heard_at = now;

@@ -287,7 +287,7 @@ impl<B: Buffer> Primary<B> {
 
     /// The marks go when the target's cut has reached the End, and not before (I6).
     fn look_for_end<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let applied = self.receipts.newest.applied;
+        let applied = self.receipts.newest.applied.min(self.ring.journaled());
         let Some(repair) = self.repair.as_mut() else { return };
         if repair.round.end().is_some_and(|end| applied >= end) {
             repair.round.on_reached();

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use midspan_format::frame::FrameKind;
+use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, Position};
 
 use super::Secondary;
@@ -99,7 +99,7 @@ impl<B: Buffer> Secondary<B> {
                 return;
             }
             let Some(held) = self.acquirer.pop() else { return };
-            self.note_landmarks(&course, header.position, header.end(), store);
+            self.note_landmarks(&course, &header, store);
             self.mode = course.mode;
             match course.fate {
                 Fate::Write => self.write(context, &held),
@@ -111,15 +111,16 @@ impl<B: Buffer> Secondary<B> {
     }
 
     /// What the recorded state is to say when the cut gets behind a frame.
-    fn note_landmarks(&mut self, course: &Course, start: Position, end: Position, store: &StateStore) {
+    fn note_landmarks(&mut self, course: &Course, header: &FrameHeader, store: &StateStore) {
+        let (start, end, at) = (header.position, header.end(), header.last_time);
         if let Some(cut) = course.left {
-            self.cut.pass(end, Landmark::Left(cut));
+            self.cut.pass(end, Landmark::Left(cut, at));
         }
         if course.left.is_some() && store.get().whole_at == start && start > Position(0) {
             self.cut.pass(end, Landmark::Whole);
         }
         if course.ended {
-            self.cut.pass(end, Landmark::Ended);
+            self.cut.pass(end, Landmark::Ended(at));
         }
         if let Some(epoch) = course.handover {
             self.handed = true;

@@ -1,14 +1,17 @@
-//! What a takeover, or a probe for one, tells: what was found, and what may be missing.
+//! What a takeover records at its end, and what it, or a probe for one, tells: what was found, and what may be missing.
 
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::superblock::PairState;
+use midspan_format::superblock::Role;
 use midspan_format::time::Time;
 
 use super::Takeover;
 use crate::role::secondary::Secondary;
 use crate::stage::state_store::StateStore;
-use crate::vocab::buffer::Buffer;
-use crate::vocab::effect::StartReport;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, StartReport};
 
 impl Takeover {
     /// How far the disks are, in the journal and in time; hosts were answered beyond it at other places where the lanes were left.
@@ -37,5 +40,37 @@ impl Takeover {
             },
             took_ns: now.saturating_sub(self.began),
         }
+    }
+
+    /// This site is primary from now on.
+    pub(super) fn record<S: Buffers>(&self, context: &mut Context<'_, S>, store: &mut StateStore) -> u64 {
+        let (facts, handed) = (self.facts, self.asked.handed.is_some());
+        let former_landed = self.former_landed;
+        let (unfenced, replaces) = (self.unfenced, self.replaces);
+        store.change(context, |state| {
+            state.role = Role::Primary;
+            state.epoch = facts.epoch;
+            state.takeover_epoch = facts.epoch;
+            if unfenced {
+                // Which areas the lane consists of is as recorded.
+                (state.takeover_replaces, state.by_word) = (replaces, true);
+            } else {
+                (state.takeover_replaces, state.by_word) = (Epoch::NONE, false);
+                facts.record(state);
+            }
+            (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
+            // What the other site has is not known any more.
+            (state.told_left, state.acquired) = (Time::ZERO, Position(0));
+            state.clock = state.clock.max(facts.clock);
+            if handed {
+                (state.pair, state.left, state.answered) = (PairState::Paired, false, false);
+                return;
+            }
+            state.pair = PairState::TakenOver;
+            (state.former_landed, state.former_landed_time) = (former_landed, facts.landed.1);
+            // From now on hosts are answered outside the lanes.
+            (state.left, state.answered) = (true, true);
+            state.left_cut = state.cut;
+        })
     }
 }

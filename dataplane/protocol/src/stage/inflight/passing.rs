@@ -73,6 +73,15 @@ impl<B: Buffer> Inflight<B> {
         }
     }
 
+    /// A read that waits, as the host asked it; its entry is still to leave.
+    pub fn take_read(&mut self, id: u32) -> Option<HostRequest<B>> {
+        let op = self.ops.get_mut(id as usize).and_then(Option::as_mut)?;
+        let (request, into) = (op.request.take()?, op.data.take()?);
+        let length = usize::try_from(op.length).unwrap_or(0);
+        let read = HostOp::Read { offset: op.offset, length, into };
+        Some(HostRequest { id: request, volume: op.volume, op: read })
+    }
+
     /// Takes every request that was not answered, as the host asked it, for whoever plays the next role. Only while nothing
     /// runs; the table is empty afterwards.
     pub fn take_requests(&mut self) -> Vec<HostRequest<B>> {

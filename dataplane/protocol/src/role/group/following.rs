@@ -1,0 +1,138 @@
+//! A site that was replaced, or handed over: whose history counts, and from where it follows (see [`crate::recovery::lineage`]).
+
+use alloc::boxed::Box;
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::superblock::{PairState, Role};
+use midspan_format::time::Time;
+
+use super::{Group, Play, is_outside};
+use crate::recovery::lineage::{self, Decision, Facts, Past};
+use crate::role::rejoin::{self, Rejoin};
+use crate::role::secondary::Secondary;
+use crate::role::start::Start;
+use crate::role::unfenced;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, Note, StartNote, StartRefusal};
+
+impl<B: Buffer> Group<B> {
+    /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
+    pub(super) fn fence_off(&mut self, found: Epoch) {
+        self.fenced_by = Some(found);
+        // What was taken without a fence is a history of its own: nobody but an operator can choose.
+        self.split = unfenced::is_unfenced(self.store.get());
+        let point = lineage::handed_at(self.store.get());
+        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
+    }
+
+    /// This site handed over: it follows from the point that it had recorded.
+    pub(super) fn follow<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.fenced_by = None;
+        let change = self.store.change(context, |state| {
+            (state.role, state.pair) = (Role::Secondary, PairState::Paired);
+            (state.handover, state.manifest) = (false, Position(0));
+        });
+        self.become_secondary(context, change);
+    }
+
+    /// What this site took without a fence is given up: its disks are of no use any more, and all of them is sent anew by the
+    /// other site, which hears that there is no cut here.
+    fn follow_anew<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let epoch = self.fenced_by.take().unwrap_or(self.store.get().takeover_replaces);
+        self.close_role(context);
+        context.note(Note::Rejoined { epoch, has_cut: false });
+        let change = self.store.change(context, |state| {
+            (state.role, state.pair, state.epoch) = (Role::Secondary, PairState::Resync, epoch);
+            (state.left, state.round, state.round_in_place) = (true, 0, true);
+            (state.takeover_replaces, state.by_word, state.answered) = (Epoch::NONE, false, false);
+            (state.whole_at, state.cut, state.manifest) = (Position(0), Time::ZERO, Position(0));
+        });
+        self.become_secondary(context, change);
+    }
+
+    pub(super) fn become_secondary<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        change: u64,
+    ) {
+        let mut secondary = Box::new(Secondary::new(self.config.clone(), &self.store));
+        secondary.wait_for(change);
+        secondary.start(context);
+        self.play = Play::Secondary(secondary);
+        self.on_tick(context);
+    }
+
+    pub(super) fn on_rejoin<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        outcome: rejoin::Outcome,
+    ) {
+        let (seen, found) = match outcome {
+            rejoin::Outcome::Running => return,
+            rejoin::Outcome::Seen(seen, found) => (seen, found),
+        };
+        let state = self.store.get();
+        let past = Past::of(state, is_outside(state.pair));
+        let (decision, _) = Decision::of(&Facts { past, seen, resolved: self.resolved });
+        match decision {
+            // The search ends only when there is more to say.
+            Decision::Wait => return,
+            Decision::GoOn => {
+                self.fenced_by = None;
+                let fencer = Box::new(unfenced::fencer(&self.config, state));
+                self.play = Play::Resuming { fencer, since: 0, flushed: true };
+                self.on_tick(context);
+            }
+            Decision::Redo => {
+                self.fenced_by = None;
+                self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
+                self.on_tick(context);
+            }
+            Decision::Follow => self.follow(context),
+            Decision::Round => self.follow_found(context, found, true),
+            Decision::Full => self.follow_found(context, found, false),
+            Decision::Split => {
+                self.split = true;
+                // What only this site holds is read from its disk: marks that nobody waited for go there, too.
+                if let Some(tracker) = self.tracker.as_mut() {
+                    tracker.poke(context);
+                }
+            }
+        }
+        // What an operator gave up was given up once: the next split is another one.
+        self.resolved = false;
+    }
+
+    /// The other site has replaced this one: it follows from where the mark in the lane says.
+    fn follow_found<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        found: Option<rejoin::Found>,
+        with_cut: bool,
+    ) {
+        let Some(found) = found else { return self.follow_anew(context) };
+        let (epoch, has_cut) = (found.epoch(), with_cut && found.has_cut());
+        context.note(Note::Rejoined { epoch, has_cut });
+        self.fenced_by = None;
+        let change = self.store.change(context, |state| found.follow(state, with_cut));
+        self.become_secondary(context, change);
+    }
+
+    /// An operator gives up what this site alone holds: it follows the one that replaced it.
+    pub(super) fn resolve<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if self.split && unfenced::is_unfenced(self.store.get()) {
+            self.split = false;
+            return self.follow_anew(context);
+        }
+        if core::mem::take(&mut self.split) {
+            self.resolved = true;
+            if let Play::Fenced(rejoin) = &mut self.play {
+                **rejoin = Rejoin::new(self.config.clone(), None);
+            }
+            self.on_tick(context);
+        } else {
+            context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
+        }
+    }
+}

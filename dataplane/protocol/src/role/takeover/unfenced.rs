@@ -1,0 +1,47 @@
+//! A takeover whose lane cannot be reached at all, where an operator accepts a loss: it goes on with what is acquired, and meets
+//! the lane later (see [`crate::role::unfenced`]).
+
+use midspan_format::control::LossReason;
+use midspan_format::ids::Epoch;
+
+use super::{Outcome, Step, Takeover};
+use crate::role::secondary::Secondary;
+use crate::stage::state_store::StateStore;
+use crate::stage::tracker::Tracker;
+use crate::vocab::buffer::Buffers;
+use crate::vocab::effect::{Context, Note, StartRefusal};
+
+impl Takeover {
+    /// Whether the lane's silence does not end it.
+    pub(super) fn may_go_unfenced(&self) -> bool {
+        self.asked.accept_loss && !self.asked.dry_run && self.asked.handed.is_none()
+    }
+
+    /// Goes on without the lane. What would make this site's copy useless still ends it.
+    pub(super) fn go_unfenced<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &mut StateStore,
+        tracker: &mut Tracker,
+    ) -> Outcome {
+        if store.get().round_in_place {
+            return Outcome::Refused(StartRefusal::NoCut);
+        }
+        let damaged = matches!(secondary.obstacle(), Some(Note::Damaged { .. }) | None);
+        if !damaged || store.failed() || tracker.failed() {
+            return Outcome::Refused(StartRefusal::MayLose(LossReason::DiskFailed));
+        }
+        self.fencer.close(context);
+        secondary.stop_fetching(context);
+        (self.unfenced, self.reads_no_more) = (true, true);
+        self.why = Some(LossReason::LaneUnreachable);
+        let replaced = store.get().epoch.max(secondary.acquired().epoch);
+        self.facts.epoch = Epoch { number: replaced.number + 1, node: self.config.node };
+        // What is known to have been there, and cannot be read.
+        self.facts.ring.journaled = secondary.heard().max(secondary.acquired().position);
+        self.replaces = replaced;
+        self.step = Step::Applying;
+        self.advance(context, secondary, store, tracker)
+    }
+}

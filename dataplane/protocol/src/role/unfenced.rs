@@ -1,0 +1,75 @@
+//! A takeover that could not fence the lane, by an operator's word: what its site does when it meets the lane again.
+//!
+//! Two histories may have gone on from the point where the volumes stood. The lane tells: while its epoch is the one that
+//! was to be replaced, and its journal ends at that point, the other site has answered nothing that is not here. In any other
+//! case both sites hold what the other has not, and an operator decides.
+
+use midspan_format::ids::NodeId;
+use midspan_format::message::{FenceIntent, Fenced};
+use midspan_format::superblock::{GroupState, Role};
+
+use crate::lane::fencer::Fencer;
+use crate::role::facts::LaneFacts;
+use crate::role::site::SiteConfig;
+
+/// What the lane shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meeting {
+    /// It cannot be read now.
+    Unclear,
+    /// Nothing was answered in it that is not here: its epoch may be replaced.
+    Alone,
+    /// It was replaced by this site, and holds what is not here: that epoch is given back.
+    Holding,
+    /// The other site has gone on.
+    Both,
+}
+
+/// Whether a primary in this state has taken over without a fence, and has not met the lane since.
+pub fn is_unfenced(state: &GroupState) -> bool {
+    state.role == Role::Primary
+        && state.by_word
+        && state.takeover_replaces != midspan_format::ids::Epoch::NONE
+}
+
+/// A fencer for a primary outside the lanes: it replaces a foreign epoch only where an operator has said so.
+pub fn fencer(config: &SiteConfig, state: &GroupState) -> Fencer {
+    if is_unfenced(state) {
+        config.fencer(FenceIntent::Takeover, state.takeover_replaces)
+    } else {
+        config.fencer(FenceIntent::Restart, state.epoch)
+    }
+}
+
+/// What the lane shows to a site that took over without a fence.
+pub fn meet(fenced: &Fenced, config: &SiteConfig, state: &GroupState) -> Meeting {
+    let Some(facts) = LaneFacts::new(fenced, config.lane).filter(|facts| facts.ring.open) else {
+        return Meeting::Unclear;
+    };
+    let point = state.lanes().first().map(|lane| lane.point).unwrap_or_default();
+    let last = facts.ring.last.map_or(0, |last| last.checksum);
+    let same_end = facts.ring.journaled == point.position && last == point.header_checksum;
+    match (whose(fenced, config.node, state), same_end) {
+        (Whose::Replaced | Whose::Own, true) => Meeting::Alone,
+        (Whose::Own, false) => Meeting::Holding,
+        (Whose::Replaced, false) | (Whose::Other, _) => Meeting::Both,
+    }
+}
+
+enum Whose {
+    /// The epoch that was to be replaced.
+    Replaced,
+    /// This site's, by an earlier request.
+    Own,
+    Other,
+}
+
+fn whose(fenced: &Fenced, me: NodeId, state: &GroupState) -> Whose {
+    if fenced.epoch == state.takeover_replaces {
+        Whose::Replaced
+    } else if fenced.epoch.node == me && !fenced.released {
+        Whose::Own
+    } else {
+        Whose::Other
+    }
+}
