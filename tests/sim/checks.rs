@@ -153,7 +153,7 @@ impl World {
     /// killed had it written.
     pub(crate) fn follow_own_ring(&mut self, node: NodeIndex) {
         let disks = &self.nodes[node.0].disks;
-        let Some(state) = self.layout.state(disks[0].durable()) else { return };
+        let Some(state) = self.layout.state(disks[0].seen()) else { return };
         let Some(lane) = state.lanes().first().filter(|_| state.role == Role::Secondary) else { return };
         let may_move = self.reigned[usize::from(node == NodeIndex::B)];
         let own = self.watches.own(node);

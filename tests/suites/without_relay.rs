@@ -172,3 +172,52 @@ fn manifests_are_kept_until_a_receipt_covers_them_also_over_a_restart() {
     pause(MOMENT);
     assert_eq!(kept(&scene), 0);
 }
+
+#[test]
+fn a_takeover_without_the_relay_serves_what_there_is_and_goes_on_when_the_relay_is_back() {
+    let Some(mut scene) = scene("") else { return };
+    scene.load.stop();
+    scene.cluster.wait_no_lag(Place::Primary);
+    scene.cluster.kill(Place::Primary);
+    scene.cluster.kill(Place::Relay);
+    let takeover = ["takeover", GROUP, "--yes", "--accept-loss"];
+    let said = scene.cluster.midspan(Place::Secondary, &takeover);
+    println!("{}", said.with_code(6, &["the relay could not be fenced and read", "may be missing"]));
+    scene.cluster.wait_serving(Place::Secondary);
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+    scene.load.resume(scene.cluster.uris(Place::Secondary));
+    scene.load.wait_for_answers();
+    // The lane ends where this site stood: nobody else has answered anything, and what is here is all there is.
+    scene.cluster.start(Place::Relay);
+    scene.cluster.start(Place::Primary);
+    scene.cluster.wait_paired();
+    scene.load.wait_for_answers();
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+    println!("{}", scene.cluster.midspan(Place::Secondary, &["failback", GROUP, "--yes"]).well());
+    scene.load.verify(&scene.cluster.uris(Place::Primary));
+}
+
+#[test]
+fn two_histories_are_told_apart_when_a_site_took_over_without_the_relay() {
+    let Some(mut scene) = scene("") else { return };
+    scene.network.isolate(Place::Secondary);
+    scene.wait_state(Place::Secondary, "detached");
+    let takeover = ["takeover", GROUP, "--yes", "--accept-loss"];
+    println!("{}", scene.cluster.midspan(Place::Secondary, &takeover).with_code(6, &["may be missing"]));
+    scene.cluster.wait_serving(Place::Secondary);
+    // The primary lives, and hosts are answered in the lanes.
+    scene.hosts_go_on();
+    scene.network.heal();
+    scene.wait_state(Place::Secondary, "split");
+    scene.load.wait_for_answers();
+    println!("{}", scene.cluster.midspan(Place::Secondary, &["resolve", GROUP, "--list"]).well());
+    let resolve = ["resolve", GROUP, "--keep", "site-a", "--yes"];
+    println!("{}", scene.cluster.midspan(Place::Secondary, &resolve).well());
+    scene.cluster.wait_paired();
+    scene.load.wait_for_answers();
+    scene.load.verify(&scene.cluster.uris(Place::Primary));
+    scene.cluster.wait_no_lag(Place::Primary);
+    scene.cluster.kill(Place::Primary);
+    println!("{}", scene.cluster.take_over());
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+}

@@ -191,7 +191,8 @@ impl Names {
             ),
             StartRefusal::LaneUnreachable { node } => (
                 format!("the lane at {} did not answer in time; this site stays secondary", self.node(node)),
-                "a takeover must fence the relay first: bring it or the path to it back, then run takeover again",
+                "a takeover fences the relay first: bring it or the path to it back, then run takeover again; `--accept-loss` goes on \
+                 without it",
             ),
             StartRefusal::LaneRefused { node, reason } => (
                 format!("{} refuses it: {}", self.node(node), refused(reason)),
