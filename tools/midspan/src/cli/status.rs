@@ -187,6 +187,13 @@ fn sentences(text: &mut String, node: &str, group: &GroupStatus) {
         let _ = writeln!(text, "{name}: away from its home {home}: `midspan failback {name}` hands it back");
     }
     for lane in &group.lanes {
+        if group.starting && group.role == Role::Primary && !lane.connected {
+            let _ = writeln!(
+                text,
+                "{name}: the start waits for lane {} at {}, whose journal is read first; where that is gone for good: `midspan start {name} --without-journal`",
+                lane.lane, lane.node
+            );
+        }
         if let Some(position) = lane.damaged_at {
             let _ = writeln!(
                 text,
