@@ -21,7 +21,7 @@ const FUZZ: &str = "tests/fuzz";
 /// How they are built, by every command alike: anything else would build them again.
 const FUZZ_BUILD: [&str; 4] = ["--sanitizer", "none", "--codegen-units", "16"];
 /// How long each of them runs, seconds.
-const FUZZ_SECONDS: u32 = 5;
+const FUZZ_SECONDS: u32 = 3;
 /// How many run at a time: each keeps one core busy.
 const FUZZ_AT_ONCE: usize = 2;
 
