@@ -105,6 +105,8 @@ fn a_start_without_the_journal_needs_an_operator_and_names_what_may_be_missing()
     scene.cluster.kill(Place::Relay);
     scene.cluster.start(Place::Primary);
     scene.wait_state(Place::Primary, "starting");
+    let said = scene.cluster.midspan(Place::Primary, &["status", GROUP]).well();
+    assert!(said.contains("the start waits for lane 0 at relay"), "{said}");
     let start = ["start", GROUP, "--without-journal", "--yes"];
     scene
         .cluster
