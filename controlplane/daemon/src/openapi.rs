@@ -70,7 +70,7 @@ const fn answer(route: Route) -> Answer {
         Route::Manifests => Answer::One(Named::of::<KeptManifests>("KeptManifests")),
         Route::LastTakeover => Answer::One(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Takeover => Answer::Lines(Named::of::<TakeoverProgress>("TakeoverProgress")),
-        Route::Change(_) => Answer::Lines(Named::of::<ChangeProgress>("ChangeProgress")),
+        Route::Change(_) | Route::Cancel => Answer::Lines(Named::of::<ChangeProgress>("ChangeProgress")),
         Route::Alone => Answer::One(Named::of::<HeldAlone>("HeldAlone")),
         Route::AloneData => Answer::Bytes,
         Route::Trace => Answer::One(Named::of::<GroupRecording>("GroupRecording")),

@@ -16,7 +16,7 @@ use crate::api::route::Route;
 use crate::api::stream;
 use crate::api::types::{
     ApiError, AreaStatus, Change, Event, ExportStatus, GroupConfig, GroupRecording, GroupStatus,
-    KeptManifests, NodeStatus, OperationStatus, TakeoverProgress, TakeoverRequest,
+    KeptManifests, NodeStatus, OperationState, OperationStatus, TakeoverProgress, TakeoverRequest,
 };
 use crate::clock;
 use crate::events::Wanted;
@@ -55,6 +55,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Shared>> {
         Route::Events => get(events),
         Route::Operations => get(operations),
         Route::Operation => get(operation),
+        Route::Cancel => post(cancel),
         Route::OpenApi => get(document),
         Route::Metrics => get(prometheus),
         Route::Stop => post(stop),
@@ -126,6 +127,32 @@ async fn operation(
         let message = format!("operation {number} is not known");
         ApiError::new("not_found", message, "GET /v1/operations lists the newest ones").into()
     })
+}
+
+/// What can be ended before its time, and how.
+async fn cancel(
+    State(shared): Known,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(number): Path<String>,
+) -> Result<Response, Refusal> {
+    let found = number.parse().ok().and_then(|number| shared.view().operations.get(number).cloned());
+    let Some(found) = found else {
+        let message = format!("operation {number} is not known");
+        return Err(ApiError::new("not_found", message, "GET /v1/operations lists the newest ones").into());
+    };
+    let hint = match (found.state, found.kind.as_str()) {
+        (OperationState::Running, "takeover") => {
+            return Ok(stream::follow(shared.change(&found.group, Change::Abort, &caller.to_string())?));
+        }
+        (OperationState::Running, _) => {
+            "it ends by itself: a change of roles within 20 s, where the other site does not follow; a round is held by `midspan pause`"
+        }
+        (OperationState::Done | OperationState::Refused | OperationState::Interrupted, _) => {
+            "it has ended: `midspan operations` shows how"
+        }
+    };
+    let message = format!("operation {number}, {} of {}, cannot be cancelled", found.kind, found.group);
+    Err(ApiError::new("refused", message, hint).into())
 }
 
 async fn trace(

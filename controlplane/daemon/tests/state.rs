@@ -121,6 +121,10 @@ fn an_operation_that_a_kill_interrupts_is_shown_with_what_to_do() {
     assert!(kinds(&b).contains(&"operation_interrupted".to_owned()));
     let (status, _) = b.ask("GET /v1/operations/9", "").unwrap();
     assert_eq!(status, 404);
+    let (status, _) = b.ask("POST /v1/operations/9/cancel", "").unwrap();
+    assert_eq!(status, 404);
+    let (status, text) = b.ask("POST /v1/operations/1/cancel", "").unwrap();
+    assert!(status == 409 && text.contains("it has ended"), "{status} {text}");
 }
 
 #[test]

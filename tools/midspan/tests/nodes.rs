@@ -248,6 +248,13 @@ fn changes_of_a_group_are_asked_for_at_the_site_where_they_are_possible() {
         ("a", &["takeover", "vault", "--abort", "--yes"], 4, "is its primary"),
         ("b", &["takeover", "vault", "--abort", "--yes"], 4, "no unfinished takeover"),
         ("b", &["takeover", "vault", "--abort", "--dry-run"], 2, "--abort"),
+        ("b", &["operations", "--cancel", "99"], 3, "is not known"),
+        ("b", &["operations", "--cancel", "1"], 4, "cannot be cancelled"),
+        ("a", &["start", "vault", "--without-journal", "--yes"], 4, "no start waits for the relay"),
+        ("a", &["start", "vault", "--without-journal"], 4, "add --yes"),
+        ("a", &["start", "vault", "--yes"], 2, "--without-journal"),
+        ("b", &["manifests", "vault"], 0, "no manifest is kept here"),
+        ("a", &["manifests", "none"], 3, "none"),
     ] {
         let output = ask(&place, node, line);
         assert_eq!(code(&output), exit, "{node} {line:?}: {output:?}");
@@ -272,7 +279,10 @@ fn changes_of_a_group_are_asked_for_at_the_site_where_they_are_possible() {
     let operations: Value = serde_json::from_slice(&operations.stdout).unwrap();
     let kinds: Vec<&str> =
         operations.as_array().unwrap().iter().map(|found| found["kind"].as_str().unwrap()).collect();
-    assert_eq!((kinds, &operations[1]["state"]), (vec!["pause", "resume"], &"done".into()));
+    assert_eq!(
+        (kinds, &operations[1]["state"]),
+        (vec!["without_journal", "pause", "resume"], &"done".into())
+    );
     assert!(said(&ask(&place, "a", &["operations"])).contains("asked by"));
     for line in [&["events", "none"][..], &["operations", "none"], &["group", "show", "none"]] {
         assert_eq!(code(&ask(&place, "a", line)), 3);

@@ -37,6 +37,8 @@ pub enum Route {
     Operations,
     /// One of it.
     Operation,
+    /// End it before its time.
+    Cancel,
     /// This list for programs.
     OpenApi,
     /// For Prometheus.
@@ -79,6 +81,7 @@ impl Route {
             Route::Events,
             Route::Operations,
             Route::Operation,
+            Route::Cancel,
             Route::OpenApi,
             Route::Metrics,
             Route::Stop,
@@ -89,7 +92,7 @@ impl Route {
     /// Whether it is a POST; the others are GETs.
     pub const fn is_post(self) -> bool {
         match self {
-            Route::Takeover | Route::Change(_) | Route::Stop => true,
+            Route::Takeover | Route::Change(_) | Route::Cancel | Route::Stop => true,
             Route::Status
             | Route::Group
             | Route::GroupConfig
@@ -125,6 +128,7 @@ impl Route {
             Route::Events => "/v1/events",
             Route::Operations => "/v1/operations",
             Route::Operation => "/v1/operations/{number}",
+            Route::Cancel => "/v1/operations/{number}/cancel",
             Route::OpenApi => "/v1/openapi.json",
             Route::Metrics => "/metrics",
             Route::Stop => "/v1/stop",
@@ -167,6 +171,9 @@ impl Route {
             Route::Exports => "What hosts can open, where, and whether it is served",
             Route::Events => "What happened, oldest first; without `after` the newest",
             Route::Operations => "What was asked for, by whom, and how it ended, oldest first",
+            Route::Cancel => {
+                "End an operation that runs, where it can be undone: a takeover, as by its abort"
+            }
             Route::Operation => "One operation, also after its end and after a restart",
             Route::OpenApi => "This document",
             Route::Metrics => "Metrics for Prometheus",
@@ -217,6 +224,7 @@ impl Route {
             | Route::Areas
             | Route::Exports
             | Route::Operation
+            | Route::Cancel
             | Route::OpenApi
             | Route::Metrics
             | Route::Stop => &[],

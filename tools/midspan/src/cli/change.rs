@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use midspan_daemon::api::types::Change;
+use midspan_daemon::api::types::{Change, ChangeProgress};
 
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
@@ -140,7 +140,23 @@ pub fn follow(
     let mut show = Show::new();
     let last = client.change(group, change, &mut |progress| show.step(progress));
     show.end();
-    let last = last?;
+    told(last?, form, out)
+}
+
+/// Ends an operation that runs, where it can be undone.
+///
+/// # Errors
+/// The daemon's refusal, with its reason.
+pub fn cancel(client: &Client, number: u64, form: Form, out: &mut dyn Write) -> Outcome {
+    let mut show = Show::new();
+    let last = client.cancel(number, &mut |progress| show.step(progress));
+    show.end();
+    told(last?, form, out)
+}
+
+/// The last line of a change.
+fn told(last: ChangeProgress, form: Form, out: &mut dyn Write) -> Outcome {
+    let group = &last.group;
     if form == Form::Json {
         let json = serde_json::to_string(&last).map_err(|error| Failure::other(error.to_string()))?;
         writeln!(out, "{json}")?;
@@ -149,7 +165,7 @@ pub fn follow(
         return Err(error.into());
     }
     let Some(outcome) = last.outcome else {
-        return Err(Failure::other(format!("the {} has no outcome", change.word())));
+        return Err(Failure::other("the change has no outcome".to_owned()));
     };
     if form == Form::Table {
         write!(out, "group {group}: {}", outcome.statement)?;

@@ -138,6 +138,18 @@ impl Client {
         self.follow(&path, "{}", change.word(), on_progress)
     }
 
+    /// Ends an operation before its time, and follows that.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or that it cannot be reached.
+    pub fn cancel(
+        &self,
+        number: u64,
+        on_progress: &mut dyn FnMut(&ChangeProgress),
+    ) -> Result<ChangeProgress, Failure> {
+        self.follow(&format!("/v1/operations/{number}/cancel"), "{}", "cancellation", on_progress)
+    }
+
     /// Begins or joins an operation, and follows it to its end.
     fn follow<T: DeserializeOwned>(
         &self,

@@ -9,6 +9,7 @@ use midspan_daemon::api::types::{Event, Level, OperationState, OperationStatus};
 use serde::Serialize;
 
 use super::cells::{table, unknown, utc};
+use super::change;
 use super::client::{Client, encode};
 use super::exit::{Exit, Failure, Outcome};
 use super::status::Form;
@@ -25,6 +26,7 @@ With --output json each event is a line; its `seq` goes up by one, also over res
 pub const OPERATIONS: &str = "Example:
   midspan operations
   midspan operations vault --output json
+  midspan operations --cancel 7
 
 An operation that ran when the daemon ended is `interrupted`: `midspan status` tells where the group stands.";
 
@@ -52,6 +54,9 @@ pub struct EventArguments {
 pub struct OperationArguments {
     /// Only of this group
     pub group: Option<String>,
+    /// End this one before its time, where it can be undone: a takeover that has not ended
+    #[arg(long, value_name = "NUMBER", conflicts_with = "group")]
+    pub cancel: Option<u64>,
     /// The newest so many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub limit: u64,
@@ -93,6 +98,9 @@ pub fn events(client: &Client, arguments: &EventArguments, out: &mut dyn Write) 
 /// # Errors
 /// That the daemon is not there, or knows no such group.
 pub fn operations(client: &Client, arguments: &OperationArguments, out: &mut dyn Write) -> Outcome {
+    if let Some(number) = arguments.cancel {
+        return change::cancel(client, number, arguments.output, out);
+    }
     let of_group = of_group(client, arguments.group.as_deref())?;
     let found: Vec<OperationStatus> =
         client.get(&format!("/v1/operations?limit={}{of_group}", arguments.limit))?;
