@@ -39,6 +39,8 @@ struct Range {
     end: Position,
     /// Frame boundaries inside are not known: read one piece at a time.
     scan: bool,
+    /// A piece of a scan whose rest stands at the front of the plan.
+    has_rest: bool,
 }
 
 /// The fetcher of one lane.
@@ -243,8 +245,8 @@ impl Fetcher {
             }
             let length = (range.end.0 - range.start.0).min(u64::from(self.limits.fetch_bytes));
             let end = Position(range.start.0 + length);
-            let piece = Range { start: range.start, end, scan: range.scan };
             let whole = end == range.end;
+            let piece = Range { start: range.start, end, scan: range.scan, has_rest: range.scan && !whole };
             if whole || !range.scan {
                 self.plan.pop_front();
             }
@@ -259,7 +261,7 @@ impl Fetcher {
         if self.may_peek() && context.now.mono >= self.peek_at {
             let start = self.tip().position;
             self.peeks = true;
-            self.asked.push_back(Range { start, end: start, scan: true });
+            self.asked.push_back(Range { start, end: start, scan: true, has_rest: false });
             self.ring.read(context, start, PEEK_BYTES, 0);
         }
         self.ask_manifests(context);
@@ -329,7 +331,7 @@ impl Fetcher {
         let end = self.target.unwrap_or(self.planned_to);
         self.plan.clear();
         if end > start {
-            self.plan.push_back(Range { start, end, scan: true });
+            self.plan.push_back(Range { start, end, scan: true, has_rest: false });
         }
         self.planned_to = end.max(start);
     }
@@ -386,10 +388,9 @@ impl Fetcher {
         }
         let end = walk.tip().position;
         if end == asked.end {
-            // The piece is complete; of a scan the rest of its range stands at the front of the plan.
-            if asked.scan
+            // The piece is complete. Another scan may stand at the front of the plan when this one has no rest.
+            if asked.has_rest
                 && let Some(rest) = self.plan.front_mut()
-                && rest.scan
             {
                 rest.start = end;
             }

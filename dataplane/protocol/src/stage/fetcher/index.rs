@@ -120,7 +120,7 @@ impl Fetcher {
             return;
         }
         if start != self.planned_to {
-            self.plan.push_back(Range { start: self.planned_to, end, scan: true });
+            self.plan.push_back(Range { start: self.planned_to, end, scan: true, has_rest: false });
             self.planned_to = end;
             return;
         }
@@ -132,6 +132,6 @@ impl Fetcher {
             last.end = end;
             return;
         }
-        self.plan.push_back(Range { start, end, scan: false });
+        self.plan.push_back(Range { start, end, scan: false, has_rest: false });
     }
 }

@@ -19,7 +19,12 @@ impl Fetcher {
     pub(super) fn on_peeked(&mut self, journaled: Position) {
         self.asked.pop_front();
         if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
-            self.plan.push_back(Range { start: self.planned_to, end: journaled, scan: true });
+            self.plan.push_back(Range {
+                start: self.planned_to,
+                end: journaled,
+                scan: true,
+                has_rest: false,
+            });
             self.planned_to = journaled;
         }
     }
