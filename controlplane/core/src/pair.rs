@@ -344,4 +344,79 @@ mod tests {
             }
         }
     }
+
+    const FENCED: usize = 3;
+    const DAMAGED: usize = 5;
+    const SPLIT: usize = 8;
+
+    /// Each state with each event: from every input that makes the state, one fact turned over.
+    fn each_step(mut step: impl FnMut(PairFacts, usize, PairFacts)) {
+        for input in all_inputs::<FACTS>() {
+            for event in 0..FACTS {
+                let mut after = input;
+                after[event] = !after[event];
+                step(facts(input), event, facts(after));
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_answers_every_event() {
+        let mut seen = alloc::collections::BTreeMap::new();
+        each_step(|before, event, after| {
+            let steps = seen.entry((PairState::of(before).word(), event, before.bits()[event])).or_insert(0);
+            *steps += 1;
+            // What is learned of hosts that were served meanwhile, or of a newer epoch, outweighs every other event.
+            match event {
+                SPLIT if after.split => assert_eq!(PairState::of(after), PairState::Split, "{before:?}"),
+                FENCED if after.fenced && !after.split => {
+                    assert_eq!(PairState::of(after), PairState::Fenced, "{before:?}")
+                }
+                DAMAGED if after.damaged && !after.fenced && !after.split => {
+                    assert_eq!(PairState::of(after), PairState::Damaged, "{before:?}");
+                }
+                _ => {}
+            }
+        });
+        let states: alloc::collections::BTreeSet<_> = seen.keys().map(|(state, ..)| *state).collect();
+        assert_eq!(states.len(), 12, "a state that no input makes");
+        for state in states {
+            for event in 0..FACTS {
+                let known =
+                    seen.contains_key(&(state, event, false)) || seen.contains_key(&(state, event, true));
+                assert!(known, "{state}: event {event} is not answered");
+            }
+        }
+    }
+
+    #[test]
+    fn split_fenced_and_damaged_are_left_only_by_what_ends_them() {
+        each_step(|before, event, after| {
+            let (from, to) = (PairState::of(before), PairState::of(after));
+            let ends = if from == PairState::Split {
+                SPLIT
+            } else if from == PairState::Fenced && to != PairState::Split {
+                FENCED
+            } else if from == PairState::Damaged && to != PairState::Split && to != PairState::Fenced {
+                DAMAGED
+            } else {
+                return;
+            };
+            assert!(from == to || event == ends, "{before:?}: event {event} leads from {from:?} to {to:?}");
+        });
+    }
+
+    #[test]
+    fn no_event_but_serving_or_a_change_of_role_brings_hosts_to_a_site_that_refused_them() {
+        const PRIMARY: usize = 0;
+        const SERVING: usize = 1;
+        each_step(|before, event, after| {
+            let refused = PairState::of(before).access(before.primary) == Access::Refused;
+            let served = PairState::of(after).access(after.primary) == Access::ReadWrite;
+            if refused && served {
+                let ended = [FENCED, DAMAGED, SPLIT].contains(&event);
+                assert!(ended || event == PRIMARY || event == SERVING, "{before:?}: event {event}");
+            }
+        });
+    }
 }
