@@ -358,7 +358,7 @@ impl World {
                 | StartRefusal::NotStarting
                 | StartRefusal::LaneReachable { .. }
                 | StartRefusal::SecondaryAhead
-                | StartRefusal::OtherServes { .. }
+                | StartRefusal::OtherServes
                 | StartRefusal::MayLose(_)
                 | StartRefusal::NoCut
                 | StartRefusal::NotSplit => {
@@ -400,7 +400,7 @@ impl World {
                     self.going_home = None;
                 }
             }
-            Note::LaneLost { .. } | Note::DiskFailed { .. } => {
+            Note::LaneLost { .. } | Note::DiskFailed { .. } | Note::OtherServes { .. } => {
                 self.fail("I8", format!("{node} says {note:?}, but no disk ever failed"));
             }
             Note::Damaged { .. } => {

@@ -64,6 +64,7 @@ impl Names {
                 Tell::warn("lane_down", object, format!("the lane at {} is away", self.node(*node)))
                     .hint("it is tried again by itself; check that node and the path to it")
             }
+            Note::OtherServes { node } => self.other_serves(object, *node),
             Note::LaneLost { node, had, found } => Tell::error(
                 "lane_lost",
                 object,
@@ -122,6 +123,15 @@ impl Names {
     fn fenced(&self, ours: NodeEpoch, found: NodeEpoch) -> String {
         let (ours, found) = (self.show(ours), self.show(found));
         format!("fenced: epoch {found} replaced ours ({ours}); nothing is served here any more")
+    }
+
+    fn other_serves(&self, object: &str, node: NodeId) -> Tell {
+        let node = self.node(node);
+        let message =
+            format!("{node} serves hosts since a takeover without the relay: this site waits to follow it");
+        Tell::warn("other_serves", object, message).hint(format!(
+            "it goes on by itself when {node} has reached the relay: check the path between the two"
+        ))
     }
 
     fn lane_lost(&self, node: NodeId, had: u64, found: u64) -> String {
@@ -224,8 +234,8 @@ impl Names {
                 "the other site can be reached and has more than this site's disks hold for sure".to_owned(),
                 "run takeover on the other site: it loses less than a start here would",
             ),
-            StartRefusal::OtherServes { epoch } => (
-                format!("the other site has taken over in epoch {}", self.show(epoch)),
+            StartRefusal::OtherServes => (
+                "the other site serves hosts since a takeover".to_owned(),
                 "bring the relay back: this site then follows by itself",
             ),
             StartRefusal::Stopping => ("the daemon is ending".to_owned(), "start it again first"),

@@ -41,6 +41,8 @@ pub struct SiteLink {
     epoch: Epoch,
     /// And how far its own ring reached then.
     acquired: Position,
+    /// It has taken over without a fence, and not met the lane since.
+    unfenced: bool,
 }
 
 impl SiteLink {
@@ -53,6 +55,7 @@ impl SiteLink {
             last_sent: 0,
             epoch: Epoch::NONE,
             acquired: Position(0),
+            unfenced: false,
         }
     }
 
@@ -74,6 +77,11 @@ impl SiteLink {
     /// How far the other site's own ring reached when it last welcomed this one; 0 where it is no secondary.
     pub fn acquired(&self) -> Position {
         self.acquired
+    }
+
+    /// Whether the other site, when it last welcomed this one, had taken over without a fence, and not met the lane since.
+    pub fn is_unfenced(&self) -> bool {
+        self.unfenced
     }
 
     /// Whether another frame can be told.
@@ -113,6 +121,7 @@ impl SiteLink {
             }
             LinkEvent::Message(Message::Welcome(welcome)) => {
                 (self.epoch, self.acquired) = (welcome.epoch, welcome.journaled);
+                self.unfenced = welcome.primary == welcome.node;
                 if self.link.is_up() {
                     // It has gone on to another epoch.
                     self.link.on_heard(now, self.unconfirmed == 0);

@@ -26,6 +26,8 @@ pub const TAIL_LINK: u32 = 4;
 pub const SITE_LINK: u32 = 5;
 /// The link over which a primary reads again which manifests it had issued.
 pub const RECALL_LINK: u32 = 6;
+/// The link over which a start asks whether the other site serves by an operator's word.
+pub const ASK_LINK: u32 = 7;
 
 /// Where control information travels (design §6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,6 +156,12 @@ impl SiteConfig {
     pub fn site_link(&self, epoch: Epoch) -> SiteLink {
         let hello = self.hello(SessionKind::Direct, AreaKind::Manifest, AreaId::NONE, epoch);
         SiteLink::new(self.link(SITE_LINK), self.other_site(), hello, self.pace)
+    }
+
+    /// The way for a start to ask the other site.
+    pub fn ask_link(&self, epoch: Epoch) -> SiteLink {
+        let hello = self.hello(SessionKind::Direct, AreaKind::Manifest, AreaId::NONE, epoch);
+        SiteLink::new(self.link(ASK_LINK), self.other_site(), hello, self.pace)
     }
 
     /// A reader of a span of the lane's ring.

@@ -1,11 +1,12 @@
 //! A primary's restart: a takeover of one's own group (design §7, "one start"), step by step.
 //!
 //! ```text
-//!  probe ─▶ fence ─▶ record ─▶ verify the tail ─▶ redo it ─▶ flush ─▶ ready
+//!  probe ─▶ ask the other site ─▶ fence ─▶ record ─▶ verify the tail ─▶ redo it ─▶ flush ─▶ ready
 //! ```
 //! Upholds I5 (a restart replaces only epochs of its own node), I8 (the chain is the truth) and the one rule: the whole tail
 //! behind the newest `landed` is verified before the first block of it is written, so a redo is never half done.
 
+mod asking;
 mod redo;
 
 use midspan_format::dirty_map::DirtyMap;
@@ -14,12 +15,13 @@ use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
 use midspan_format::superblock::{PairState, Role};
 
+use self::asking::Asking;
 use self::redo::Redo;
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::lane::tail::{Tail, TailEvent};
 use crate::role::facts::LaneFacts;
 use crate::role::primary::Begin;
-use crate::role::site::SiteConfig;
+use crate::role::site::{ASK_LINK, SiteConfig};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, DiskResult, LinkEvent, LinkId, Note, StartNote, StartReport, Token};
@@ -43,6 +45,8 @@ pub enum Outcome {
 #[expect(clippy::large_enum_variant, reason = "there is one for each group")]
 enum Step<B> {
     Fencing,
+    /// The lane can be taken; see [`asking`].
+    Asking(Asking),
     /// The lane cannot be used as it is; it is asked again.
     Waiting {
         until: u64,
@@ -108,7 +112,8 @@ impl<B: Buffer> Start<B> {
         match &self.step {
             Step::Fencing => !self.fencer.is_up(),
             Step::Waiting { .. } => true,
-            Step::Recording { .. }
+            Step::Asking(_)
+            | Step::Recording { .. }
             | Step::Verifying(_)
             | Step::Redoing(_)
             | Step::Flushing { .. }
@@ -138,6 +143,7 @@ impl<B: Buffer> Start<B> {
             Step::Redoing(redo) => redo.applier.is_idle(),
             Step::Flushing { left } => *left == 0,
             Step::Fencing
+            | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
             | Step::Verifying(_)
@@ -168,6 +174,10 @@ impl<B: Buffer> Start<B> {
                 }
                 FencerEvent::Refused(_) | FencerEvent::Released => Outcome::Running,
             };
+        }
+        if link == self.config.link(ASK_LINK) {
+            self.on_answer(context, event);
+            return Outcome::Running;
         }
         let Some(tail) = self.tail() else { return Outcome::Running };
         match tail.on_link(context, event) {
@@ -206,6 +216,7 @@ impl<B: Buffer> Start<B> {
                 }
             }
             Step::Fencing
+            | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
             | Step::Verifying(_)
@@ -233,6 +244,7 @@ impl<B: Buffer> Start<B> {
         self.began.get_or_insert(context.now.mono);
         match &mut self.step {
             Step::Fencing => self.fencer.on_tick(context),
+            Step::Asking(_) => self.go_on_asking(context),
             Step::Waiting { until } if context.now.mono >= *until => {
                 self.fencer = self.config.fencer(FenceIntent::Restart, store.get().epoch);
                 self.step = Step::Fencing;
@@ -253,6 +265,7 @@ impl<B: Buffer> Start<B> {
     pub fn deadline(&self) -> u64 {
         match &self.step {
             Step::Fencing => self.fencer.deadline(),
+            Step::Asking(asking) => asking.deadline().min(self.fencer.deadline()),
             Step::Waiting { until } => *until,
             Step::Verifying(tail) => tail.deadline(),
             Step::Redoing(redo) => redo.tail.deadline(),
@@ -263,6 +276,7 @@ impl<B: Buffer> Start<B> {
     /// Ends the sessions.
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.fencer.close(context);
+        self.stop_asking(context);
         if let Some(tail) = self.tail() {
             tail.close(context);
         }
@@ -273,6 +287,7 @@ impl<B: Buffer> Start<B> {
             Step::Verifying(tail) => Some(tail),
             Step::Redoing(redo) => Some(&mut redo.tail),
             Step::Fencing
+            | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
             | Step::Flushing { .. }
@@ -288,10 +303,7 @@ impl<B: Buffer> Start<B> {
         store: &StateStore,
     ) -> Outcome {
         match self.usable(fenced, store) {
-            Ok(_) => {
-                context.note(Note::Start(StartNote::Fencing));
-                self.fencer.fence(context);
-            }
+            Ok(_) => self.ask(context, store),
             Err(why) => self.wait(context, why),
         }
         Outcome::Running
@@ -352,6 +364,7 @@ impl<B: Buffer> Start<B> {
 
     fn wait<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, why: Note) {
         self.fencer.close(context);
+        self.stop_asking(context);
         self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
         if let Note::Damaged { position, .. } | Note::LaneLost { found: position, .. } = &why {
             self.damaged = Some(*position);
@@ -415,6 +428,7 @@ impl<B: Buffer> Start<B> {
                 }
                 Step::Flushing { left: 0 } => return self.done(context.now.mono, store),
                 Step::Fencing
+                | Step::Asking(_)
                 | Step::Waiting { .. }
                 | Step::Recording { .. }
                 | Step::Flushing { .. }

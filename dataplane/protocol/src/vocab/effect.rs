@@ -172,6 +172,8 @@ pub enum Note {
     LaneDown { node: NodeId },
     /// A lane lost what it had acknowledged, or is another area than the recorded one.
     LaneLost { node: NodeId, had: Position, found: Position },
+    /// The other site serves by an operator's word: this one does not take the lane before that site has met it.
+    OtherServes { node: NodeId },
     /// A peer refused us.
     LaneRefused { node: NodeId, reason: midspan_format::message::RefusedReason },
     /// A frame did not verify; it is not used.
@@ -283,7 +285,7 @@ pub enum StartRefusal {
     /// The other site is a secondary that has acquired more than this site's disks hold for sure.
     SecondaryAhead,
     /// The other site has taken over.
-    OtherServes { epoch: Epoch },
+    OtherServes,
 }
 
 /// What a start found.

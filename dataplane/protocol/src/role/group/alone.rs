@@ -92,8 +92,9 @@ impl<B: Buffer> Group<B> {
         }
         let (epoch, acquired) = (alone.site_link.epoch(), alone.site_link.acquired());
         let state = self.store.get();
-        if epoch > state.epoch && epoch.node == self.config.other_site() {
-            return self.end_alone(context, Some(StartRefusal::OtherServes { epoch }));
+        let replaced = epoch > state.epoch && epoch.node == self.config.other_site();
+        if replaced || alone.site_link.is_unfenced() {
+            return self.end_alone(context, Some(StartRefusal::OtherServes));
         }
         if acquired > state.landed {
             return self.end_alone(context, Some(StartRefusal::SecondaryAhead));

@@ -58,6 +58,13 @@ impl<B: Buffer> Group<B> {
         self.welcome(context, link, epoch);
     }
 
+    /// Whether this site goes on by an operator's word, and nobody has seen another history. Once one was seen, this site has
+    /// stopped, and does not keep the other one from serving.
+    fn is_unfenced(&self) -> bool {
+        matches!(self.play, Play::Outside(_) | Play::Resuming { .. })
+            && unfenced::is_unfenced(self.store.get())
+    }
+
     /// The epoch that the other site is welcomed with. One that was taken without a fence replaces nothing yet.
     fn told_epoch(&self) -> Epoch {
         let state = self.store.get();
@@ -82,7 +89,7 @@ impl<B: Buffer> Group<B> {
             node: self.config.node,
             area: AreaId::NONE,
             epoch,
-            primary: NodeId::NONE,
+            primary: if self.is_unfenced() { self.config.node } else { NodeId::NONE },
             secondary: NodeId::NONE,
             size: 0,
             journaled: acquired,
