@@ -3,7 +3,7 @@
 
 use midspan_daemon::api::types::KeptManifests;
 
-use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause};
+use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause, wait_for};
 
 const AVAILABLE: &str = "mode = \"max-availability\"\n";
 
@@ -197,6 +197,35 @@ fn a_takeover_without_the_relay_serves_what_there_is_and_goes_on_when_the_relay_
     scene.load.verify(&scene.cluster.uris(Place::Secondary));
     println!("{}", scene.cluster.midspan(Place::Secondary, &["failback", GROUP, "--yes"]).well());
     scene.load.verify(&scene.cluster.uris(Place::Primary));
+}
+
+#[test]
+fn a_former_primary_lets_the_site_that_took_over_without_the_relay_meet_the_lane_first() {
+    let Some(mut scene) = scene("") else { return };
+    scene.load.stop();
+    scene.cluster.wait_no_lag(Place::Primary);
+    scene.cluster.kill(Place::Primary);
+    scene.cluster.kill(Place::Relay);
+    let takeover = ["takeover", GROUP, "--yes", "--accept-loss"];
+    println!("{}", scene.cluster.midspan(Place::Secondary, &takeover).with_code(6, &["may be missing"]));
+    scene.load.resume(scene.cluster.uris(Place::Secondary));
+    // The former primary reaches the relay, and the site that serves does not: it cannot be the first there.
+    scene.network.cut(Place::Secondary, Place::Relay);
+    scene.cluster.start(Place::Relay);
+    scene.cluster.start(Place::Primary);
+    wait_for("the former primary should say that it waits", LIMIT, || {
+        scene.cluster.node(Place::Primary).status()?;
+        scene.cluster.events(Place::Primary).into_iter().find(|event| event.kind == "other_serves")
+    });
+    scene.hosts_go_on();
+    let group = scene.cluster.group(Place::Primary);
+    assert!(!group.serving, "{group:?}");
+    let start = ["start", GROUP, "--without-journal", "--yes"];
+    scene.cluster.midspan(Place::Primary, &start).badly(&["the other site serves hosts since a takeover"]);
+    scene.network.heal();
+    scene.cluster.wait_paired();
+    scene.load.wait_for_answers();
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
 }
 
 #[test]
