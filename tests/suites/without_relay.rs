@@ -220,6 +220,8 @@ fn a_former_primary_lets_the_site_that_took_over_without_the_relay_meet_the_lane
     scene.hosts_go_on();
     let group = scene.cluster.group(Place::Primary);
     assert!(!group.serving, "{group:?}");
+    let said = scene.cluster.midspan(Place::Primary, &["status", GROUP]).well();
+    assert!(!said.contains("the start waits for lane"), "nothing is wrong with the lane: {said}");
     let start = ["start", GROUP, "--without-journal", "--yes"];
     scene.cluster.midspan(Place::Primary, &start).badly(&["the other site serves hosts since a takeover"]);
     scene.network.heal();

@@ -127,9 +127,10 @@ impl<B: Buffer> Start<B> {
         matches!(self.step, Step::Failed)
     }
 
-    /// Whether the lane's node answers.
+    /// Whether the lane's node answers, or did when it was last asked.
     pub fn is_connected(&self) -> bool {
-        self.fencer.is_up() || self.facts.epoch != Epoch::NONE
+        let answered = matches!(self.obstacle, Some(Note::OtherServes { .. }));
+        self.fencer.is_up() || self.facts.epoch != Epoch::NONE || answered
     }
 
     /// The lane as it was found.
