@@ -23,6 +23,9 @@ const COUNTERS: &[Number] = &[
     ("peer_starved_receives_total", "Receives that waited for a free buffer.", |c| &c.starved_receives),
     ("disk_durable_written_bytes_total", "Bytes written durably.", |c| &c.durable_bytes),
     ("disk_written_bytes_total", "Bytes of other writes, and zeroes.", |c| &c.written_bytes),
+    ("disk_joined_writes_total", "Disk operations that were several neighbouring writes as one.", |c| {
+        &c.runs
+    }),
     ("disk_read_bytes_total", "Bytes read from disks.", |c| &c.read_bytes),
     ("disk_failures_total", "Disk operations that failed.", |c| &c.disk_failures),
     ("host_requests_total", "Host requests taken from the front end.", |c| &c.host_requests),

@@ -75,13 +75,18 @@ impl<T> Background<T> {
 
     /// The next write that the disk may be given now.
     pub fn next(&mut self, disk: usize) -> Option<T> {
-        let line = self.lines.get_mut(disk)?;
-        let (first, last) = line.ends.filter(|_| line.running < FEW + line.waiting / SHARE)?;
-        let Waiting { write, next } = self.places.remove(first)?;
-        line.ends = next.map(|next| (next, last));
-        line.waiting -= 1;
+        let line = self.lines.get_mut(disk).filter(|line| line.running < FEW + line.waiting / SHARE)?;
+        let write = take(&mut self.places, line)?;
         line.running += 1;
         Some(write)
+    }
+
+    /// The write behind it, if it `joins`: the disk is given both as one, which ends once.
+    pub fn next_joined(&mut self, disk: usize, joins: impl FnOnce(&T) -> bool) -> Option<T> {
+        let line = self.lines.get_mut(disk)?;
+        let (first, _) = line.ends?;
+        self.places.get(first).filter(|waiting| joins(&waiting.write))?;
+        take(&mut self.places, line)
     }
 
     /// A write that [`Background::next`] gave has ended.
@@ -90,6 +95,15 @@ impl<T> Background<T> {
             line.running = line.running.saturating_sub(1);
         }
     }
+}
+
+/// Takes the first write out of a line.
+fn take<T>(places: &mut Slab<Waiting<T>>, line: &mut Line) -> Option<T> {
+    let (first, last) = line.ends?;
+    let Waiting { write, next } = places.remove(first)?;
+    line.ends = next.map(|next| (next, last));
+    line.waiting -= 1;
+    Some(write)
 }
 
 #[cfg(test)]
@@ -144,6 +158,19 @@ mod tests {
         given(&mut lines, 0);
         lines.push(1, 7).unwrap();
         assert_eq!(given(&mut lines, 1), [7]);
+    }
+
+    #[test]
+    fn a_write_that_joins_another_takes_no_turn_of_its_own() {
+        let mut lines = lines(1, 1000);
+        (0..20).for_each(|number| lines.push(0, number).unwrap());
+        assert_eq!(lines.next(0), Some(0));
+        assert_eq!(lines.next_joined(0, |next| *next == 2), None, "it stays where it is");
+        let joined: Vec<u32> = std::iter::from_fn(|| lines.next_joined(0, |next| *next < 10)).collect();
+        assert_eq!(joined, (1..10).collect::<Vec<u32>>());
+        assert_eq!(given(&mut lines, 0).len(), FEW - 1);
+        lines.on_end(0);
+        assert_eq!(given(&mut lines, 0), [13]);
     }
 
     #[test]

@@ -1,7 +1,24 @@
 //! The engine's pool as the machines know it: newtypes that implement the protocol's buffer traits.
 
+use std::ops::Range;
+
 use midspan_protocol::vocab::buffer::{Buffer, Buffers};
 use midspan_uring::{Buf, Pool};
+
+/// Ranges that one operation takes, in order.
+pub type Gathered = Vec<(Buf, Range<usize>)>;
+
+/// Adds a range, joined to the one before where it continues that.
+pub fn gather(parts: &mut Gathered, buf: &Buf, range: Range<usize>) {
+    if let Some((last, before)) = parts.last_mut()
+        && before.end == range.start
+        && last.same_buffer(buf)
+    {
+        before.end = range.end;
+        return;
+    }
+    parts.push((buf.clone(), range));
+}
 
 /// A buffer of the shard's registered pool.
 #[derive(Clone, Debug)]

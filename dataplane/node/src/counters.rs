@@ -100,6 +100,8 @@ pub struct Counters {
     pub writes: Durations,
     /// Bytes of those.
     pub written_bytes: Counter,
+    /// Disk operations that were several of those as one: neighbours on the disk.
+    pub runs: Counter,
     /// Reads.
     pub reads: Durations,
     /// Bytes of those.

@@ -2,16 +2,18 @@
 //!
 //! A failed operation is never repeated here. The first failure of each file is reported with path, offset and errno.
 
+pub mod run;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use midspan_format::ids::VolumeId;
 use midspan_protocol::vocab::buffer::{Buffer, Buffers};
 use midspan_protocol::vocab::effect::{Disk, DiskError, DiskOp, DiskResult, Token};
-use midspan_uring::{Completion, Errno, File, FileId, Refused, Ring};
+use midspan_uring::{Completion, Errno, File, FileId, MAX_PARTS, Refused, Ring};
 
 use crate::background::Background;
-use crate::buffers::{PoolBuf, PoolBuffers};
+use crate::buffers::{Gathered, PoolBuf, PoolBuffers};
 use crate::counters::{Counters, Durations};
 use crate::event::{Event, Events, Owner};
 use crate::slab::{Key, Slab};
@@ -110,7 +112,10 @@ struct Op {
     offset: u64,
     since: u64,
     work: Work,
-    awaited: bool,
+    /// It has one of its disk's turns among the writes that nobody waits for.
+    turn: bool,
+    /// What was written as one with it, behind it.
+    behind: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -134,6 +139,11 @@ pub struct Disks {
     waiting: VecDeque<Asked>,
     /// What nobody waits for.
     background: Background<Asked>,
+    /// Writes that are to be given to the kernel as one.
+    run: Vec<Asked>,
+    gathered: Gathered,
+    /// Runs given and not ended.
+    runs: usize,
     /// Continuations of zeroing that found no room.
     stuck: VecDeque<Key>,
     zeroes: Option<PoolBuf>,
@@ -150,6 +160,9 @@ impl Disks {
             ops: Slab::new(capacity),
             waiting: VecDeque::with_capacity(capacity),
             background: Background::new(capacity),
+            run: Vec::with_capacity(MAX_PARTS),
+            gathered: Vec::with_capacity(MAX_PARTS),
+            runs: 0,
             stuck: VecDeque::with_capacity(64),
             zeroes: None,
             failures: Vec::with_capacity(8),
@@ -230,7 +243,7 @@ impl Disks {
         for disk in 0..self.background.disks() {
             while self.waiting.is_empty() && has_room(ring, &self.ops) {
                 let Some(asked) = self.background.next(disk) else { break };
-                self.issue(ring, events, now, asked);
+                self.issue_run(ring, events, now, asked);
             }
         }
     }
@@ -266,8 +279,11 @@ impl Disks {
             }
             // The file ends before the range: it is not the disk that was opened.
             (Work::Read { .. }, Ok(_)) => self.fail(events, counters, now, key, Errno::IO),
-            (Work::Write { .. } | Work::Flush, Ok(_)) => self.finish(events, counters, now, key, Ok(None)),
-            (Work::Read { .. } | Work::Write { .. } | Work::Flush, Err(errno)) => {
+            (Work::Write { .. }, result) => {
+                self.on_written(events, counters, now, key, result.map(drop));
+            }
+            (Work::Flush, Ok(_)) => self.finish(events, counters, now, key, Ok(None)),
+            (Work::Read { .. } | Work::Flush, Err(errno)) => {
                 self.fail(events, counters, now, key, errno);
             }
         }
@@ -296,7 +312,7 @@ impl Disks {
                 (*offset, Work::Zero { length: *length, durable: *durable, step: ZeroStep::Kernel })
             }
         };
-        let record = Op { owner, token, disk, offset, since: now, work, awaited };
+        let record = Op { owner, token, disk, offset, since: now, work, turn: !awaited, behind: None };
         let Ok(key) = self.ops.insert(record) else {
             self.waiting.push_front(Asked { owner, disk, token, op, awaited });
             return;
@@ -410,7 +426,7 @@ impl Disks {
     }
 
     fn note_end(&mut self, op: &Op) {
-        if !op.awaited {
+        if op.turn {
             self.background.on_end(op.disk);
         }
     }

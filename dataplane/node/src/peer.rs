@@ -16,13 +16,12 @@ use midspan_protocol::vocab::effect::{LinkEvent, LinkId};
 use midspan_uring::socket::SocketOptions;
 use midspan_uring::{Address, Completion, Ring, Socket};
 
-use crate::buffers::PoolBuf;
+use crate::buffers::{Gathered, PoolBuf, PoolBuffers};
 use crate::event::{Event, Events, Owner};
 use crate::slab::{Key, Slab};
-use outgoing::{Gathered, Out};
+use outgoing::Out;
 use slot::{Phase, Slot, user};
 
-use crate::buffers::PoolBuffers;
 use crate::counters::Counters;
 use crate::recorder::Recorder;
 use crate::tag;

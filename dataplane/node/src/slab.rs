@@ -58,6 +58,11 @@ impl<T> Slab<T> {
         !self.free.is_empty()
     }
 
+    /// How many more values fit.
+    pub fn room(&self) -> usize {
+        self.free.len()
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.places.len() - self.free.len()

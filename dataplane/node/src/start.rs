@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::MemoryConfig;
 use crate::counters::AllCounters;
 use crate::disk::Disks;
+use crate::disk::run::RUNS;
 use crate::engine::{Engine, MyCounters};
 use crate::event::Owner;
 use crate::exports::Exports;
@@ -234,5 +235,11 @@ fn add_volumes(engine: &mut Engine, owner: Owner, volumes: Vec<(VolumeId, File)>
 
 fn ring_config() -> Config {
     let connections = u32::try_from(CONNECTIONS).unwrap_or(1024);
-    Config { entries: 512, operations: 16 * 1024, vectors: 2 * connections, descriptors: 2 * connections }
+    let runs = u32::try_from(RUNS).unwrap_or(64);
+    Config {
+        entries: 512,
+        operations: 16 * 1024,
+        vectors: 2 * connections + runs,
+        descriptors: 2 * connections,
+    }
 }

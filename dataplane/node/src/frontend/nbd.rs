@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use midspan_protocol::vocab::effect::{HostError, RequestId};
 use midspan_uring::{Completion, Kind, Listener, SocketId};
 
+use crate::buffers::Gathered;
 use crate::exports::ExportId;
 use crate::frontend::{FrontEnd, FrontSetup, Handover, Host, HostResult};
 use crate::slab::{Key, Slab};
@@ -38,7 +39,6 @@ use catalog::Catalog;
 use conn::{Conn, Pause};
 use greeting::Greeting;
 use listeners::Listeners;
-use outgoing::Gathered;
 use work::Work;
 
 /// Connections that are tried again in vain before the others are left for the next time.

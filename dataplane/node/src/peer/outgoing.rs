@@ -1,7 +1,6 @@
 //! What waits to be sent on one connection: in order, many messages in one operation, one operation at a time.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::rc::Rc;
 
 use midspan_format::geometry::BLOCK;
@@ -10,7 +9,7 @@ use midspan_protocol::vocab::buffer::Slice;
 use midspan_protocol::vocab::effect::{Frame, Parts};
 use midspan_uring::{Buf, MAX_PARTS};
 
-use crate::buffers::PoolBuf;
+use crate::buffers::{Gathered, PoolBuf, gather};
 use crate::peer::wire;
 use crate::recorder::Recorder;
 
@@ -35,9 +34,6 @@ pub enum Out {
     /// A block message and data behind it.
     Data(Message, Parts<PoolBuf>),
 }
-
-/// Ranges that one send takes, in order.
-pub type Gathered = Vec<(Buf, Range<usize>)>;
 
 /// The queue of one connection.
 #[derive(Debug)]
@@ -138,7 +134,7 @@ impl Outgoing {
         let range = self.scratch.append(bytes);
         debug_assert!(range.is_some(), "asked before whether it fits");
         if let Some(range) = range {
-            add(parts, &self.scratch, range);
+            gather(parts, &self.scratch, range);
         }
         bytes.len()
     }
@@ -156,20 +152,8 @@ fn most_parts(out: &Out) -> usize {
 fn add_slices<'a>(parts: &mut Gathered, slices: impl Iterator<Item = &'a Slice<PoolBuf>>) -> usize {
     let mut bytes = 0;
     for slice in slices {
-        add(parts, slice.buffer().buf(), slice.range());
+        gather(parts, slice.buffer().buf(), slice.range());
         bytes += slice.len();
     }
     bytes
-}
-
-/// Adds a range, joined to the one before where it continues that.
-fn add(parts: &mut Gathered, buf: &Buf, range: Range<usize>) {
-    if let Some((last, before)) = parts.last_mut()
-        && before.end == range.start
-        && last.same_buffer(buf)
-    {
-        before.end = range.end;
-        return;
-    }
-    parts.push((buf.clone(), range));
 }

@@ -4,7 +4,6 @@
 //! from where it was read to.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use midspan_protocol::host::nbd::{Context, Session};
 use midspan_protocol::host::nbd_wire::state;
@@ -14,6 +13,7 @@ use midspan_protocol::host::transmission::{Command, Refusal, ReplyTo, Request};
 use midspan_uring::{Buf, MAX_PARTS};
 
 use super::bounds::{SCRATCH_BYTES, SEND_BYTES};
+use crate::buffers::{Gathered, gather};
 use crate::slab::Key;
 
 /// Extents of a status reply at most; a longer range is told in several replies.
@@ -22,9 +22,6 @@ pub(super) const STATUS_EXTENTS: usize = 32;
 const STATUS_BYTES: usize = 40 + 16 * STATUS_EXTENTS;
 /// Room that the next reply's heads may need.
 const ROOM_BYTES: usize = if HEAD_BYTES > 2 * STATUS_BYTES { HEAD_BYTES } else { 2 * STATUS_BYTES };
-
-/// Ranges that one send takes, in order.
-pub(super) type Gathered = Vec<(Buf, Range<usize>)>;
 
 /// Bytes of a piece that was read.
 #[derive(Clone, Debug)]
@@ -267,12 +264,7 @@ impl Outgoing {
         let range = self.scratch.append(bytes);
         debug_assert!(range.is_some(), "asked before whether it fits");
         if let Some(range) = range {
-            match parts.last_mut() {
-                Some((last, before)) if before.end == range.start && last.same_buffer(&self.scratch) => {
-                    before.end = range.end;
-                }
-                Some(_) | None => parts.push((self.scratch.clone(), range)),
-            }
+            gather(parts, &self.scratch, range);
         }
         bytes.len()
     }
