@@ -47,7 +47,7 @@ impl Seals {
         let mut bench = Bench::new(shape.record_bytes, shape.records + 2)?;
         let data = (0..shape.records).map(|number| bench.filled(shape.record_bytes, number as u64));
         let data = data.collect::<Result<_>>()?;
-        let identity = LaneIdentity { group: GROUP, lane: LANE, area: AREA, epoch: epoch() };
+        let identity = LaneIdentity { group: GROUP, lane: LANE, area: AREA, epoch: epoch(), flags: 0 };
         Ok(Self {
             bench,
             shape,

@@ -12,7 +12,7 @@ mod rig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use midspan_format::control::{GroupCommand, GroupStatus};
+use midspan_format::control::{GroupCommand, GroupStatus, LossReason};
 use midspan_format::ids::{GroupId, NodeId, VolumeId};
 use midspan_format::superblock::{PairState, Role};
 use midspan_node::config::{
@@ -23,7 +23,7 @@ use midspan_node::exports::ExportId;
 use midspan_node::format::format;
 use midspan_node::node::{NodeHandle, start_with};
 use midspan_node::peer::Peer;
-use midspan_node::port::{Command, CommandId, Note, Reply, Report, StartNote};
+use midspan_node::port::{Command, CommandId, Note, Reply, Report, StartNote, StartRefusal};
 use midspan_protocol::vocab::effect::HostError;
 use rig::puppet::{Ask, Hosts};
 use rig::{A, B, GROUP, LANE, MIB, RELAY, Scratch, peek, relay_group, site_group, spec};
@@ -317,6 +317,31 @@ fn a_taker_serves_everything_that_was_answered() {
     cluster.sites[&B].command(GROUP, Command::Group { group: GROUP, command }, &mut Vec::new());
     hosts.wait_serving(X, true);
     assert!(read_all(&hosts, X) == content);
+}
+
+/// What a primary may do is in its frames: a taker whose own config says otherwise believes them.
+#[test]
+fn a_primary_that_may_be_alone_is_not_called_lossless_by_a_site_configured_otherwise() {
+    let mut cluster = Cluster::new(&[GROUP], &[0]);
+    cluster.start(B);
+    let mut config = cluster.config(A);
+    config.groups.iter_mut().for_each(|group| (group.may_leave, group.alone) = (true, true));
+    let hosts = cluster.start_as(A, config).hosts.clone();
+    hosts.wait_serving(X, true);
+    scribble(&hosts, X, &mut vec![0; VOLUME as usize], &mut Random(31), 20);
+    cluster.stop(A);
+    let site = &cluster.sites[&B];
+    let command = GroupCommand::Takeover { accept_loss: false, dry_run: false };
+    let mut notes = Vec::new();
+    site.command(GROUP, Command::Group { group: GROUP, command }, &mut notes);
+    let refusal = site.hosts.wait_until("the end of the takeover", || {
+        assert!(site.report(GROUP, &mut notes).is_none());
+        notes.iter().find_map(|note| {
+            let Note::Start(StartNote::Refused(refusal)) = note else { return None };
+            Some(*refusal)
+        })
+    });
+    assert_eq!(refusal, StartRefusal::MayLose(LossReason::MayBeAlone));
 }
 
 /// Waits until one site serves in the lanes and the other follows it with a cut.

@@ -339,8 +339,13 @@ impl<B: Buffer> Inside<B> {
             former_landed_time: state.former_landed_time,
         };
         let ring = &self.facts.ring;
-        let identity =
-            LaneIdentity { group: config.group, lane: config.lane, area: ring.area, epoch: self.facts.epoch };
+        let identity = LaneIdentity {
+            group: config.group,
+            lane: config.lane,
+            area: ring.area,
+            epoch: self.facts.epoch,
+            flags: config.frame_flags(),
+        };
         let newest = state.clock.max(self.facts.clock);
         let time = GroupClock::new(newest).next(context.now.wall);
         let mut sealer = Sealer::new(identity, 1, newest);

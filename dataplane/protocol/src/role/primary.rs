@@ -144,8 +144,9 @@ impl<B: Buffer> Primary<B> {
         let recall = recall.map(|reader| Recall::new(reader, manifest_tip.position));
         let may_leave = config.may_leave || config.alone;
         let volumes_of = config.volumes.iter().map(|v| (v.id, v.size));
+        let flags = config.frame_flags();
         let identity =
-            |area| LaneIdentity { group: config.group, lane: config.lane, area, epoch: begin.epoch };
+            |area| LaneIdentity { group: config.group, lane: config.lane, area, epoch: begin.epoch, flags };
         let volumes = config.volumes.iter().map(|v| v.id).collect();
         // Manifests below the newest receipt are free; until it is read, nothing is.
         let covered = Position(manifest_tip.position.0.saturating_sub(manifest_size / 2));

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use midspan_format::area::AreaKind;
 use midspan_format::dirty_map::DirtyMap;
+use midspan_format::frame::MAY_BE_ALONE;
 use midspan_format::geometry::Ring;
 use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::message::{FenceIntent, Hello, SessionKind};
@@ -119,6 +120,11 @@ impl SiteConfig {
     pub fn other_site(&self) -> NodeId {
         let [a, b] = self.sites;
         if a == self.node { b } else { a }
+    }
+
+    /// Flags of the journal frames that this site seals.
+    pub fn frame_flags(&self) -> u8 {
+        if self.alone { MAY_BE_ALONE } else { 0 }
     }
 
     /// Place of the own ring.

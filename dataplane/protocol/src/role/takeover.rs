@@ -12,6 +12,7 @@ mod report;
 mod unfenced;
 
 use midspan_format::control::LossReason;
+use midspan_format::frame::MAY_BE_ALONE;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::message::{FenceIntent, Fenced};
@@ -332,9 +333,11 @@ impl Takeover {
             && ring.journaled == secondary.persisted().tip.position
     }
 
-    /// The group lets its primary go on where nobody reaches it: only its own word says that it has not.
+    /// The group lets its primary go on where nobody reaches it, by this site's config or by what the primary said itself: only
+    /// its own word says that it has not.
     fn may_be_alone(&self) -> Option<LossReason> {
-        (self.config.alone && self.asked.handed.is_none()).then_some(LossReason::MayBeAlone)
+        let said = self.facts.ring.last.is_some_and(|last| last.flags & MAY_BE_ALONE != 0);
+        ((self.config.alone || said) && self.asked.handed.is_none()).then_some(LossReason::MayBeAlone)
     }
 
     /// What the lane's facts permit to say.

@@ -43,6 +43,8 @@ pub struct LaneIdentity {
     pub area: AreaId,
     /// The epoch.
     pub epoch: Epoch,
+    /// Flags of every journal frame.
+    pub flags: u8,
 }
 
 /// Watermarks that travel in the header, as known when the frame is sealed.
@@ -242,7 +244,7 @@ impl<B: Buffer> Sealer<B> {
     fn header(&self, tip: Tip, first: Time, last: Time, known: Known) -> FrameHeader {
         FrameHeader {
             kind: FrameKind::Journal,
-            flags: 0,
+            flags: self.identity.flags,
             group: self.identity.group,
             lane: self.identity.lane,
             origin_lane: self.identity.lane,
