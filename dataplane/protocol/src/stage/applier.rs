@@ -1,7 +1,8 @@
 //! Brings frames to the volumes in time order: the secondary's last stage, and every redo.
 //!
 //! Upholds I4: a record's disk write starts only when all earlier overlapping records are on the disk, and `applied` moves
-//! only over whole frames, so after a flush the disk holds exactly the writes up to it.
+//! only over whole frames, so after a flush the disk holds exactly the writes up to it. Of several records of one range that wait for an
+//! earlier one only the last is written: nothing that overlaps it comes between them.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -32,6 +33,10 @@ struct RecordEntry<B> {
     data: Option<Slice<B>>,
     /// Number of its frame, counted from the first ever pushed.
     frame: u64,
+    /// The next record that overlaps it, which has the very same range and came while it waited.
+    newer: Option<u32>,
+    /// The disk holds it, or something newer, as soon as nothing earlier is in its way.
+    superseded: bool,
 }
 
 /// Why a frame cannot be applied.
@@ -180,24 +185,35 @@ impl<B: Buffer> Applier<B> {
         error: Option<DiskError>,
     ) -> bool {
         let id = u32::try_from(token.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        let Some(entry) = self.records.get_mut(id as usize).and_then(Option::take) else { return false };
+        let Some(entry) = self.records.get(id as usize).and_then(Option::as_ref) else { return false };
         if error.is_some() {
             self.failed = Some(VolumeId(entry.record.volume));
+            self.records.get_mut(id as usize).map(Option::take);
             return false;
         }
         self.unflushed += entry.record.length;
         self.released.clear();
-        self.ranges.leave(id, &mut self.released);
-        for at in 0..self.released.len() {
-            if let Some(&next) = self.released.get(at) {
+        self.leave(id);
+        let mut at = 0;
+        while let Some(&next) = self.released.get(at) {
+            at += 1;
+            if self.records.get(next as usize).and_then(Option::as_ref).is_some_and(|next| next.superseded) {
+                self.leave(next);
+            } else {
                 self.start(context, next);
             }
         }
+        self.advance()
+    }
+
+    /// A record is on the disk. Those that waited for it alone come behind `released`.
+    fn leave(&mut self, id: u32) {
+        let Some(entry) = self.records.get_mut(id as usize).and_then(Option::take) else { return };
+        self.ranges.leave(id, &mut self.released);
         let index = usize::try_from(entry.frame - self.first_frame).unwrap_or(usize::MAX);
         if let Some(frame) = self.frames.get_mut(index) {
             frame.records_left -= 1;
         }
-        self.advance()
     }
 
     fn advance(&mut self) -> bool {
@@ -241,15 +257,21 @@ impl<B: Buffer> Applier<B> {
             return;
         };
         if let Some(slot) = self.records.get_mut(id as usize) {
-            *slot = Some(RecordEntry { record, data, frame });
+            *slot = Some(RecordEntry { record, data, frame, newer: None, superseded: false });
         }
-        if self.ranges.blockers(id) == 0 {
-            self.start(context, id);
+        let Some(before) = self.ranges.latest(&self.earlier) else { return self.start(context, id) };
+        let waits = self.ranges.blockers(before) > 0;
+        if let Some(before) = self.records.get_mut(before as usize).and_then(Option::as_mut)
+            && waits
+            && range_of(&before.record) == range_of(&record)
+        {
+            before.newer = Some(id);
         }
     }
 
     fn start<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, id: u32) {
-        let Some(entry) = self.records.get(id as usize).and_then(Option::as_ref) else { return };
+        let newest = self.supersede(id);
+        let Some(entry) = self.records.get(newest as usize).and_then(Option::as_ref) else { return };
         let (offset, length) = (entry.record.offset, entry.record.length);
         let op = match &entry.data {
             Some(data) => DiskOp::Write { offset, data: data.clone(), durable: false },
@@ -261,6 +283,23 @@ impl<B: Buffer> Applier<B> {
         let disk = Disk::Volume(VolumeId(entry.record.volume));
         context.disk_unawaited(disk, Token(self.tag | u64::from(id)), op);
     }
+
+    /// The newest record that waits for this one and has its range; all up to it go without a write of their own.
+    fn supersede(&mut self, id: u32) -> u32 {
+        let mut newest = id;
+        while let Some(newer) =
+            self.records.get(newest as usize).and_then(Option::as_ref).and_then(|e| e.newer)
+        {
+            let Some(entry) = self.records.get_mut(newer as usize).and_then(Option::as_mut) else { break };
+            entry.superseded = true;
+            newest = newer;
+        }
+        newest
+    }
+}
+
+fn range_of(record: &Record) -> (u32, u64, u64) {
+    (record.volume, record.offset, record.length)
 }
 
 fn kind_of(record: &Record) -> Option<RecordKind> {
@@ -279,3 +318,6 @@ fn is_write(kind: RecordKind) -> bool {
         | RecordKind::Handover => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,6 +158,11 @@ impl Intervals {
         self.free.push(id);
     }
 
+    /// Which of these entries came last.
+    pub fn latest(&self, of: &[u32]) -> Option<u32> {
+        of.iter().copied().max_by_key(|id| self.entries.get(*id as usize).map_or(0, |entry| entry.arrival))
+    }
+
     /// How many earlier conflicting entries an entry still waits for.
     pub fn blockers(&self, id: u32) -> u32 {
         self.entries.get(id as usize).map_or(0, |e| e.blockers)
