@@ -200,6 +200,21 @@ fn a_takeover_without_the_relay_serves_what_there_is_and_goes_on_when_the_relay_
 }
 
 #[test]
+fn an_abort_that_the_relay_does_not_answer_ends_and_keeps_no_takeover_away() {
+    let Some(mut scene) = scene("") else { return };
+    scene.load.stop();
+    scene.cluster.wait_no_lag(Place::Primary);
+    scene.cluster.kill(Place::Primary);
+    scene.cluster.kill(Place::Relay);
+    let abort = ["takeover", GROUP, "--abort", "--yes", "--wait", "30"];
+    scene.cluster.midspan(Place::Secondary, &abort).badly(&["did not answer in time"]);
+    let takeover = ["takeover", GROUP, "--yes", "--accept-loss"];
+    println!("{}", scene.cluster.midspan(Place::Secondary, &takeover).with_code(6, &["may be missing"]));
+    scene.cluster.wait_serving(Place::Secondary);
+    scene.load.verify(&scene.cluster.uris(Place::Secondary));
+}
+
+#[test]
 fn a_former_primary_lets_the_site_that_took_over_without_the_relay_meet_the_lane_first() {
     let Some(mut scene) = scene("") else { return };
     scene.load.stop();

@@ -202,7 +202,7 @@ impl Names {
             StartRefusal::LaneUnreachable { node } => (
                 format!("the lane at {} did not answer in time; this site stays secondary", self.node(node)),
                 "a takeover fences the relay first: bring it or the path to it back, then run takeover again; `--accept-loss` goes on \
-                 without it",
+                 without it. What an earlier one has fenced is given back by itself once the relay answers",
             ),
             StartRefusal::LaneRefused { node, reason } => (
                 format!("{} refuses it: {}", self.node(node), refused(reason)),

@@ -77,8 +77,8 @@ pub(super) enum Play<B> {
     Outside(Box<Outside<B>>),
     /// A newer epoch exists; looks where to follow.
     Fenced(Box<Rejoin>),
-    /// Gives back what a takeover has fenced, and lets the secondary's operations settle.
-    Aborting(Box<Secondary<B>>, Box<Fencer>),
+    /// Gives back what a takeover has fenced, and lets the secondary's operations settle. The relay has until then to answer.
+    Aborting(Box<Secondary<B>>, Box<Fencer>, u64),
     /// Told to end.
     Stopped,
 }
@@ -267,7 +267,7 @@ impl<B: Buffer> Group<B> {
                 let outcome = rejoin.on_link(context, link, event);
                 self.on_rejoin(context, outcome);
             }
-            Play::Aborting(_, fencer) => {
+            Play::Aborting(_, fencer, _) => {
                 let event = fencer.on_link(context, event);
                 self.on_aborted(context, event);
             }
@@ -360,10 +360,7 @@ impl<B: Buffer> Group<B> {
                     rejoin.on_tick(context, store.get().epoch);
                 }
             }
-            Play::Aborting(_, fencer) => {
-                fencer.on_tick(context);
-                self.on_aborted(context, FencerEvent::Nothing);
-            }
+            Play::Aborting(..) => self.go_on_aborting(context),
             Play::Stopped => {}
         }
     }
@@ -395,7 +392,7 @@ impl<B: Buffer> Group<B> {
                 let outcome = takeover.on_progress(context, secondary, store, tracker);
                 self.on_takeover(context, outcome);
             }
-            Play::Aborting(secondary, _) => {
+            Play::Aborting(secondary, ..) => {
                 secondary.on_saved(context, store);
                 self.on_aborted(context, FencerEvent::Nothing);
             }
@@ -472,7 +469,7 @@ impl<B: Buffer> Group<B> {
                 }
                 self.on_tick(context);
             }
-            Play::Aborting(secondary, _) => {
+            Play::Aborting(secondary, ..) => {
                 secondary.on_disk(context, token, result, store);
                 self.on_aborted(context, FencerEvent::Nothing);
             }

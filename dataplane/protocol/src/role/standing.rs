@@ -69,7 +69,7 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
             let lane = LaneStatus { connected: rejoin.is_up(), ..lane };
             GroupStatus { pair, lanes: one(lane), ..status }
         }
-        Play::Aborting(secondary, _) => of_secondary(status, lane, secondary),
+        Play::Aborting(secondary, ..) => of_secondary(status, lane, secondary),
         Play::Stopped => GroupStatus { lanes: one(lane), ..status },
     }
 }

@@ -9,7 +9,7 @@ use super::{Group, Play};
 use crate::lane::fencer::FencerEvent;
 use crate::role::secondary::Secondary;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, LinkEvent, Note, StartNote};
+use crate::vocab::effect::{Context, LinkEvent, Note, StartNote, StartRefusal};
 
 /// Pause before it is looked at again: an operator may go on meanwhile, a relay may forget.
 const AGAIN_NS: u64 = 2_000_000_000;
@@ -67,6 +67,20 @@ impl<B: Buffer> Group<B> {
         }
         self.stop_giving(context);
         self.give_at = context.now.mono + AGAIN_NS;
+    }
+
+    /// An operator's abort goes on; a relay that is silent for too long ends it, and the site is a secondary again. What was
+    /// fenced is given back, then, as soon as the relay says that this site is primary.
+    pub(super) fn go_on_aborting<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Play::Aborting(_, fencer, until) = &mut self.play else { return };
+        if context.now.mono < *until {
+            fencer.on_tick(context);
+        } else if !fencer.has_ended() {
+            let refusal = StartRefusal::LaneUnreachable { node: self.config.relay };
+            context.note(Note::Start(StartNote::Refused(refusal)));
+            fencer.close(context);
+        }
+        self.on_aborted(context, FencerEvent::Nothing);
     }
 
     /// Another role begins, or nothing is left to be given back.

@@ -73,7 +73,7 @@ impl<B: Buffer> Group<B> {
 
     fn welcome<S: Buffers<Buf = B>>(&self, context: &mut Context<'_, S>, link: LinkId, epoch: Epoch) {
         let acquired = match &self.play {
-            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, _) => {
+            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, ..) => {
                 secondary.acquired().position
             }
             Play::Starting(_)

@@ -50,7 +50,7 @@ impl<B: Buffer> Group<B> {
         let roles = match &self.play {
             Play::Starting(start) => start.is_idle(),
             Play::Primary(primary) | Play::Opening(primary, _) | Play::Leaving(primary) => primary.is_idle(),
-            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, _) => {
+            Play::Secondary(secondary) | Play::TakingOver(secondary, _) | Play::Aborting(secondary, ..) => {
                 secondary.is_settled()
             }
             Play::Outside(outside) => outside.is_idle(),
@@ -113,7 +113,10 @@ impl<B: Buffer> Group<B> {
             Play::Outside(outside) => outside.deadline(soon),
             Play::Fenced(_) if self.split => u64::MAX,
             Play::Fenced(rejoin) => rejoin.deadline(),
-            Play::Aborting(_, fencer) => fencer.deadline().min(soon),
+            Play::Aborting(_, fencer, until) if !fencer.has_ended() => {
+                fencer.deadline().min(soon).min(*until)
+            }
+            Play::Aborting(..) => soon,
             Play::Stopped => u64::MAX,
         };
         role.min(store).min(self.alone_at())

@@ -21,6 +21,8 @@ use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
 const KEEP_LANDED_NS: u64 = 5_000_000_000;
 /// Pause before a handover to this site is tried again.
 const HANDOVER_RETRY_NS: u64 = 500_000_000;
+/// How long a relay that is to give an epoch back may be silent. The site is bound to follow nobody so long.
+const ABORT_NS: u64 = 5_000_000_000;
 
 impl<B: Buffer> Group<B> {
     pub(super) fn on_start<S: Buffers<Buf = B>>(
@@ -216,7 +218,7 @@ impl<B: Buffer> Group<B> {
                 secondary.close(context);
                 let mut ended = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
                 ended.close(context);
-                Play::Aborting(secondary, ended)
+                Play::Aborting(secondary, ended, 0)
             } else {
                 Play::Secondary(secondary)
             };
@@ -337,7 +339,7 @@ impl<B: Buffer> Group<B> {
         if let Play::Secondary(secondary) | Play::TakingOver(secondary, _) =
             core::mem::replace(&mut self.play, Play::Stopped)
         {
-            self.play = Play::Aborting(secondary, fencer);
+            self.play = Play::Aborting(secondary, fencer, context.now.mono + ABORT_NS);
         }
     }
 
@@ -346,7 +348,7 @@ impl<B: Buffer> Group<B> {
         context: &mut Context<'_, S>,
         event: FencerEvent,
     ) {
-        let Play::Aborting(secondary, fencer) = &mut self.play else { return };
+        let Play::Aborting(secondary, fencer, _) = &mut self.play else { return };
         let note = match event {
             FencerEvent::Nothing => None,
             FencerEvent::Probed(fenced) if fenced.epoch.node == self.config.node => {
@@ -399,7 +401,7 @@ impl<B: Buffer> Group<B> {
                 takeover.close(context);
             }
             Play::Resuming { fencer, .. } => fencer.close(context),
-            Play::Aborting(_, fencer) => fencer.close(context),
+            Play::Aborting(_, fencer, _) => fencer.close(context),
             Play::Fenced(rejoin) => rejoin.close(context),
             Play::Leaving(_) | Play::Outside(_) | Play::Stopped => {}
         }
