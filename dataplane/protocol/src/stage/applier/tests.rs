@@ -14,7 +14,7 @@ use crate::vocab::buffer::fixture::{Heap, Plain};
 use crate::vocab::effect::{Effect, Effects, Now};
 
 const VOLUME: VolumeId = VolumeId(1);
-const BLOCKS: u64 = 12;
+const BLOCKS: usize = 12;
 
 /// An applier, the disk below it, and a chain of frames.
 struct Rig {
@@ -22,26 +22,26 @@ struct Rig {
     effects: Effects<Plain>,
     /// Operations that the disk was given and has not ended: token, first block, fill of each block.
     running: Vec<(Token, u64, Vec<u8>)>,
-    disk: [u8; BLOCKS as usize],
+    disk: [u8; BLOCKS],
     tip: Tip,
     time: u64,
     /// Block content behind each frame that was pushed.
-    expected: BTreeMap<u64, [u8; BLOCKS as usize]>,
+    expected: BTreeMap<u64, [u8; BLOCKS]>,
     writes: usize,
 }
 
 impl Rig {
     fn new() -> Self {
         let tip = Tip::behind(Position(0), None);
-        let size = BLOCKS * BLOCK_U64;
+        let size = (BLOCKS * BLOCK) as u64;
         Self {
             applier: Applier::new(vec![(VOLUME, size)], 64, 256, 1, tip, Time::ZERO),
             effects: Effects::with_capacity(64),
             running: Vec::new(),
-            disk: [0; BLOCKS as usize],
+            disk: [0; BLOCKS],
             tip,
             time: 0,
-            expected: BTreeMap::from([(0, [0; BLOCKS as usize])]),
+            expected: BTreeMap::from([(0, [0; BLOCKS])]),
             writes: 0,
         }
     }
