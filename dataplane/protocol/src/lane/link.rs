@@ -16,8 +16,8 @@ enum State {
     Down { retry_at: u64 },
     /// Greeting sent at `since`, no answer yet.
     Greeting { since: u64 },
-    /// Welcomed. `heard` = last time anything came; `asked` = since when an answer is owed, if one is.
-    Up { heard: u64, asked: Option<u64> },
+    /// Welcomed at `since`. `heard` = last time anything came; `asked` = since when an answer is owed, if one is.
+    Up { since: u64, heard: u64, asked: Option<u64> },
 }
 
 /// A link and when it must be looked at.
@@ -68,12 +68,12 @@ impl Link {
 
     /// The other end welcomed us.
     pub fn on_welcome(&mut self, now: u64) {
-        self.state = State::Up { heard: now, asked: None };
+        self.state = State::Up { since: now, heard: now, asked: None };
     }
 
     /// Something came; `settled` says that no answer is owed any more.
     pub fn on_heard(&mut self, now: u64, settled: bool) {
-        if let State::Up { heard, asked } = &mut self.state {
+        if let State::Up { heard, asked, .. } = &mut self.state {
             *heard = now;
             *asked = if settled { None } else { asked.map(|_| now) };
         }
@@ -86,9 +86,14 @@ impl Link {
         }
     }
 
-    /// The driver says that the connection is gone.
+    /// The driver says that the connection is gone. One that worked for a while is made anew at once; what fails again, or
+    /// soon after its welcome, waits for the pause.
     pub fn on_down(&mut self, now: u64) {
-        self.state = State::Down { retry_at: now + self.pace.reconnect_ns };
+        let pause = match self.state {
+            State::Up { since, .. } if now >= since + self.pace.reconnect_ns => 0,
+            State::Up { .. } | State::Greeting { .. } | State::Down { .. } => self.pace.reconnect_ns,
+        };
+        self.state = State::Down { retry_at: now + pause };
     }
 
     /// Closes the connection and tries again later.
@@ -96,7 +101,7 @@ impl Link {
         if !matches!(self.state, State::Down { .. }) {
             context.ask(Effect::Close { link: self.id });
         }
-        self.on_down(context.now.mono);
+        self.state = State::Down { retry_at: context.now.mono + self.pace.reconnect_ns };
     }
 
     /// The other end refuses us: closes the connection, and asks again much later.
@@ -139,5 +144,26 @@ impl Link {
             State::Greeting { since } => since + self.pace.silence_ns,
             State::Up { asked, .. } => asked.map_or(u64::MAX, |a| a + self.pace.silence_ns),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_worked_is_made_anew_at_once_and_one_that_did_not_after_a_pause() {
+        let pace = Pace::default();
+        let mut link = Link::new(LinkId(0), NodeId(2), Hello::default(), pace);
+        link.on_down(0);
+        assert_eq!(link.deadline(), pace.reconnect_ns, "it has never worked");
+        link.on_welcome(1000);
+        link.on_down(1000 + pace.reconnect_ns);
+        assert_eq!(link.deadline(), 1000 + pace.reconnect_ns);
+        link.on_down(2000 + pace.reconnect_ns);
+        assert_eq!(link.deadline(), 2000 + 2 * pace.reconnect_ns, "not again at once");
+        link.on_welcome(5000);
+        link.on_down(5001);
+        assert_eq!(link.deadline(), 5001 + pace.reconnect_ns, "welcomed and closed: it would go round and round");
     }
 }
