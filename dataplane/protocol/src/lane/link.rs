@@ -164,6 +164,10 @@ mod tests {
         assert_eq!(link.deadline(), 2000 + 2 * pace.reconnect_ns, "not again at once");
         link.on_welcome(5000);
         link.on_down(5001);
-        assert_eq!(link.deadline(), 5001 + pace.reconnect_ns, "welcomed and closed: it would go round and round");
+        assert_eq!(
+            link.deadline(),
+            5001 + pace.reconnect_ns,
+            "welcomed and closed: it would go round and round"
+        );
     }
 }
