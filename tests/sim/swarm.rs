@@ -3,6 +3,7 @@
 use midspan_protocol::role::site::{AnswerMode, ControlPath};
 use midspan_protocol::vocab::limits::{Limits, Pace};
 
+use crate::drills;
 use crate::event::NodeIndex;
 use crate::random::Random;
 use crate::wire::Path;
@@ -232,6 +233,7 @@ impl Swarm {
         if scenario == Scenario::Race && random.percent(50) {
             swarm.read_under_the_lease();
         }
+        drills::suit(seed, &mut swarm);
         swarm
     }
 
