@@ -143,6 +143,11 @@ impl World {
         if paired && self.outside.is_none() {
             self.alone = false;
         }
+        // It died when it had recorded that it leaves them, before it could tell: what no host was told of may be in the journal only.
+        let left = self
+            .stands(node)
+            .is_some_and(|(_, pair, _)| matches!(pair, PairState::Suspended | PairState::Degraded));
+        self.alone |= left;
         if !self.alone {
             let to = self.watches.ring.claimed();
             self.compare(node, to, "I4", "when it begins to serve");
