@@ -112,19 +112,18 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
         Way::Swap => swarm.faults_for += 3 * SECOND,
         Way::Restart | Way::Takeover | Way::TakenAndLost | Way::Undone => {}
     }
-    match step {
-        Step::Stage | Step::Replay => swarm.own_ring = swarm.own_ring.max(12 << 20),
-        Step::InPlace | Step::Last => {
-            swarm.own_ring = random.range(5, 10) * (256 << 10);
-            swarm.volumes.push(500);
-        }
-        Step::StartVerify | Step::StartRedo | Step::TakeMark | Step::TakeSave => {
-            // A tail that has not landed.
-            swarm.pace.flush_ns = 200 * MS;
-            swarm.load.reads = 10;
-            swarm.load.requests = swarm.load.requests.max(1500);
-        }
-        _ => {}
+    if matches!(step, Step::Stage | Step::Replay) {
+        swarm.own_ring = swarm.own_ring.max(12 << 20);
+    }
+    if matches!(step, Step::InPlace | Step::Last) {
+        swarm.own_ring = random.range(5, 10) * (256 << 10);
+        swarm.volumes.push(500);
+    }
+    if matches!(step, Step::StartVerify | Step::StartRedo | Step::TakeMark | Step::TakeSave) {
+        // A tail that has not landed.
+        swarm.pace.flush_ns = 200 * MS;
+        swarm.load.reads = 10;
+        swarm.load.requests = swarm.load.requests.max(1500);
     }
 }
 
@@ -231,4 +230,24 @@ fn within(random: &mut Random, step: Step, skip: u32, deeds: &[Deed]) -> Planned
         if random.percent(20) { random.range(500 * MS, 2 * SECOND) } else { random.range(MS, 200 * MS) };
     let drill = Drill { step, skip, fuse, deed: random.pick(deeds), down };
     Planned { at: 0, fault: Fault::Within(drill) }
+}
+
+/// How a drill stands.
+#[derive(Clone, Copy, Debug)]
+pub enum DrillState {
+    /// So many times the step is entered and nothing happens.
+    Waiting(u32),
+    /// At this site the step is under way; the deed is done so many effects later, or when the step is to end.
+    Lit(NodeIndex, u32),
+    /// It was done.
+    Done,
+}
+
+/// The steps of the sites, and what is to happen in them.
+#[derive(Debug, Default)]
+pub struct Sights {
+    /// By node.
+    pub steps: [Option<Step>; 3],
+    /// The drills of the run.
+    pub drills: Vec<(Drill, DrillState)>,
 }

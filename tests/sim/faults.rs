@@ -5,12 +5,12 @@ use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
 
+use crate::drills::DrillState;
 use crate::event::{Event, NodeIndex};
 use crate::memory::Pool;
 use crate::node::{Inbox, Process};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
-use crate::sights::DrillState;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
 use crate::world::{Phase, World};
@@ -76,13 +76,7 @@ impl World {
                 let offset = entry.start + place % watch.end().0.clamp(4096, entry.size);
                 self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
             }
-            Fault::Abort => {
-                for site in [NodeIndex::A, NodeIndex::B] {
-                    if self.takeover.asked[site.0].is_some() {
-                        self.tell(site, Inbox::Command(GroupCommand::Abort));
-                    }
-                }
-            }
+            Fault::Abort => self.undo_takeovers(),
             Fault::Lose { how, back, delay, asking, .. } => self.lose_primary(how, back, delay, asking),
             Fault::TakeoverAt(site) => self.ask_takeover(site, false),
             Fault::Within(drill) => self.sights.drills.push((drill, DrillState::Waiting(drill.skip))),
@@ -134,6 +128,15 @@ impl World {
         let life = self.nodes[site.0].process.as_ref().map_or(0, |process| process.life);
         self.takeover.asked[site.0] = Some(life);
         self.tell(site, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
+    }
+
+    /// The operator undoes what was asked for.
+    fn undo_takeovers(&mut self) {
+        for site in [NodeIndex::A, NodeIndex::B] {
+            if self.takeover.asked[site.0].is_some() {
+                self.tell(site, Inbox::Command(GroupCommand::Abort));
+            }
+        }
     }
 
     /// The operator did not get what was asked for, and asks again.

@@ -3,7 +3,7 @@
 //! The machines are those of production; simulated are the disks, the network, the clocks, the memory, the hosts and the operator.
 //!
 //! ```text
-//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults)          hosts ─▶ history (what hosts may see)
+//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults), drills   hosts ─▶ history (what hosts may see)
 //!                     └─▶ world: schedule ─▶ pass ─▶ machines ─▶ effects ─▶ disk, wire
 //!                                                     watch (what is durable) ─▶ checks (I1–I11 by number)
 //! ```
@@ -25,9 +25,9 @@ mod history;
 mod disk;
 mod wire;
 pub mod steps;
-pub mod drills;
 pub mod swarm;
 pub mod plan;
+pub mod drills;
 mod layout;
 mod watch;
 mod node;

@@ -1,6 +1,5 @@
 //! The faults of a run, all chosen before it begins: a list that can be read, and from which any can be left out.
 
-use crate::drills;
 use crate::event::NodeIndex;
 use crate::random::Random;
 use crate::steps::Step;
@@ -246,7 +245,6 @@ pub fn plan(seed: u64, swarm: &Swarm) -> Vec<Planned> {
         planned.extend(asked.map(|at| Planned { at: at + after, fault: Fault::Abort }));
     }
     planned.extend(swarm.switchovers.iter().map(|at| Planned { at: *at, fault: Fault::Switchover }));
-    planned.extend(drills::history(seed, swarm));
     planned.sort_by_key(|p| p.at);
     planned
 }

@@ -14,33 +14,14 @@ use midspan_protocol::vocab::effect::{
 };
 use midspan_protocol::vocab::tags;
 
+use crate::drills::DrillState;
 use crate::event::NodeIndex;
 use crate::memory::SimBuf;
 use crate::node::Inbox;
-use crate::plan::{Deed, Drill};
+use crate::plan::Deed;
 use crate::steps::{Sign, Step, To, next};
 use crate::trace;
 use crate::world::{Phase, World};
-
-/// How a drill stands.
-#[derive(Clone, Copy, Debug)]
-pub enum DrillState {
-    /// So many times the step is entered and nothing happens.
-    Waiting(u32),
-    /// At this site the step is under way; the deed is done so many effects later, or when the step is to end.
-    Lit(NodeIndex, u32),
-    /// It was done.
-    Done,
-}
-
-/// The steps of the sites, and what is to happen in them.
-#[derive(Debug, Default)]
-pub struct Sights {
-    /// By node.
-    pub steps: [Option<Step>; 3],
-    /// The drills of the run.
-    pub drills: Vec<(Drill, DrillState)>,
-}
 
 /// Whether a primary in this state answers outside the lanes.
 fn is_outside(pair: PairState) -> bool {
@@ -223,7 +204,7 @@ impl World {
             return Some(Step::GoOnProbe);
         }
         let own = &self.watches.own[usize::from(node == NodeIndex::B)];
-        state.left.then(|| match own.in_round {
+        state.left.then_some(match own.in_round {
             Some(true) => Step::InPlace,
             Some(false) => Step::Stage,
             None => Step::CatchUp,

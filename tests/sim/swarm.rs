@@ -3,7 +3,6 @@
 use midspan_protocol::role::site::{AnswerMode, ControlPath};
 use midspan_protocol::vocab::limits::{Limits, Pace};
 
-use crate::drills;
 use crate::event::NodeIndex;
 use crate::random::Random;
 use crate::wire::Path;
@@ -233,7 +232,6 @@ impl Swarm {
         if scenario == Scenario::Race && random.percent(50) {
             swarm.read_under_the_lease();
         }
-        drills::suit(seed, &mut swarm);
         swarm
     }
 

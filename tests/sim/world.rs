@@ -6,6 +6,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::ids::Epoch;
 
 use crate::client::{Client, Reply, Sent};
+use crate::drills::Sights;
 use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::history::History;
 use crate::layout::Layout;
@@ -14,7 +15,6 @@ use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::Planned;
 use crate::random::Random;
 use crate::schedule::Schedule;
-use crate::sights::Sights;
 use crate::steps::Deaths;
 use crate::swarm::{MS, SECOND, Swarm};
 use crate::trace;
