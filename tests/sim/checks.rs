@@ -56,14 +56,16 @@ impl World {
     }
 
     fn takeover_is_over(&self) -> bool {
-        self.takeover.asked.is_none()
+        self.takeover.asked.iter().all(Option::is_none)
     }
 
     fn repeat_takeover(&mut self) {
-        let Some(site) = self.takeover.asked else { return };
-        let life = self.nodes[site.0].process.as_ref().map(|process| process.life);
-        if life.is_some_and(|life| life != self.takeover.asked_life) {
-            self.ask_takeover(site, false);
+        for site in [NodeIndex::A, NodeIndex::B] {
+            let Some(asked) = self.takeover.asked[site.0] else { continue };
+            let life = self.nodes[site.0].process.as_ref().map(|process| process.life);
+            if life.is_some_and(|life| life != asked) {
+                self.ask_takeover(site, false);
+            }
         }
     }
 
@@ -106,6 +108,20 @@ impl World {
         })
     }
 
+    /// A site's role, how the sites stand, and whether it serves, as its machine says.
+    pub(crate) fn stands(&self, node: NodeIndex) -> Option<(Role, PairState, bool)> {
+        self.standing(node).map(|status| (status.role, status.pair, status.serving))
+    }
+
+    /// Whether one site serves, the other follows, and nothing is to be repaired.
+    pub(crate) fn is_whole(&self) -> bool {
+        let stands = [NodeIndex::A, NodeIndex::B].map(|site| self.stands(site));
+        let paired =
+            |role| stands.iter().flatten().any(|(r, pair, _)| *r == role && *pair == PairState::Paired);
+        let serves = stands.iter().flatten().any(|(_, _, serves)| *serves);
+        !self.alone && serves && paired(Role::Primary) && paired(Role::Secondary)
+    }
+
     fn standing(&self, node: NodeIndex) -> Option<GroupStatus> {
         let now = self.nodes[node.0].now(self.schedule.now());
         let group = self.nodes[node.0].process.as_ref()?.group.as_ref()?;
@@ -127,6 +143,11 @@ impl World {
         if paired && self.outside.is_none() {
             self.alone = false;
         }
+        // It died when it had recorded that it leaves them, before it could tell: what no host was told of may be in the journal only.
+        let left = self
+            .stands(node)
+            .is_some_and(|(_, pair, _)| matches!(pair, PairState::Suspended | PairState::Degraded));
+        self.alone |= left;
         if !self.alone {
             let to = self.watches.ring.claimed();
             self.compare(node, to, "I4", "when it begins to serve");
@@ -136,9 +157,10 @@ impl World {
         if is_new {
             self.reign = Some(Reign { node, epoch, since: self.schedule.now() });
         }
-        if self.takeover.asked == Some(node) {
-            self.takeover.asked = None;
+        if self.takeover.asked[node.0].take().is_some() {
             self.figures.takeovers += 1;
+            let former = self.taker.replace(node);
+            self.figures.takeovers_back += u64::from(former == Some(node.other_site()));
         }
         if self.is_outside(node) {
             self.alone = true;

@@ -338,21 +338,21 @@ impl World {
             Note::Start(StartNote::Done(report)) => self.on_start_done(node, &report),
             Note::Start(StartNote::Refused(refusal)) => match refusal {
                 // The operator asked twice, or while a planned one ran: asks again.
-                StartRefusal::Running => self.takeover.asked_life = 0,
+                StartRefusal::Running => self.ask_again(node),
                 StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
-                    self.takeover.asked = None;
+                    self.takeover.asked[node.0] = None;
                 }
                 // What hosts were told outside the lanes is not here: no loss is accepted.
                 StartRefusal::MayLose(LossReason::LeftTheLanes) | StartRefusal::NoCut if self.alone => {
-                    self.takeover.asked = None;
+                    self.takeover.asked[node.0] = None;
                 }
                 // An operator tries again.
-                StartRefusal::LaneUnreachable { .. } => self.takeover.asked_life = 0,
+                StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
                 // No primary ever held the lane: there is nothing to take over.
                 StartRefusal::MayLose(LossReason::LaneUnreachable)
                     if self.watches.ring.epoch() == Epoch::NONE =>
                 {
-                    self.takeover.asked = None;
+                    self.takeover.asked[node.0] = None;
                 }
                 StartRefusal::LaneRefused { .. }
                 | StartRefusal::NotStarting
@@ -365,7 +365,7 @@ impl World {
                     self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
                 }
             },
-            Note::Start(StartNote::Aborted) => self.takeover.asked = None,
+            Note::Start(StartNote::Aborted) => self.takeover.asked = [None; 3],
             Note::Start(
                 StartNote::Fencing
                 | StartNote::Reading { .. }

@@ -5,10 +5,11 @@ use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
 
+use crate::drills::DrillState;
 use crate::event::{Event, NodeIndex};
 use crate::memory::Pool;
 use crate::node::{Inbox, Process};
-use crate::plan::Fault;
+use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
@@ -16,6 +17,8 @@ use crate::world::{Phase, World};
 
 /// Requests that clients still ask when everything is repaired, at least.
 const LAST_REQUESTS: u64 = 40;
+/// How long what waits for the sites to be paired waits before it looks again.
+const PATIENCE: u64 = 20 * MS;
 /// How often in a million a starving pool looks empty.
 const STARVING: u32 = 200_000;
 
@@ -26,6 +29,9 @@ impl World {
             return;
         }
         let fault = self.plan[index].fault;
+        if matches!(fault, Fault::Swap | Fault::Lose { patient: true, .. }) && !self.is_calm() {
+            return self.schedule.after(PATIENCE, Event::Fault(index));
+        }
         trace::line("fault", || format!("{fault:?}"));
         match fault {
             Fault::Kill { node, fuse, down } => {
@@ -70,12 +76,11 @@ impl World {
                 let offset = entry.start + place % watch.end().0.clamp(4096, entry.size);
                 self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
             }
-            Fault::Abort => {
-                if let Some(site) = self.takeover.asked {
-                    self.tell(site, Inbox::Command(GroupCommand::Abort));
-                }
-            }
-            Fault::Switchover => {
+            Fault::Abort => self.undo_takeovers(),
+            Fault::Lose { how, back, delay, asking, .. } => self.lose_primary(how, back, delay, asking),
+            Fault::TakeoverAt(site) => self.ask_takeover(site, false),
+            Fault::Within(drill) => self.sights.drills.push((drill, DrillState::Waiting(drill.skip))),
+            Fault::Swap | Fault::Switchover => {
                 for site in [NodeIndex::A, NodeIndex::B] {
                     self.tell(site, Inbox::Command(GroupCommand::Switchover));
                 }
@@ -110,16 +115,73 @@ impl World {
             | Fault::Rot { .. }
             | Fault::Abort
             | Fault::Switchover
-            | Fault::Takeover { .. } => {}
+            | Fault::Takeover { .. }
+            | Fault::TakeoverAt(_)
+            | Fault::Swap
+            | Fault::Lose { .. }
+            | Fault::Within(_) => {}
         }
     }
 
     /// The operator at a site asks for the takeover; an operator tries again when the process dies over it.
     pub(crate) fn ask_takeover(&mut self, site: NodeIndex, accept_loss: bool) {
-        self.takeover.asked = Some(site);
-        let Some(process) = self.nodes[site.0].process.as_ref() else { return };
-        self.takeover.asked_life = process.life;
+        let life = self.nodes[site.0].process.as_ref().map_or(0, |process| process.life);
+        self.takeover.asked[site.0] = Some(life);
         self.tell(site, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
+    }
+
+    /// The operator undoes what was asked for.
+    fn undo_takeovers(&mut self) {
+        for site in [NodeIndex::A, NodeIndex::B] {
+            if self.takeover.asked[site.0].is_some() {
+                self.tell(site, Inbox::Command(GroupCommand::Abort));
+            }
+        }
+    }
+
+    /// The operator did not get what was asked for, and asks again.
+    pub(crate) fn ask_again(&mut self, site: NodeIndex) {
+        if let Some(asked) = self.takeover.asked[site.0].as_mut() {
+            *asked = 0;
+        }
+    }
+
+    /// Whether the sites are paired, and no operator has asked for anything or is about to.
+    fn is_calm(&self) -> bool {
+        let asks = self.schedule.now() <= self.takeover.asks_until;
+        self.is_whole() && !asks && self.takeover.asked.iter().all(Option::is_none)
+    }
+
+    /// Whoever serves is lost: what that means is planned now, and so is what the operator asks.
+    fn lose_primary(&mut self, how: How, back: u64, delay: u64, asking: Asking) {
+        let site = self.reign.map_or(NodeIndex::A, |reign| reign.node);
+        let cut = |to| Fault::Cut { from: site, to, both: true, time: back };
+        let lost = match how {
+            How::Killed => vec![Fault::Kill { node: site, fuse: 3, down: back }],
+            How::Powerless => vec![Fault::Power { node: site, down: back }],
+            How::Paused => vec![Fault::Pause { node: site, time: back }],
+            How::CutFromRelay => vec![cut(NodeIndex::RELAY)],
+            How::CutOff => vec![cut(NodeIndex::RELAY), cut(site.other_site())],
+            How::Well => Vec::new(),
+        };
+        let (here, there) = (Fault::TakeoverAt(site), Fault::TakeoverAt(site.other_site()));
+        let asked = match asking {
+            Asking::Nobody => Vec::new(),
+            Asking::Once => vec![there],
+            Asking::Twice => vec![there, there],
+            Asking::Both => vec![here, there],
+        };
+        let now = self.schedule.now();
+        self.takeover.asks_until = now + delay;
+        self.plan_more(now, lost);
+        self.plan_more(now + delay, asked);
+    }
+
+    fn plan_more(&mut self, at: u64, faults: Vec<Fault>) {
+        for fault in faults {
+            self.schedule.at(at, Event::Fault(self.plan.len()));
+            self.plan.push(Planned { at, fault });
+        }
     }
 
     /// A process dies: its memory is gone, the kernel lives on.
@@ -134,7 +196,7 @@ impl World {
     }
 
     /// A machine loses power.
-    fn power_off(&mut self, index: NodeIndex, down: u64) {
+    pub(crate) fn power_off(&mut self, index: NodeIndex, down: u64) {
         // Outside the lanes what was not flushed may be lost, as on any disk: nothing could be held against it.
         let recorded =
             self.layout.state(self.nodes[index.0].disks[0].durable()).filter(|_| index != NodeIndex::RELAY);
@@ -169,6 +231,7 @@ impl World {
     /// What hosts had asked of a dead process is never answered.
     fn bury(&mut self, index: NodeIndex, process: &Process, down: u64) {
         self.figures.crashes += 1;
+        self.count_death(index);
         for op in process.waiting.iter().chain(process.requests.values()) {
             self.lose(*op);
         }
@@ -208,6 +271,7 @@ impl World {
         node.process = Some(Process::new(life, relay, group, pool));
         if index != NodeIndex::RELAY {
             self.follow_own_ring(index);
+            self.see_boot(index);
         }
         self.with_relay(index, Relay::start);
         self.with_group(index, Group::start);

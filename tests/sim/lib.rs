@@ -3,7 +3,7 @@
 //! The machines are those of production; simulated are the disks, the network, the clocks, the memory, the hosts and the operator.
 //!
 //! ```text
-//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults)          hosts ─▶ history (what hosts may see)
+//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults), drills   hosts ─▶ history (what hosts may see)
 //!                     └─▶ world: schedule ─▶ pass ─▶ machines ─▶ effects ─▶ disk, wire
 //!                                                     watch (what is durable) ─▶ checks (I1–I11 by number)
 //! ```
@@ -24,8 +24,10 @@ mod register;
 mod history;
 mod disk;
 mod wire;
+pub mod steps;
 pub mod swarm;
 pub mod plan;
+pub mod drills;
 mod layout;
 mod watch;
 mod node;
@@ -34,6 +36,7 @@ mod client;
 mod words;
 pub mod world;
 mod pass;
+mod sights;
 mod effects;
 mod hosts;
 mod faults;

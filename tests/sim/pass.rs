@@ -91,6 +91,7 @@ impl World {
             }
             Inbox::Lost(conn, side) => self.on_lost(node, conn, side),
             Inbox::Command(command) => {
+                self.see_command(node, command);
                 self.with_group(node, |group, context| group.on_command(context, command))
             }
         }
@@ -302,6 +303,10 @@ impl World {
         }
         for effect in effects {
             if self.burn(node) || self.nodes[node.0].process_of(life).is_none() {
+                return;
+            }
+            self.foresee(node, &effect);
+            if self.nodes[node.0].process_of(life).is_none() {
                 return;
             }
             self.execute(node, owner, effect);

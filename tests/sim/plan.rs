@@ -2,6 +2,7 @@
 
 use crate::event::NodeIndex;
 use crate::random::Random;
+use crate::steps::Step;
 use crate::swarm::{MS, SECOND, Scenario, Swarm};
 
 /// Something that goes wrong, or that an operator does.
@@ -94,6 +95,87 @@ pub enum Fault {
         /// Even if something is lost.
         accept_loss: bool,
     },
+    /// The operator at this very site takes over.
+    TakeoverAt(NodeIndex),
+    /// The operator asks for a planned change of roles as soon as the sites are paired.
+    Swap,
+    /// Whoever serves is lost, and an operator looks to the other site.
+    Lose {
+        /// How.
+        how: How,
+        /// Only when the sites are paired.
+        patient: bool,
+        /// How long it stays lost.
+        back: u64,
+        /// How long the operator hesitates.
+        delay: u64,
+        /// What the operator asks.
+        asking: Asking,
+    },
+    /// Something happens within a step of a site.
+    Within(Drill),
+}
+
+/// How the site that serves is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Its process dies.
+    Killed,
+    /// Its machine loses power.
+    Powerless,
+    /// Its process is stopped for a while.
+    Paused,
+    /// It does not reach the relay.
+    CutFromRelay,
+    /// It reaches nobody.
+    CutOff,
+    /// It is well.
+    Well,
+}
+
+/// What an operator asks when the site that serves is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// Nothing.
+    Nobody,
+    /// The other site takes over.
+    Once,
+    /// So it does, and is asked once more.
+    Twice,
+    /// Both sites are asked at once.
+    Both,
+}
+
+/// What happens within a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// The site's process dies.
+    Die,
+    /// Its machine loses power.
+    Power,
+    /// The relay's process dies.
+    Relay,
+    /// The other site's process dies.
+    Other,
+    /// The site's process dies, and its operator does not ask again.
+    Forget,
+    /// The operator undoes the takeover.
+    Abort,
+}
+
+/// Something that happens within a step of either site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drill {
+    /// The step.
+    pub step: Step,
+    /// So many times it passes undisturbed.
+    pub skip: u32,
+    /// After so many effects of that site, or else when the step is to end.
+    pub fuse: u32,
+    /// What.
+    pub deed: Deed,
+    /// How long who dies stays down.
+    pub down: u64,
 }
 
 /// A fault and when it begins.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use crate::drills;
 use crate::lies::Lie;
 use crate::plan::plan;
 use crate::swarm::Swarm;
@@ -68,8 +69,11 @@ pub fn running() -> Option<u64> {
 pub fn run(seed: u64, options: Options) -> Result<Figures, Box<Failure>> {
     RUNNING.set(Some(seed));
     trace::begin(options.tracing);
-    let swarm = Swarm::new(seed);
-    let faults = plan(seed, &swarm);
+    let mut swarm = Swarm::new(seed);
+    drills::suit(seed, &mut swarm);
+    let mut faults = plan(seed, &swarm);
+    faults.extend(drills::history(seed, &swarm));
+    faults.sort_by_key(|planned| planned.at);
     trace::line("seed", || format!("{seed}: {swarm:?}"));
     let outcome = World::new(seed, swarm, faults, options.lie).run();
     let lines = trace::take();

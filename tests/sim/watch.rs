@@ -10,6 +10,7 @@ use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK_U64, Position, Ring};
 use midspan_format::ids::{AreaId, Epoch};
+use midspan_format::mark::Mark;
 use midspan_format::record::RecordKind;
 use midspan_format::superblock::{AreaEntry, LanePoint};
 
@@ -42,6 +43,12 @@ pub struct AreaWatch {
     claimed: Position,
     /// The image is what a site's volumes hold: nothing of the journal was left out.
     whole: bool,
+    /// Marks are kept for whoever asks.
+    pub keeps_marks: bool,
+    /// Marks of rounds and of the lanes that have become durable, not yet asked for.
+    pub marks: Vec<Mark>,
+    /// A Begin without an End is the last of them: of a round in place, or not.
+    pub in_round: Option<bool>,
     /// Largest `landed` of any durable frame.
     pub landed: Position,
     keys: BTreeMap<Key, u32>,
@@ -74,6 +81,9 @@ impl AreaWatch {
             base: (Position(0), 1, 0, Epoch::NONE),
             claimed: Position(0),
             whole: true,
+            keeps_marks: false,
+            marks: Vec::new(),
+            in_round: None,
             landed: Position(0),
             keys: BTreeMap::new(),
             ops: BTreeMap::new(),
@@ -153,6 +163,9 @@ impl AreaWatch {
             let Ok(frame) = CheckedFrame::parse_head(&bytes) else { return };
             let header = *frame.header();
             count(&frame, &mut self.keys, &mut self.ops, true);
+            if self.keeps_marks {
+                keep(&frame, &mut self.marks, &mut self.in_round);
+            }
             self.end = header.end();
             self.sequence = header.sequence + 1;
             self.chain = header.checksum;
@@ -256,6 +269,17 @@ impl AreaWatch {
             bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
         }
         CheckedFrame::parse(&bytes).is_ok().then_some(bytes)
+    }
+}
+
+fn keep(frame: &CheckedFrame<'_>, marks: &mut Vec<Mark>, in_round: &mut Option<bool>) {
+    for mark in frame.records().filter_map(|record| frame.mark(&record)) {
+        match mark {
+            Mark::RoundBegin(begin) => *in_round = Some(begin.in_place),
+            Mark::RoundEnd(_) | Mark::Leave(_) => *in_round = None,
+            Mark::LaneSet(_) | Mark::Handover(_) | Mark::Verify(_) => continue,
+        }
+        marks.push(mark);
     }
 }
 

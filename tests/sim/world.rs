@@ -6,6 +6,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::ids::Epoch;
 
 use crate::client::{Client, Reply, Sent};
+use crate::drills::Sights;
 use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::history::History;
 use crate::layout::Layout;
@@ -14,6 +15,7 @@ use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::Planned;
 use crate::random::Random;
 use crate::schedule::Schedule;
+use crate::steps::Deaths;
 use crate::swarm::{MS, SECOND, Swarm};
 use crate::trace;
 use crate::watch::AreaWatch;
@@ -69,10 +71,10 @@ impl Watches {
 /// What the operator wants of a takeover.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Takeover {
-    /// The operator has asked this site, and it does not serve yet.
-    pub asked: Option<NodeIndex>,
-    /// Which process of it.
-    pub asked_life: u64,
+    /// By node: the operator has asked this process of it, and it does not serve yet; 0: a process is to be asked again.
+    pub asked: [Option<u64>; 3],
+    /// Until then an operator hesitates.
+    pub asks_until: u64,
 }
 
 /// Who serves.
@@ -105,6 +107,8 @@ pub struct Figures {
     pub wraps: u64,
     /// Takeovers that ended.
     pub takeovers: u64,
+    /// Of those: of a site that had itself taken over before.
+    pub takeovers_back: u64,
     /// Starts of a primary that ended.
     pub starts: u64,
     /// Rounds that ended.
@@ -117,6 +121,8 @@ pub struct Figures {
     pub switchovers: u64,
     /// Virtual time, nanoseconds.
     pub time: u64,
+    /// Who died within which step.
+    pub deaths: Deaths,
 }
 
 impl Figures {
@@ -130,12 +136,14 @@ impl Figures {
         self.frames += other.frames;
         self.wraps += other.wraps;
         self.takeovers += other.takeovers;
+        self.takeovers_back += other.takeovers_back;
         self.starts += other.starts;
         self.rounds += other.rounds;
         self.leaves += other.leaves;
         self.losses += other.losses;
         self.switchovers += other.switchovers;
         self.time += other.time;
+        self.deaths.add(&other.deaths);
     }
 }
 
@@ -157,6 +165,9 @@ pub struct World {
     pub(crate) replies: BTreeMap<u64, Reply>,
     pub(crate) watches: Watches,
     pub(crate) takeover: Takeover,
+    /// The site that took over last.
+    pub(crate) taker: Option<NodeIndex>,
+    pub(crate) sights: Sights,
     /// The site that began to serve last.
     pub(crate) reign: Option<Reign>,
     /// Whether A and B ever served.
@@ -204,11 +215,16 @@ impl World {
         });
         let [ring, manifest, receipt] = layout.relay;
         let watch = |entry, area| AreaWatch::new(entry, area, &layout.volumes);
+        let own = || {
+            let mut watch = watch(&layout.own_ring, ring.area);
+            watch.keeps_marks = true;
+            watch
+        };
         let watches = Watches {
             ring: watch(&ring, ring.area),
             manifest: watch(&manifest, manifest.area),
             receipt: watch(&receipt, receipt.area),
-            own: [watch(&layout.own_ring, ring.area), watch(&layout.own_ring, ring.area)],
+            own: [own(), own()],
         };
         let cells: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * 8).collect();
         let mut wire = Wire::new(swarm.paths, Random::new(seed, 4));
@@ -223,6 +239,8 @@ impl World {
             replies: BTreeMap::new(),
             watches,
             takeover: Takeover::default(),
+            taker: None,
+            sights: Sights::default(),
             reign: None,
             reigned: [false; 2],
             alone: swarm.initial_copy,
@@ -391,6 +409,7 @@ impl World {
         };
         self.demand("I2", outcome);
         if node != NodeIndex::RELAY {
+            self.see_own_ring(node);
             self.on_state_saved(node, offset);
         }
     }

@@ -1,8 +1,12 @@
 //! The simulator itself: it repeats itself, finds planted bugs, and the seeds that once showed a bug hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sim::lies::Lie;
 use sim::run::{Options, run};
+use sim::steps::{Deaths, Step};
 use sim::trace::Tracing;
 
 /// A planted bug must show within so many seeds.
@@ -25,6 +29,34 @@ fn equal_seeds_give_equal_runs() {
         let again = run(seed, Options { tracing: Tracing::Off, lie: Lie::None }).expect("the seed holds");
         assert_eq!(format!("{first:?}"), format!("{again:?}"), "seed {seed}");
     }
+}
+
+/// Seeds of the second book that come to each step twice, with nothing else that would end a process on the way.
+const STEPS_FROM: u64 = 1_000_176;
+const STEPS_SEEDS: u64 = 2 * Step::COUNT as u64;
+
+#[test]
+fn a_site_dies_in_every_step_and_all_of_it_holds() {
+    let next = AtomicU64::new(STEPS_FROM);
+    let deaths = Mutex::new(Deaths::default());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let seed = next.fetch_add(1, Ordering::Relaxed)
+                    && seed < STEPS_FROM + STEPS_SEEDS
+                {
+                    match run(seed, Options::default()) {
+                        Ok(figures) => deaths.lock().expect("no thread panics with it").add(&figures.deaths),
+                        Err(failure) => panic!("{failure}"),
+                    }
+                }
+            });
+        }
+    });
+    let deaths = deaths.into_inner().expect("no thread panics with it");
+    let missed: Vec<&str> =
+        Step::ALL.into_iter().filter(|step| deaths.within(*step) == 0).map(Step::words).collect();
+    assert!(missed.is_empty(), "no site died within {missed:?}\n{}", deaths.table());
 }
 
 /// The oracle is able to fail: each planted bug breaks a rule in some seed.

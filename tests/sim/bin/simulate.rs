@@ -120,6 +120,9 @@ fn many(arguments: &Arguments, lie: Lie) -> ExitCode {
         }
     });
     let (seeds, failed) = (total.seeds.load(Ordering::Relaxed), total.failed.load(Ordering::Relaxed));
+    if let Ok(sums) = total.sums.lock() {
+        println!("{}", sums.deaths.table());
+    }
     println!("{seeds} seeds from {}: {failed} failed; {}", arguments.first, sums(&total));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -147,7 +150,7 @@ fn account(total: &Total, arguments: &Arguments, outcome: Result<Figures, Box<Fa
 fn sums(total: &Total) -> String {
     let Ok(sums) = total.sums.lock() else { return String::new() };
     format!(
-        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers, {} switchovers, {} rounds, {} leaves ({} without the relay), {} frames, {} wraps",
+        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers ({} back), {} switchovers, {} rounds, {} leaves ({} without the relay), {} frames, {} wraps",
         sums.time / 1_000_000_000,
         sums.writes,
         sums.reads,
@@ -155,6 +158,7 @@ fn sums(total: &Total) -> String {
         sums.crashes,
         sums.starts,
         sums.takeovers,
+        sums.takeovers_back,
         sums.switchovers,
         sums.rounds,
         sums.leaves,
