@@ -2,7 +2,7 @@
 //! disks, what changes is marked (I6), and the way back is prepared.
 //!
 //! ```text
-//!  leaving ─▶ serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
+//!  entering, or leaving ─▶ serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
 //! ```
 
 use alloc::vec::Vec;
@@ -21,7 +21,7 @@ use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{
-    Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, Token,
+    Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, StartReport, Token,
 };
 use crate::vocab::tags;
 
@@ -35,7 +35,14 @@ pub enum Outcome {
     /// It goes on.
     Running,
     /// A newer epoch exists: hosts were told, and what runs settles.
-    Fenced(Epoch),
+    Fenced {
+        /// That epoch.
+        found: Epoch,
+        /// Hosts were served before.
+        entered: bool,
+    },
+    /// The lane says that this site has taken over: from now on hosts are served.
+    Entered(StartReport),
     /// Nothing is under way, everything is flushed and recorded: a primary in the lanes can begin.
     Return(Begin),
 }
@@ -43,6 +50,10 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each group")]
 enum Step {
+    /// Hosts are not served until the lane says that this site has taken over.
+    Entering {
+        report: StartReport,
+    },
     /// Hosts wait until the state, and the lane or the other site, say that it was left.
     Leaving {
         change: u64,
@@ -131,6 +142,18 @@ impl<B: Buffer> Outside<B> {
         self
     }
 
+    /// Hosts are served only when the lane holds the Leave mark (I4, I5): the other site may be a secondary, and a takeover there
+    /// that does not find the mark would say that nothing is lost.
+    pub fn entering(mut self, report: StartReport) -> Self {
+        self.step = Step::Entering { report };
+        self
+    }
+
+    /// Whether hosts are not served yet.
+    pub fn is_entering(&self) -> bool {
+        matches!(self.step, Step::Entering { .. })
+    }
+
     /// An operator has said that hosts are to be served whoever knows of it.
     pub fn by_word(mut self) -> Self {
         self.word = true;
@@ -161,7 +184,7 @@ impl<B: Buffer> Outside<B> {
             | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. } => false,
-            Step::Closed | Step::Failed => true,
+            Step::Entering { .. } | Step::Closed | Step::Failed => true,
         }
     }
 
@@ -183,10 +206,11 @@ impl<B: Buffer> Outside<B> {
 
     /// A host request.
     pub fn on_host<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
-        if matches!(self.step, Step::Failed) {
-            return answer(context, request.id, Err(HostError::Io));
+        let failed = matches!(self.step, Step::Failed).then_some(HostError::Io);
+        match failed.or(self.is_entering().then_some(HostError::NotServing)) {
+            Some(error) => answer(context, request.id, Err(error)),
+            None => self.direct.on_host(context, request),
         }
-        self.direct.on_host(context, request);
     }
 
     /// A disk operation completed.
@@ -259,7 +283,8 @@ impl<B: Buffer> Outside<B> {
             Step::Leaving { change } => change,
             // Served by a word: it is told all the same, until the lane says so.
             Step::Serving => 0,
-            Step::Permitted { .. }
+            Step::Entering { .. }
+            | Step::Permitted { .. }
             | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. }
@@ -328,7 +353,8 @@ impl<B: Buffer> Outside<B> {
         self.tell(context, store);
         let outcome = match self.step {
             Step::Closed | Step::Failed => comeback::Outcome::Running,
-            Step::Leaving { .. }
+            Step::Entering { .. }
+            | Step::Leaving { .. }
             | Step::Permitted { .. }
             | Step::Serving
             | Step::Draining
@@ -344,7 +370,8 @@ impl<B: Buffer> Outside<B> {
         let starved = if self.direct.is_starved() { soon } else { u64::MAX };
         let site = match self.step {
             Step::Closed | Step::Failed => return starved,
-            Step::Leaving { .. }
+            Step::Entering { .. }
+            | Step::Leaving { .. }
             | Step::Permitted { .. }
             | Step::Serving
             | Step::Draining
@@ -376,8 +403,9 @@ impl<B: Buffer> Outside<B> {
         match outcome {
             comeback::Outcome::Running => self.advance(context, store),
             comeback::Outcome::Fenced(found) => {
+                let entered = !self.is_entering();
                 self.close(context);
-                Outcome::Fenced(found)
+                Outcome::Fenced { found, entered }
             }
         }
     }
@@ -390,6 +418,10 @@ impl<B: Buffer> Outside<B> {
     ) -> Outcome {
         loop {
             match self.step {
+                Step::Entering { report } if self.comeback.has_left() => {
+                    self.step = Step::Serving;
+                    return Outcome::Entered(report);
+                }
                 // What cannot be recorded cannot be answered for.
                 Step::Leaving { .. } | Step::Permitted { .. } if store.failed() || self.marks_failed() => {
                     self.step = Step::Failed;
@@ -432,7 +464,8 @@ impl<B: Buffer> Outside<B> {
                 Step::Recording { change, begin } if store.is_saved(change) => {
                     return Outcome::Return(begin);
                 }
-                Step::Leaving { .. }
+                Step::Entering { .. }
+                | Step::Leaving { .. }
                 | Step::Permitted { .. }
                 | Step::Serving
                 | Step::Draining

@@ -115,6 +115,8 @@ pub struct Takeover {
     unfenced: bool,
     /// The epoch that it replaces without a fence.
     replaces: Epoch,
+    /// The other site may be a secondary, too: it was not the one who was fenced, or had handed its role over.
+    contested: bool,
 }
 
 impl Takeover {
@@ -147,6 +149,7 @@ impl Takeover {
             reads_no_more: false,
             unfenced: false,
             replaces: Epoch::NONE,
+            contested: false,
         }
     }
 
@@ -158,6 +161,11 @@ impl Takeover {
     /// Whether the former primary handed over.
     pub fn is_planned(&self) -> bool {
         self.asked.handed.is_some()
+    }
+
+    /// Whether the other site may take over, too.
+    pub fn is_contested(&self) -> bool {
+        self.contested
     }
 
     /// The lane as it was found.
@@ -306,6 +314,7 @@ impl Takeover {
         store: &StateStore,
     ) -> Outcome {
         self.look(fenced, store);
+        self.contested = fenced.found.node != self.config.other_site() || store.get().handover;
         self.why = self.why.or(self.may_be_alone());
         // A lane that holds less than was fetched from it has lost what it once acknowledged. Only now its prefix is final.
         let position = self.facts.ring.journaled;

@@ -184,6 +184,6 @@ impl<B: Buffer> Group<B> {
             took_ns: context.now.mono.saturating_sub(began),
             ..StartReport::default()
         };
-        self.serve_outside(context, report, None, Some(change));
+        self.serve_outside(context, report, None, Some(change), false);
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use midspan_format::ids::Epoch;
 use midspan_format::mark::RoundReason;
+use midspan_format::message::RefusedReason;
 use midspan_format::superblock::PairState;
 
 use super::{Group, Play};
@@ -13,7 +14,7 @@ use crate::role::outside::{self, Outside};
 use crate::role::primary::{Begin, Primary, Repair};
 use crate::stage::round::Round;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, Note, StartNote, StartReport};
+use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
 
 impl<B: Buffer> Group<B> {
     pub(super) fn on_outside<S: Buffers<Buf = B>>(
@@ -23,7 +24,15 @@ impl<B: Buffer> Group<B> {
     ) {
         match outcome {
             outside::Outcome::Running => {}
-            outside::Outcome::Fenced(found) => {
+            outside::Outcome::Entered(report) => {
+                context.note(Note::Serving { epoch: report.epoch });
+                context.note(Note::Start(StartNote::Done(report)));
+            }
+            outside::Outcome::Fenced { found, entered } => {
+                if !entered {
+                    let (node, reason) = (self.config.relay, RefusedReason::OlderEpoch);
+                    context.note(Note::Start(StartNote::Refused(StartRefusal::LaneRefused { node, reason })));
+                }
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
                 self.fenced_by = Some(found);
                 self.finish_leaving(context);
@@ -122,17 +131,21 @@ impl<B: Buffer> Group<B> {
         self.on_tick(context);
     }
 
-    /// Serves outside the lanes. `word`: an operator said so, and this change records it.
+    /// Serves outside the lanes. `word`: an operator said so, and this change records it. `contested`: the other site may be a
+    /// secondary that takes over, so the lane must say first that this one has.
     pub(super) fn serve_outside<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         report: StartReport,
         facts: Option<LaneFacts>,
         word: Option<u64>,
+        contested: bool,
     ) {
         self.close_role(context);
-        context.note(Note::Serving { epoch: report.epoch });
-        context.note(Note::Start(StartNote::Done(report)));
+        if !contested {
+            context.note(Note::Serving { epoch: report.epoch });
+            context.note(Note::Start(StartNote::Done(report)));
+        }
         // Marked again at every start: an earlier process may not have got to the last block of the map.
         let first = self.store.get().pair == PairState::InitialCopy;
         let mut tracker = self.tracker.take();
@@ -151,6 +164,9 @@ impl<B: Buffer> Group<B> {
         }
         if word.is_some() {
             outside = outside.by_word();
+        }
+        if contested {
+            outside = outside.entering(report);
         }
         outside.paused = self.held;
         self.play = Play::Outside(Box::new(outside));

@@ -14,7 +14,7 @@ impl<B: Buffer> Group<B> {
     pub fn is_serving(&self) -> bool {
         match &self.play {
             Play::Primary(_) => true,
-            Play::Outside(outside) => !outside.is_closed(),
+            Play::Outside(outside) => !outside.is_closed() && !outside.is_entering(),
             Play::Starting(_)
             | Play::Opening(..)
             | Play::Leaving(_)

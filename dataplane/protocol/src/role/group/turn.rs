@@ -279,7 +279,11 @@ impl<B: Buffer> Group<B> {
                     took_ns: context.now.mono.saturating_sub(began),
                     ..StartReport::default()
                 };
-                self.serve_outside(context, report, facts, None);
+                // The mark of this takeover is not there yet: an earlier process may have begun where the other site is a secondary.
+                let taken = self.store.get().takeover_epoch;
+                let unmarked = |facts: LaneFacts| facts.ring.last.is_none_or(|last| last.epoch < taken);
+                let contested = self.store.get().pair == PairState::TakenOver && facts.is_some_and(unmarked);
+                self.serve_outside(context, report, facts, None, contested);
             }
         }
     }
@@ -297,7 +301,8 @@ impl<B: Buffer> Group<B> {
         let Play::TakingOver(_, takeover) = &self.play else { return };
         let (facts, handed) = (*takeover.facts(), takeover.is_planned());
         if !handed {
-            return self.serve_outside(context, report, Some(facts), None);
+            let contested = takeover.is_contested();
+            return self.serve_outside(context, report, Some(facts), None, contested);
         }
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {
