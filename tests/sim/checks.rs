@@ -180,7 +180,8 @@ impl World {
         let may_move = self.reigned[usize::from(node == NodeIndex::B)];
         let own = self.watches.own(node);
         own.advance(disks[0].durable());
-        if lane.point.position > own.end() && may_move {
+        let goes_back = lane.point.position < own.end() && own.returns;
+        if lane.point.position > own.end() && may_move || goes_back {
             own.rebase(&lane.point);
             own.advance(disks[0].durable());
         }

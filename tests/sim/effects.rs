@@ -380,8 +380,8 @@ impl World {
             | Note::Refused { .. }
             | Note::FenceDone { .. }
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
-            | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. })
-            | Note::Rejoined { .. } => {}
+            | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. }) => {}
+            Note::Rejoined { .. } => self.watches.own(node).returns = true,
             Note::LeftTheLanes { full } => {
                 self.figures.leaves += 1;
                 self.figures.losses += u64::from(!full);

@@ -43,6 +43,8 @@ pub struct AreaWatch {
     claimed: Position,
     /// The image is what a site's volumes hold: nothing of the journal was left out.
     whole: bool,
+    /// The site looks anew where to follow, and may go back for it.
+    pub returns: bool,
     /// Marks are kept for whoever asks.
     pub keeps_marks: bool,
     /// Marks of rounds and of the lanes that have become durable, not yet asked for.
@@ -81,6 +83,7 @@ impl AreaWatch {
             base: (Position(0), 1, 0, Epoch::NONE),
             claimed: Position(0),
             whole: true,
+            returns: false,
             keeps_marks: false,
             marks: Vec::new(),
             in_round: None,
@@ -100,7 +103,7 @@ impl AreaWatch {
         self.epoch = Epoch::NONE;
         self.base = (self.end, self.sequence, self.chain, self.epoch);
         self.claimed = point.position;
-        self.whole = false;
+        (self.whole, self.returns) = (false, false);
     }
 
     /// Whether what is folded is what a site's volumes hold.
