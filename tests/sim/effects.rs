@@ -6,7 +6,9 @@ use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::BLOCK;
 use midspan_format::ids::Epoch;
-use midspan_format::message::{FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress};
+use midspan_format::message::{
+    FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress, RefusedReason,
+};
 use midspan_format::superblock::Role;
 use midspan_protocol::vocab::buffer::{Buffer, Slice};
 use midspan_protocol::vocab::effect::{
@@ -354,6 +356,12 @@ impl World {
                 {
                     self.takeover.asked[node.0] = None;
                 }
+                // The other site's operator was quicker.
+                StartRefusal::LaneRefused { reason: RefusedReason::OlderEpoch, .. }
+                    if self.decided.is_some_and(|decided| decided.node != node_id(node)) =>
+                {
+                    self.takeover.asked[node.0] = None;
+                }
                 StartRefusal::LaneRefused { .. }
                 | StartRefusal::NotStarting
                 | StartRefusal::LaneReachable { .. }
@@ -378,9 +386,9 @@ impl World {
             | Note::LaneDown { .. }
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
-            | Note::FenceDone { .. }
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. }) => {}
+            Note::FenceDone { epoch, .. } => self.decided = self.decided.max(Some(epoch)),
             Note::Rejoined { .. } => self.watches.own(node).returns = true,
             Note::LeftTheLanes { full } => {
                 self.figures.leaves += 1;

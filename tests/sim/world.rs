@@ -178,6 +178,8 @@ pub struct World {
     pub(crate) outside: Option<NodeIndex>,
     /// The epoch of the newest fence that the relay has answered.
     pub(crate) fenced: Option<Epoch>,
+    /// The epoch of the newest fence that the relay has carried out, answered or not.
+    pub(crate) decided: Option<Epoch>,
     /// The last change of roles was asked for, by the site that served then.
     pub(crate) going_home: Option<NodeIndex>,
     pub(crate) phase: Phase,
@@ -246,6 +248,7 @@ impl World {
             alone: swarm.initial_copy,
             outside: None,
             fenced: None,
+            decided: None,
             going_home: None,
             phase: Phase::Faults,
             phase_since: 0,
