@@ -130,7 +130,8 @@ impl Watched {
         shared.tell(Tell::warn("takeover_automatic", self.object(), message));
         match shared.takeover(&self.name, TakeoverRequest::default(), "automatic: the primary is dead") {
             Ok(progress) => self.asked = Some(progress),
-            // Nothing was begun: the driver has too much to do, or the role has just changed.
+            // Nothing was begun: the driver has too much to do, an operator's takeover or dry run is under way, or the role
+            // has just changed.
             Err(error) => self.refused(now_ns, shared, &error, true),
         }
     }
@@ -141,10 +142,6 @@ impl Watched {
         let progress = asked.borrow().clone();
         let is_gone = asked.has_changed().is_err();
         match (progress.outcome, progress.error) {
-            // An operator's probe was running and was joined: it has taken nothing over.
-            (Some(outcome), _) if outcome.dry_run => {
-                self.automatic.on_outcome(now_ns, Outcome::Refused { may_pass: true });
-            }
             (Some(_), _) => self.automatic.on_outcome(now_ns, Outcome::Taken),
             (None, Some(error)) => self.refused(now_ns, shared, &error, error.code == "timeout"),
             (None, None) if is_gone => {

@@ -79,8 +79,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Shared {
     view: Mutex<View>,
-    takeovers: Following<String, TakeoverOutcome>,
-    changes: Following<(String, Change), ChangeOutcome>,
+    takeovers: Following<String, TakeoverRequest, TakeoverOutcome>,
+    changes: Following<(String, Change), (), ChangeOutcome>,
     requests: Sender<Request>,
     ending: Notify,
     started: Instant,

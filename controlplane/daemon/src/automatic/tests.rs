@@ -177,7 +177,9 @@ fn an_operators_probe_that_runs_meanwhile_is_not_taken_for_a_takeover() {
     let probe = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
     site.shared.takeover("vault", probe, "a test").unwrap();
     let (_, request) = site.run(30 * SECOND).pop().unwrap();
-    let Request::Takeover { progress, .. } = request else { panic!("{request:?}") };
+    let Request::Takeover { request: TakeoverRequest { dry_run: true, .. }, progress, .. } = request else {
+        panic!("{request:?}")
+    };
     let outcome = TakeoverOutcome { dry_run: true, ..TakeoverOutcome::default() };
     progress.send_modify(|progress| progress.outcome = Some(outcome));
     let (_, request) = site.run(30 * SECOND).pop().unwrap();

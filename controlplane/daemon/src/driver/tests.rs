@@ -153,6 +153,40 @@ fn a_refused_takeover_can_be_asked_for_again() {
 }
 
 #[test]
+fn a_takeover_never_gets_the_outcome_of_another_one_that_was_asked_for_differently() {
+    let ways = [(false, false), (false, true), (true, false), (true, true)];
+    let ways = ways.map(|(accept_loss, dry_run)| TakeoverRequest { accept_loss, dry_run });
+    for runs in ways {
+        let mut fixture = fixture();
+        let (first, _) = fixture.begin(runs);
+        for asked in ways {
+            let second = fixture.shared.takeover("vault", asked, "another");
+            assert!(fixture.requests.try_recv().is_err(), "two at the same time");
+            if asked == runs {
+                assert_eq!(
+                    second.unwrap().borrow().operation,
+                    first.borrow().operation,
+                    "who asks the same joins"
+                );
+                continue;
+            }
+            let error = second.unwrap_err();
+            let named = if runs.dry_run { "a dry run" } else { "a takeover" };
+            assert!(error.code == "refused" && error.message.contains(named), "{error:?}");
+            assert!(error.message.contains("operation 1") && error.hint.contains("ask again"), "{error:?}");
+        }
+        let operations = fixture.shared.view().operations.newest(None, 9);
+        assert_eq!(operations.len(), 1, "what was refused at once is no operation");
+        fixture.tell(9 * MS, News::Taken { group: "vault".into(), report: report(GOOD) });
+        let other = TakeoverRequest { dry_run: !runs.dry_run, ..runs };
+        assert!(
+            fixture.shared.takeover("vault", other, "another").is_ok(),
+            "after its end any other one may follow"
+        );
+    }
+}
+
+#[test]
 fn a_restart_that_nobody_asked_for_is_no_takeover_of_the_api() {
     let mut fixture = fixture();
     fixture

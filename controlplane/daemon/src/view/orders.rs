@@ -13,10 +13,11 @@ use crate::operations::{Begun, Ended};
 use super::{Request, Shared, unknown_group};
 
 impl Shared {
-    /// Begins a takeover, or joins the one that runs.
+    /// Begins a takeover, or joins the same one that runs.
     ///
     /// # Errors
-    /// When the group is not known here, this node is not its secondary, or the driver cannot take it.
+    /// When the group is not known here, this node is not its secondary, another one runs that was asked for in another way,
+    /// or the driver cannot take it.
     pub fn takeover(
         &self,
         group: &str,
@@ -24,14 +25,9 @@ impl Shared {
         asked_by: &str,
     ) -> Result<watch::Receiver<TakeoverProgress>, ApiError> {
         self.permit(group, may_take_over)?;
-        let with = match (request.dry_run, request.accept_loss) {
-            (false, false) => "",
-            (false, true) => "accept_loss",
-            (true, false) => "dry_run",
-            (true, true) => "dry_run, accept_loss",
-        };
-        self.takeovers.join_or_begin(group.to_owned(), group, |progress| {
-            let operation = self.begin(group, Operation::Takeover, with, asked_by);
+        let differs = |runs: &TakeoverRequest, number| another_runs(group, *runs, number);
+        self.takeovers.join_or_begin(group.to_owned(), request, group, differs, |progress| {
+            let operation = self.begin(group, Operation::Takeover, request.with(), asked_by);
             progress.send_modify(|first| first.operation = operation);
             let asked = Request::Takeover { operation, group: group.to_owned(), request, progress };
             self.ask_or_end(operation, asked)
@@ -72,7 +68,12 @@ impl Shared {
                 "wait for its end; `midspan status` shows the roles",
             ));
         }
-        self.changes.join_or_begin((group.to_owned(), change), group, |progress| {
+        let differs = |(): &(), number| {
+            let message =
+                format!("group {group}: a {} is running already (operation {number})", change.word());
+            ApiError::new("refused", message, "wait for its end")
+        };
+        self.changes.join_or_begin((group.to_owned(), change), (), group, differs, |progress| {
             let operation = self.begin(group, Operation::Change(change), "", asked_by);
             progress.send_modify(|first| first.operation = operation);
             let asked = Request::Change { operation, group: group.to_owned(), change, progress };
@@ -112,6 +113,26 @@ impl Shared {
 const ON_SECONDARY: &str = "a takeover runs on the secondary's site";
 const ON_SPLIT: &str = "resolve runs on the site in state `split`, which gives up what it alone holds";
 const ON_PRIMARY: &str = "run it on the primary's site; `midspan status` shows the roles";
+
+/// What runs answers another question than the one that is asked.
+fn another_runs(group: &str, runs: TakeoverRequest, number: u64) -> ApiError {
+    let what = match (runs.dry_run, runs.accept_loss) {
+        (true, false) => "a dry run of a takeover",
+        (true, true) => "a dry run of a takeover with --accept-loss",
+        (false, false) => "a takeover without --accept-loss",
+        (false, true) => "a takeover with --accept-loss",
+    };
+    let message = format!("group {group}: {what} is running already (operation {number}); it is not joined");
+    let hint = if runs.dry_run {
+        "nothing was changed: ask again when it has ended, a few seconds after its begin at most".to_owned()
+    } else {
+        format!(
+            "nothing was changed: wait for its end, or end it with `midspan takeover {group} --abort`, then ask again; \
+             `midspan operations` shows it"
+        )
+    };
+    ApiError::new("refused", message, hint)
+}
 
 fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
     match found.role {

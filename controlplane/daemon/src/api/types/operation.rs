@@ -15,6 +15,18 @@ pub struct TakeoverRequest {
     pub dry_run: bool,
 }
 
+impl TakeoverRequest {
+    /// What else was asked, as in `with` of its operation.
+    pub const fn with(self) -> &'static str {
+        match (self.dry_run, self.accept_loss) {
+            (false, false) => "",
+            (false, true) => "accept_loss",
+            (true, false) => "dry_run",
+            (true, true) => "dry_run, accept_loss",
+        }
+    }
+}
+
 /// What can be asked of a group beside a takeover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
