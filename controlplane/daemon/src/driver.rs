@@ -3,10 +3,12 @@
 //! It is a machine: news and requests in, actions out; `now_ns` (monotonic) is a parameter. The loop that feeds it is in
 //! [`crate::run`].
 
+mod again;
 mod handing;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 
 use midspan_control::estimate::{FillRate, SendRate, bytes_behind, time_behind};
 use midspan_control::pair::{PairFacts, PairState};
@@ -16,6 +18,7 @@ use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, KeptManifests, Lag, Level,
     RefusedStatus, Role, TakeoverOutcome, TakeoverRequest,
 };
+use crate::driver::again::Again;
 use crate::driver::handing::{Handing, Outcome as Handed, Pause};
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
@@ -176,6 +179,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The group and the operation.
+    fn key(&self) -> (String, Operation) {
+        match self {
+            Action::TakeOver { group, .. } => (group.clone(), Operation::Takeover),
+            Action::Change { group, change } => (group.clone(), Operation::Change(*change)),
+        }
+    }
+}
+
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Driver {
@@ -185,6 +198,10 @@ pub struct Driver {
     running: BTreeMap<(String, Operation), Running>,
     /// Groups that were handed over and are not served by the other site yet.
     handing: BTreeMap<String, Handing>,
+    /// What earlier runs of the daemon began, and is not asked of the data plane yet.
+    again: BTreeMap<(String, Operation), Again>,
+    /// What is to be asked of it next.
+    due: Vec<Action>,
     /// Warnings of the last seconds, with their times.
     warned: VecDeque<(u64, Tell)>,
 }
@@ -229,23 +246,31 @@ impl Driver {
         }
     }
 
-    /// The API asks something.
-    pub fn on_request(&mut self, now_ns: u64, request: Request) -> Action {
-        match request {
-            Request::Takeover { operation, group, request, progress } => {
+    /// The API asks something, or an earlier run of the daemon did.
+    pub fn on_request(&mut self, now_ns: u64, request: Request) {
+        let (operation, waiting, action, before) = match request {
+            Request::Takeover { operation, group, request, before, progress } => {
                 let TakeoverRequest { accept_loss, dry_run } = request;
                 let waiting = Waiting::Takeover { dry_run, progress };
-                let key = (group.clone(), Operation::Takeover);
-                self.running.insert(key, Running { operation, since_ns: now_ns, waiting });
-                Action::TakeOver { group, accept_loss, dry_run }
+                (operation, waiting, Action::TakeOver { group, accept_loss, dry_run }, before)
             }
-            Request::Change { operation, group, change, progress } => {
-                let key = (group.clone(), Operation::Change(change));
-                let waiting = Waiting::Change(progress);
-                self.running.insert(key, Running { operation, since_ns: now_ns, waiting });
-                Action::Change { group, change }
+            Request::Change { operation, group, change, before, progress } => {
+                (operation, Waiting::Change(progress), Action::Change { group, change }, before)
             }
+        };
+        let key = action.key();
+        self.running.insert(key.clone(), Running { operation, since_ns: now_ns, waiting });
+        match before {
+            Some(before) => {
+                self.again.insert(key, Again { before, since_ns: now_ns, action });
+            }
+            None => self.due.push(action),
         }
+    }
+
+    /// What is to be asked of the data plane now.
+    pub fn take_due(&mut self) -> Vec<Action> {
+        mem::take(&mut self.due)
     }
 
     /// Whether people have not just been told the same: a node that is refused comes again ten times a second.
@@ -287,6 +312,7 @@ impl Driver {
             None => view.status.groups.push(status),
         }
         drop(view);
+        self.look_at_again(shared, now_ns, &group);
         self.look_at_handing(shared, now_ns, &group);
     }
 
@@ -302,7 +328,8 @@ impl Driver {
         let view = shared.view();
         let found = view.status.groups.iter().find(|found| found.group == group);
         let epoch = found.map_or(0, |found| found.epoch.number);
-        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch });
+        let drained_ns = Some(drained_ns);
+        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch, certain: true });
     }
 
     /// Ends a change of roles when the other site serves.
@@ -315,8 +342,12 @@ impl Driver {
         drop(view);
         match outcome {
             Handed::Waits => return,
+            Handed::Served(pause) if handing.certain => {
+                self.on_changed(shared, now_ns, group.to_owned(), handing.change, pause);
+            }
             Handed::Served(pause) => {
-                self.on_changed(shared, now_ns, group.to_owned(), handing.change, Some(pause));
+                let (kind, _) = waiting::changed(handing.change);
+                self.end_change(shared, now_ns, group, handing.change, (kind, waiting::SERVES_NOW), pause);
             }
             Handed::GivenUp(error) => self.on_given_up(shared, now_ns, group, handing.change, error),
         }
@@ -401,30 +432,29 @@ impl Driver {
         change: Change,
         pause: Option<Pause>,
     ) {
-        let (kind, statement) = match change {
-            Change::Abort => (
-                "takeover_aborted",
-                "the takeover is undone: this site is secondary, the former primary may go on",
-            ),
-            Change::Switchover => {
-                ("switchover_done", "the other site goes on as primary; answered writes lost: 0")
-            }
-            Change::Failback => {
-                ("failback_done", "the group's home goes on as primary; answered writes lost: 0")
-            }
-            Change::Pause => ("round_held", "rounds are held until they are resumed"),
-            Change::Resume => ("round_resumed", "rounds go on"),
-            Change::WithoutJournal => (
-                "started_without_journal",
-                "hosts are served without the journal; everything is marked to be sent to the other site",
-            ),
-            Change::Resolve => (
-                "split_resolved",
-                "what this site alone held is given up; it follows the site that replaced it",
-            ),
-        };
+        match change {
+            Change::Pause => shared.hold(&group, true),
+            Change::Resume => shared.hold(&group, false),
+            Change::Abort
+            | Change::Switchover
+            | Change::Failback
+            | Change::Resolve
+            | Change::WithoutJournal => {}
+        }
+        self.end_change(shared, now_ns, &group, change, waiting::changed(change), pause);
+    }
+
+    fn end_change(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: &str,
+        change: Change,
+        (kind, statement): (&'static str, &str),
+        pause: Option<Pause>,
+    ) {
         let object = format!("group:{group}");
-        let running = self.running.remove(&(group, Operation::Change(change)));
+        let running = self.running.remove(&(group.to_owned(), Operation::Change(change)));
         let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
         let ms = |ns: u64| ns.div_ceil(1_000_000);
         let host_pause_ms = pause.map(|pause| ms(pause.whole_ns));

@@ -92,6 +92,12 @@ impl<K: Ord, W: PartialEq, T: Clone + Default> Following<K, W, T> {
         newest.get(key).map(|(_, receiver)| receiver.borrow().clone())
     }
 
+    /// Where the steps of the newest operation under this key are told.
+    pub fn receiver(&self, key: &K) -> Option<watch::Receiver<Progress<T>>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(key).map(|(_, receiver)| receiver.clone())
+    }
+
     /// Whether one runs under this key.
     pub fn runs(&self, key: &K) -> bool {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,12 +15,14 @@ const LIMIT_NS: u64 = 30_000_000_000;
 pub(super) struct Handing {
     /// What was asked for.
     pub(super) change: Change,
-    /// How long hosts waited here.
-    pub(super) drained_ns: u64,
+    /// How long hosts waited here, where this run of the daemon saw it.
+    pub(super) drained_ns: Option<u64>,
     /// When they were refused here.
     pub(super) since_ns: u64,
     /// Number of the epoch that was handed over.
     pub(super) epoch: u64,
+    /// It is known that it was handed over: else the other site may as well have taken over.
+    pub(super) certain: bool,
 }
 
 /// How long hosts waited.
@@ -38,7 +40,7 @@ pub(super) enum Outcome {
     /// Not there yet.
     Waits,
     /// The other site serves.
-    Served(Pause),
+    Served(Option<Pause>),
     /// It will not be waited for any longer.
     GivenUp(ApiError),
 }
@@ -48,8 +50,8 @@ impl Handing {
     pub(super) fn look(&self, now_ns: u64, own: &str, group: &GroupStatus, peers: &[PeerStatus]) -> Outcome {
         let waited_ns = now_ns.saturating_sub(self.since_ns);
         if self.is_served(own, group, peers) {
-            let whole_ns = self.drained_ns.saturating_add(waited_ns);
-            return Outcome::Served(Pause { whole_ns, here_ns: self.drained_ns });
+            let pause = |here_ns: u64| Pause { whole_ns: here_ns.saturating_add(waited_ns), here_ns };
+            return Outcome::Served(self.drained_ns.map(pause));
         }
         let name = &group.group;
         if group.role == Role::Primary && group.serving && group.epoch.number > self.epoch {
@@ -97,8 +99,13 @@ mod tests {
     use crate::api::types::{Epoch, LaneStatus, PeerGroup};
 
     const MS: u64 = 1_000_000;
-    const HANDING: Handing =
-        Handing { change: Change::Switchover, drained_ns: 8 * MS, since_ns: 100 * MS, epoch: 4 };
+    const HANDING: Handing = Handing {
+        change: Change::Switchover,
+        drained_ns: Some(8 * MS),
+        since_ns: 100 * MS,
+        epoch: 4,
+        certain: true,
+    };
 
     fn group(role: Role, number: u64, node: &str, connected: bool) -> GroupStatus {
         GroupStatus {
@@ -126,7 +133,7 @@ mod tests {
         }
         let pause = Pause { whole_ns: 308 * MS, here_ns: 8 * MS };
         let served = peer(5, true, Verdict::Alive);
-        assert_eq!(HANDING.look(400 * MS, "a", &mine, &served), Outcome::Served(pause));
+        assert_eq!(HANDING.look(400 * MS, "a", &mine, &served), Outcome::Served(Some(pause)));
     }
 
     #[test]

@@ -31,15 +31,15 @@ impl Fixture {
 
     fn begin(&mut self, request: TakeoverRequest) -> (watch::Receiver<TakeoverProgress>, Action) {
         let progress = self.shared.takeover("vault", request, "a test").unwrap();
-        let action = self.driver.on_request(5 * MS, self.requests.try_recv().unwrap());
-        (progress, action)
+        self.driver.on_request(5 * MS, self.requests.try_recv().unwrap());
+        (progress, self.driver.take_due().pop().unwrap())
     }
 }
 
 fn change(fixture: &mut Fixture, change: Change) -> (watch::Receiver<ChangeProgress>, Action) {
     let progress = fixture.shared.change("vault", change, "a test").unwrap();
-    let action = fixture.driver.on_request(5 * MS, fixture.requests.try_recv().unwrap());
-    (progress, action)
+    fixture.driver.on_request(5 * MS, fixture.requests.try_recv().unwrap());
+    (progress, fixture.driver.take_due().pop().unwrap())
 }
 
 /// The serving primary away from its home, with a round.

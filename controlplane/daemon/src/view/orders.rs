@@ -29,7 +29,8 @@ impl Shared {
         self.takeovers.join_or_begin(group.to_owned(), request, group, differs, |progress| {
             let operation = self.begin(group, Operation::Takeover, request.with(), asked_by);
             progress.send_modify(|first| first.operation = operation);
-            let asked = Request::Takeover { operation, group: group.to_owned(), request, progress };
+            let asked =
+                Request::Takeover { operation, group: group.to_owned(), request, before: None, progress };
             self.ask_or_end(operation, asked)
         })
     }
@@ -76,13 +77,19 @@ impl Shared {
         self.changes.join_or_begin((group.to_owned(), change), (), group, differs, |progress| {
             let operation = self.begin(group, Operation::Change(change), "", asked_by);
             progress.send_modify(|first| first.operation = operation);
-            let asked = Request::Change { operation, group: group.to_owned(), change, progress };
+            let asked =
+                Request::Change { operation, group: group.to_owned(), change, before: None, progress };
             self.ask_or_end(operation, asked)
         })
     }
 
     fn begin(&self, group: &str, operation: Operation, with: &str, asked_by: &str) -> u64 {
+        let view = self.view();
+        let found = view.status.groups.iter().find(|found| found.group == group);
+        let epoch = found.map_or(0, |found| found.epoch.number);
+        drop(view);
         self.begin_operation(Begun {
+            epoch,
             group: group.to_owned(),
             kind: operation.word(),
             with: with.to_owned(),

@@ -16,6 +16,12 @@ pub struct TakeoverRequest {
 }
 
 impl TakeoverRequest {
+    /// What was asked, by `with` of its operation.
+    pub fn of(with: &str) -> Self {
+        let says = |word| with.split(", ").any(|part| part == word);
+        Self { accept_loss: says("accept_loss"), dry_run: says("dry_run") }
+    }
+
     /// What else was asked, as in `with` of its operation.
     pub const fn with(self) -> &'static str {
         match (self.dry_run, self.accept_loss) {
@@ -25,6 +31,15 @@ impl TakeoverRequest {
             (true, true) => "dry_run, accept_loss",
         }
     }
+}
+
+/// `POST /v1/groups/{name}/resolve`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// Name of the site whose writes stay: the one that replaced this one. Refused where it is another.
+    pub keep: String,
 }
 
 /// What can be asked of a group beside a takeover.
@@ -197,6 +212,9 @@ pub struct OperationStatus {
     pub with: String,
     /// Who asked: user and process behind the API's socket.
     pub asked_by: String,
+    /// Number of the group's epoch when it was asked for.
+    #[serde(default)]
+    pub epoch: u64,
     /// When it was asked for.
     pub started_ns: u64,
     /// When it ended; `null` while it runs.
@@ -223,7 +241,7 @@ pub enum OperationState {
     Done,
     /// It was refused, or gave up.
     Refused,
-    /// The daemon ended while it ran. The data plane's own state goes on by itself.
+    /// The daemon ended while it ran, and it is of a kind that does not go on; `hint` tells what to do.
     Interrupted,
 }
 
