@@ -87,7 +87,7 @@ pub struct View {
 pub struct Shared {
     view: Mutex<View>,
     takeovers: Following<String, TakeoverRequest, TakeoverOutcome>,
-    changes: Following<(String, Change), (), ChangeOutcome>,
+    changes: Following<(String, Change), String, ChangeOutcome>,
     requests: Sender<Request>,
     ending: Notify,
     started: Instant,

@@ -63,7 +63,9 @@ impl Shared {
             self.ask(Request::Change { operation, group: group.clone(), change, before, progress })
         };
         let key = (group.clone(), change);
-        self.changes.join_or_begin(key, (), &group, |(): &(), number| differs(number), ask).map(drop)
+        self.changes
+            .join_or_begin(key, found.with.clone(), &group, |_: &String, number| differs(number), ask)
+            .map(drop)
     }
 
     /// The automatic takeover of a group that an earlier run had not ended.

@@ -4,7 +4,7 @@ use midspan_control::pair::PairState;
 use tokio::sync::watch;
 
 use crate::api::types::{
-    ApiError, Change, ChangeProgress, GroupStatus, Role, TakeoverProgress, TakeoverRequest,
+    ApiError, Change, ChangeProgress, GroupStatus, ResolveRequest, Role, TakeoverProgress, TakeoverRequest,
 };
 
 use crate::following::Operation;
@@ -50,6 +50,34 @@ impl Shared {
         change: Change,
         asked_by: &str,
     ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
+        self.change_with(group, change, "", asked_by)
+    }
+
+    /// Gives up what this site alone holds, if the one that is to be kept is the one that replaced it.
+    ///
+    /// # Errors
+    /// Those of [`Shared::change`]; another site is named.
+    pub fn resolve(
+        &self,
+        group: &str,
+        request: &ResolveRequest,
+        asked_by: &str,
+    ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
+        let keep = &request.keep;
+        self.permit(group, |found, node| {
+            may_change(found, node, Change::Resolve)?;
+            may_keep(found, keep)
+        })?;
+        self.change_with(group, Change::Resolve, &format!("keep {keep}"), asked_by)
+    }
+
+    fn change_with(
+        &self,
+        group: &str,
+        change: Change,
+        with: &str,
+        asked_by: &str,
+    ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
         // One that runs is joined, whatever this site has become by it.
         if !self.changes.runs(&(group.to_owned(), change)) {
             self.permit(group, |found, node| may_change(found, node, change))?;
@@ -69,13 +97,13 @@ impl Shared {
                 "wait for its end; `midspan status` shows the roles",
             ));
         }
-        let differs = |(): &(), number| {
+        let differs = |_: &String, number| {
             let message =
                 format!("group {group}: a {} is running already (operation {number})", change.word());
             ApiError::new("refused", message, "wait for its end")
         };
-        self.changes.join_or_begin((group.to_owned(), change), (), group, differs, |progress| {
-            let operation = self.begin(group, Operation::Change(change), "", asked_by);
+        self.changes.join_or_begin((group.to_owned(), change), with.to_owned(), group, differs, |progress| {
+            let operation = self.begin(group, Operation::Change(change), with, asked_by);
             progress.send_modify(|first| first.operation = operation);
             let asked =
                 Request::Change { operation, group: group.to_owned(), change, before: None, progress };
@@ -183,6 +211,26 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
     }
 }
 
+/// Only the site that replaced this one can be kept.
+fn may_keep(found: &GroupStatus, keep: &str) -> Result<(), ApiError> {
+    let group = &found.group;
+    match &found.fenced_by {
+        Some(by) if by.node == keep => Ok(()),
+        Some(by) => {
+            let message = format!("group {group}: this site was replaced by {}, not by {keep}", by.node);
+            let hint = format!(
+                "only the replaced site can give up what it holds: export that first if it matters, then --keep {}",
+                by.node
+            );
+            Err(ApiError::new("refused", message, hint))
+        }
+        None => {
+            let message = format!("group {group}: this site does not know yet which one replaced it");
+            Err(ApiError::new("refused", message, "try again in a moment"))
+        }
+    }
+}
+
 /// A failback goes to the site that is primary by configuration, and to no other.
 fn may_go_home(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
     match found.home.as_deref() {
@@ -219,6 +267,7 @@ fn no_site(found: &GroupStatus, node: &str, hint: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::Epoch;
 
     const ROLES: [Role; 4] = [Role::Primary, Role::Secondary, Role::Relay, Role::Unknown];
 
@@ -253,6 +302,19 @@ mod tests {
             let found = GroupStatus { state: state.into(), ..group(role, None) };
             assert_eq!(may_change(&found, "b", Change::Resolve).is_ok(), possible, "{role:?} {state}");
         }
+    }
+
+    #[test]
+    fn only_the_site_that_replaced_this_one_is_kept() {
+        let split = |node: Option<&str>| GroupStatus {
+            fenced_by: node.map(|node| Epoch { number: 4, node: node.into() }),
+            ..group(Role::Primary, None)
+        };
+        assert!(may_keep(&split(Some("b")), "b").is_ok());
+        let error = may_keep(&split(Some("b")), "a").unwrap_err();
+        assert_eq!(error.message, "group vault: this site was replaced by b, not by a");
+        assert!(error.code == "refused" && error.hint.contains("--keep b"), "{error:?}");
+        assert!(may_keep(&split(None), "b").is_err());
     }
 
     #[test]
