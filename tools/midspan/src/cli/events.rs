@@ -28,7 +28,8 @@ pub const OPERATIONS: &str = "Example:
   midspan operations vault --output json
   midspan operations --cancel 7
 
-An operation that ran when the daemon ended is `interrupted`: `midspan status` tells where the group stands.";
+An operation that ran when the daemon ended goes on at its next start (`resuming`); one of a kind that does not is `interrupted`, and
+says what to do.";
 
 /// Between two questions for newer events.
 const POLL: Duration = Duration::from_secs(1);
