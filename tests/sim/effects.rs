@@ -343,13 +343,15 @@ impl World {
                     self.takeover.asked = None;
                 }
                 // What hosts were told outside the lanes is not here: no loss is accepted.
-                StartRefusal::MayLose(LossReason::LeftTheLanes) | StartRefusal::NoCut if self.alone => {
+                StartRefusal::MayLose { why: LossReason::LeftTheLanes, .. } | StartRefusal::NoCut
+                    if self.alone =>
+                {
                     self.takeover.asked = None;
                 }
                 // An operator tries again.
                 StartRefusal::LaneUnreachable { .. } => self.takeover.asked_life = 0,
                 // No primary ever held the lane: there is nothing to take over.
-                StartRefusal::MayLose(LossReason::LaneUnreachable)
+                StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
                     if self.watches.ring.epoch() == Epoch::NONE =>
                 {
                     self.takeover.asked = None;
@@ -359,7 +361,7 @@ impl World {
                 | StartRefusal::LaneReachable { .. }
                 | StartRefusal::SecondaryAhead
                 | StartRefusal::OtherServes
-                | StartRefusal::MayLose(_)
+                | StartRefusal::MayLose { .. }
                 | StartRefusal::NoCut
                 | StartRefusal::NotSplit => {
                     self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));

@@ -6,11 +6,12 @@ use midspan_format::control::LossReason;
 use midspan_format::ids::{Epoch as NodeEpoch, NodeId};
 use midspan_format::message::RefusedReason;
 use midspan_node::port::{
-    HandoverNote, HandoverRefusal, Note, RoundNote, StartNote, StartRefusal, StartReport,
+    HandoverNote, HandoverRefusal, Missing, Note, RoundNote, StartNote, StartRefusal, StartReport,
 };
 
 use crate::api::time::utc;
 use crate::api::types::{ApiError, Epoch};
+use crate::clock;
 use crate::events::Tell;
 
 /// Names of nodes by their numbers.
@@ -199,8 +200,12 @@ impl Names {
                 "a start or takeover is running already".to_owned(),
                 "wait for its end; `midspan status` shows where it stands",
             ),
-            StartRefusal::LaneUnreachable { node } => (
-                format!("the lane at {} did not answer in time; this site stays secondary", self.node(node)),
+            StartRefusal::LaneUnreachable { node, missing } => (
+                format!(
+                    "the lane at {} did not answer in time; this site stays secondary{}",
+                    self.node(node),
+                    missing.map(|missing| figures("; without it", missing)).unwrap_or_default()
+                ),
                 "a takeover fences the relay first: bring it or the path to it back, then run takeover again; `--accept-loss` goes on \
                  without it",
             ),
@@ -208,8 +213,9 @@ impl Names {
                 format!("{} refuses it: {}", self.node(node), refused(reason)),
                 "another takeover may have been first: `midspan status` at both sites shows the epochs",
             ),
-            StartRefusal::MayLose(reason) => {
-                (format!("answered writes may be missing: {}", loss(reason)), accept_loss(reason))
+            StartRefusal::MayLose { why, missing } => {
+                let missing = missing.map(|missing| figures(";", missing)).unwrap_or_default();
+                (format!("answered writes may be missing: {}{missing}", loss(why)), accept_loss(why))
             }
             StartRefusal::NoCut => (
                 "this site's disks hold no consistent cut: a copy to it has not ended".to_owned(),
@@ -345,6 +351,13 @@ pub fn skipping(landed: u64, last: u64) -> String {
     format!(
         "the relay is not read: writes that were answered between {from} and the end of this site's last run{until} may be missing"
     )
+}
+
+/// What may be missing where a takeover is refused.
+fn figures(before: &str, missing: Missing) -> String {
+    let Missing { kept_to, bytes } = missing;
+    let said = may_be_missing((kept_to > 0).then_some(kept_to), bytes, clock::wall_ns());
+    format!("{before}{}", said.trim_start_matches(';'))
 }
 
 /// What may be missing after a takeover, in seconds and bytes.

@@ -7,7 +7,7 @@ use midspan_format::control::{GroupStatus, LossReason};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, GroupId};
 use midspan_format::superblock::Role;
-use midspan_node::port::{HandoverRefusal, StartRefusal, StartReport};
+use midspan_node::port::{HandoverRefusal, Missing, StartRefusal, StartReport};
 
 use midspan_node::exports::ExportId;
 
@@ -142,8 +142,8 @@ fn a_refused_takeover_says_why_and_what_helps() {
     let refusals = [
         (StartRefusal::NotSecondary, "refused"),
         (StartRefusal::Running, "refused"),
-        (StartRefusal::LaneUnreachable { node: NodeId(2) }, "timeout"),
-        (StartRefusal::MayLose(LossReason::LeftTheLanes), "refused"),
+        (StartRefusal::LaneUnreachable { node: NodeId(2), missing: None }, "timeout"),
+        (StartRefusal::MayLose { why: LossReason::LeftTheLanes, missing: None }, "refused"),
         (StartRefusal::Stopping, "refused"),
     ];
     for (refusal, code) in refusals {
@@ -153,6 +153,27 @@ fn a_refused_takeover_says_why_and_what_helps() {
         let Some(News::Refused { group, error, .. }) = news.last() else { panic!("{news:?}") };
         assert_eq!((group.as_str(), error.code.as_str()), ("vault", code));
         assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
+    }
+}
+
+#[test]
+fn a_takeover_that_is_refused_for_a_possible_loss_says_how_much() {
+    let missing = Some(Missing { kept_to: 1_795_530_645_123_000_000, bytes: 4096 });
+    for refusal in [
+        StartRefusal::MayLose { why: LossReason::LaneUnreachable, missing },
+        StartRefusal::LaneUnreachable { node: NodeId(2), missing },
+    ] {
+        let mut port = port(false);
+        port.act(take_over());
+        let news = port.after([start(StartNote::Refused(refusal))]);
+        let Some(News::Refused { error, .. }) = news.last() else { panic!("{news:?}") };
+        let said = &error.message;
+        assert!(
+            said.contains("after 2026-11-24T14:30:45.123Z,")
+                && said.contains(" s before now, may be missing"),
+            "{said}"
+        );
+        assert!(said.contains("4096 bytes"), "{said}");
     }
 }
 
@@ -305,7 +326,9 @@ fn an_abort_ends_the_takeover_that_it_undoes() {
 
 #[test]
 fn an_abort_that_finds_no_lane_or_nothing_is_refused_and_ends_the_takeover_too() {
-    for refusal in [StartRefusal::LaneUnreachable { node: NodeId(2) }, StartRefusal::NothingToAbort] {
+    for refusal in
+        [StartRefusal::LaneUnreachable { node: NodeId(2), missing: None }, StartRefusal::NothingToAbort]
+    {
         let news = aborting().after([start(StartNote::Refused(refusal))]);
         let [News::Refused { operation, .. }, News::Refused { operation: Operation::Takeover, .. }] =
             &news[..]
