@@ -382,7 +382,9 @@ impl World {
             | Note::Refused { .. }
             | Note::FenceDone { .. }
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
-            | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. })
+            | Note::Handover(
+                HandoverNote::Draining | HandoverNote::Given { .. } | HandoverNote::NotCancelled,
+            )
             | Note::Rejoined { .. } => {}
             Note::LeftTheLanes { full } => {
                 self.figures.leaves += 1;

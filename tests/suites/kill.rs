@@ -11,7 +11,7 @@ use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix, Verdict};
 
 use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
-use midspan_daemon::api::types::OperationState;
+use midspan_daemon::api::types::{OperationState, OperationStatus};
 
 /// Rounds of the suite with one role, unless `MIDSPAN_ROUNDS` says otherwise.
 const ROUNDS: u64 = 50;
@@ -174,7 +174,7 @@ impl Ordeal {
         let log = self.cluster.folder().file("asked");
         let asked = self.cluster.ask_midspan(place, &[what, GROUP, "--yes"]).start(&log);
         wait_for("it should begin", LIMIT, || {
-            let newest = self.cluster.operations(place).pop()?;
+            let newest = self.asked(place).pop()?;
             (newest.kind == what && newest.phase != "starting").then_some(())
         });
         drop(asked);
@@ -202,7 +202,7 @@ impl Ordeal {
             self.cluster.node(to).signal("CONT");
         }
         let ended = wait_for("a switchover should end", LIMIT, || {
-            let newest = self.cluster.operations(from).pop()?;
+            let newest = self.asked(from).pop()?;
             (newest.state != OperationState::Running).then_some(newest)
         });
         println!("in the drain: {in_the_drain}; {:?}: {}", ended.state, ended.message);
@@ -240,7 +240,7 @@ impl Ordeal {
     fn settle_takeover(&mut self, may_be_refused: bool) {
         wait_for("a takeover should end", LIMIT, || {
             let group = self.cluster.group(Place::Secondary);
-            let newest = self.cluster.operations(Place::Secondary).pop()?;
+            let newest = self.asked(Place::Secondary).pop()?;
             if newest.state == OperationState::Running {
                 return None;
             }
@@ -257,8 +257,15 @@ impl Ordeal {
             assert!(!said.err.contains("may be missing"), "{said}");
             None
         });
-        let asked = self.cluster.operations(Place::Secondary);
+        let asked = self.asked(Place::Secondary);
         assert!(may_be_refused || asked.len() == 1, "{asked:#?}");
+    }
+
+    /// What was asked of a node, without the rounds that begin by themselves.
+    fn asked(&self, place: Place) -> Vec<OperationStatus> {
+        let mut asked = self.cluster.operations(place);
+        asked.retain(|operation| operation.kind != "round");
+        asked
     }
 
     fn sealed(&mut self) -> u64 {

@@ -5,12 +5,13 @@
 
 mod again;
 mod handing;
+mod rounds;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
-use midspan_control::estimate::{FillRate, SendRate, bytes_behind, time_behind};
+use midspan_control::estimate::{FillRate, bytes_behind, time_behind};
 use midspan_control::pair::{PairFacts, PairState};
 use midspan_control::takeover::{Statement, TakeoverFacts};
 
@@ -19,13 +20,16 @@ use crate::api::types::{
     RefusedStatus, Role, TakeoverOutcome, TakeoverRequest,
 };
 use crate::driver::again::Again;
-use crate::driver::handing::{Handing, Outcome as Handed, Pause};
+use crate::driver::handing::{Handing, Pause};
+use crate::driver::rounds::Rounds;
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
 use crate::following::Operation;
 use crate::operations::Ended;
 use crate::view::{Request, Shared};
 use crate::{clock, metrics, words};
+
+pub use self::rounds::RoundStep;
 
 /// The same warning is told once in so many nanoseconds.
 const QUIET_NS: u64 = 10_000_000_000;
@@ -50,6 +54,13 @@ pub enum News {
     },
     /// Something for people.
     Tell(Tell),
+    /// A round made progress or ended.
+    Round {
+        /// Name of the group.
+        group: String,
+        /// How.
+        step: RoundStep,
+    },
     /// An operation goes on.
     Step {
         /// Name of the group.
@@ -193,8 +204,7 @@ impl Action {
 #[derive(Debug, Default)]
 pub struct Driver {
     fill: BTreeMap<String, FillRate>,
-    /// The round of each group, by its number, and how it gets on.
-    rounds: BTreeMap<String, (Option<u64>, SendRate)>,
+    rounds: Rounds,
     running: BTreeMap<(String, Operation), Running>,
     /// Groups that were handed over and are not served by the other site yet.
     handing: BTreeMap<String, Handing>,
@@ -228,6 +238,7 @@ impl Driver {
                     shared.tell(tell);
                 }
             }
+            News::Round { group, step } => self.rounds.on_step(shared, &group, step),
             News::Step { group, operation, step } => {
                 if let Some(running) = self.running.get(&(group, operation)) {
                     let (phase, message) = waiting::said(step);
@@ -303,7 +314,7 @@ impl Driver {
             let seconds = rate.seconds_to_full(size);
             lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
         }
-        self.estimate_round(now_ns, &mut status);
+        self.rounds.estimate(shared, now_ns, &mut status);
         let group = status.group.clone();
         let mut view = shared.view();
         view.manifests.insert(status.group.clone(), manifests);
@@ -314,75 +325,6 @@ impl Driver {
         drop(view);
         self.look_at_again(shared, now_ns, &group);
         self.look_at_handing(shared, now_ns, &group);
-    }
-
-    /// This site refuses hosts from now on.
-    fn on_handed_over(
-        &mut self,
-        shared: &Shared,
-        now_ns: u64,
-        group: String,
-        change: Change,
-        drained_ns: u64,
-    ) {
-        let view = shared.view();
-        let found = view.status.groups.iter().find(|found| found.group == group);
-        let epoch = found.map_or(0, |found| found.epoch.number);
-        let drained_ns = Some(drained_ns);
-        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch, certain: true });
-    }
-
-    /// Ends a change of roles when the other site serves.
-    fn look_at_handing(&mut self, shared: &Shared, now_ns: u64, group: &str) {
-        let Some(handing) = self.handing.get(group).copied() else { return };
-        let view = shared.view();
-        let status = &view.status;
-        let Some(found) = status.groups.iter().find(|found| found.group == group) else { return };
-        let outcome = handing.look(now_ns, &status.node, found, &status.peers);
-        drop(view);
-        match outcome {
-            Handed::Waits => return,
-            Handed::Served(pause) if handing.certain => {
-                self.on_changed(shared, now_ns, group.to_owned(), handing.change, pause);
-            }
-            Handed::Served(pause) => {
-                let (kind, _) = waiting::changed(handing.change);
-                self.end_change(shared, now_ns, group, handing.change, (kind, waiting::SERVES_NOW), pause);
-            }
-            Handed::GivenUp(error) => self.on_given_up(shared, now_ns, group, handing.change, error),
-        }
-        self.handing.remove(group);
-    }
-
-    /// The other site is not waited for any longer. Nothing of it is undone.
-    fn on_given_up(&mut self, shared: &Shared, now_ns: u64, group: &str, change: Change, error: ApiError) {
-        let message = format!("{}: {}", change.word(), error.message);
-        let tell = Tell::warn("switchover_unanswered", format!("group:{group}"), message);
-        shared.tell(tell.hint(error.hint.clone()));
-        if let Some(running) = self.running.remove(&(group.to_owned(), Operation::Change(change))) {
-            shared.end_operation(running.operation, Ended::refused(&error));
-            running.on_refused(now_ns, error);
-        }
-    }
-
-    /// Rate and end of the round, from how far it was before.
-    fn estimate_round(&mut self, now_ns: u64, status: &mut GroupStatus) {
-        let Some(round) = &mut status.round else {
-            self.rounds.remove(&status.group);
-            return;
-        };
-        let (number, rate) = self.rounds.entry(status.group.clone()).or_default();
-        if *number != round.round {
-            (*number, *rate) = (round.round, SendRate::default());
-        }
-        if round.paused {
-            rate.on_pause();
-            return;
-        }
-        rate.on_sample(now_ns, round.bytes_sent);
-        round.bytes_per_second = rate.bytes_per_second();
-        let seconds = rate.seconds_to_end(round.bytes);
-        round.eta_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
     }
 
     fn on_taken(&mut self, shared: &Shared, now_ns: u64, group: String, report: Report) {
@@ -437,6 +379,7 @@ impl Driver {
             Change::Resume => shared.hold(&group, false),
             Change::Abort
             | Change::Switchover
+            | Change::Stay
             | Change::Failback
             | Change::Resolve
             | Change::WithoutJournal => {}

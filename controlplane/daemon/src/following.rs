@@ -31,6 +31,7 @@ impl Operation {
             Operation::Takeover => "takeover_refused",
             Operation::Change(Change::Abort) => "abort_refused",
             Operation::Change(Change::Switchover) => "switchover_refused",
+            Operation::Change(Change::Stay) => "cancel_refused",
             Operation::Change(Change::Failback) => "failback_refused",
             Operation::Change(Change::Pause) => "pause_refused",
             Operation::Change(Change::Resume) => "resume_refused",

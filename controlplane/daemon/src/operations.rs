@@ -122,14 +122,24 @@ impl OperationLog {
         is_new.then(|| operation.clone())
     }
 
+    /// How much of one is done. That is shown and not kept: it changes all the time.
+    pub fn share(&mut self, number: u64, share: Share) {
+        if let Some(operation) = self.list.get_mut(&number) {
+            operation.percent = Some(share.percent);
+            (operation.bytes_per_second, operation.eta_seconds) = (share.bytes_per_second, share.eta_seconds);
+        }
+    }
+
     /// One ends. Returns it as it is now.
     pub fn end(&mut self, number: u64, now_ns: u64, ended: Ended) -> Option<OperationStatus> {
         let operation = self.list.get_mut(&number)?;
         let Ended { state, message, hint } = ended;
         operation.state = state;
         operation.ended_ns = Some(now_ns);
+        (operation.bytes_per_second, operation.eta_seconds) = (None, None);
         if state == OperationState::Done {
             "done".clone_into(&mut operation.phase);
+            operation.percent = operation.percent.map(|_| 100.0);
         }
         (operation.message, operation.hint) = (message, hint);
         Some(operation.clone())
@@ -169,6 +179,9 @@ fn fate(operation: &OperationStatus) -> Fate {
         "without_journal" => Fate::Ends(
             "`midspan status` tells whether hosts are served; where the state is still `starting`, ask for it again",
         ),
+        "round" => Fate::Ends(
+            "nothing is to be done: another round follows by itself, and sends what may still differ",
+        ),
         _ => Fate::Ends("`midspan status` tells where the group stands"),
     }
 }
@@ -180,6 +193,17 @@ fn cancels(operation: &OperationStatus, kind: &str) -> bool {
         "stay" => kind == "switchover" || kind == "failback",
         _ => false,
     }
+}
+
+/// How much of an operation is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// Percent.
+    pub percent: f64,
+    /// How fast it is.
+    pub bytes_per_second: Option<u64>,
+    /// When it will have ended.
+    pub eta_seconds: Option<f64>,
 }
 
 /// How an operation ended.

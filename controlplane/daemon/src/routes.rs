@@ -144,9 +144,10 @@ async fn cancel(
         (OperationState::Running, "takeover") => {
             return Ok(stream::follow(shared.change(&found.group, Change::Abort, &caller.to_string())?));
         }
-        (OperationState::Running, _) => {
-            "it ends by itself: a change of roles within 20 s, where the other site does not follow; a round is held by `midspan pause`"
+        (OperationState::Running, "switchover" | "failback") => {
+            return Ok(stream::follow(shared.change(&found.group, Change::Stay, &caller.to_string())?));
         }
+        (OperationState::Running, _) => "it ends by itself; a round is held by `midspan pause`",
         (OperationState::Done | OperationState::Refused | OperationState::Interrupted, _) => {
             "it has ended: `midspan operations` shows how"
         }

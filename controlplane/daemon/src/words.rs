@@ -269,6 +269,10 @@ fn handover(object: &str, step: HandoverNote) -> Tell {
             let (message, hint) = handover_refused(refusal);
             Tell::warn("switchover_refused", object, message).hint(hint)
         }
+        HandoverNote::NotCancelled => {
+            let (message, hint) = NOT_CANCELLED;
+            Tell::warn("cancel_refused", object, message).hint(hint)
+        }
     }
 }
 
@@ -288,11 +292,27 @@ pub const fn handover_refused(refusal: HandoverRefusal) -> (&'static str, &'stat
             "the secondary did not follow in time; this site goes on as primary",
             "`midspan status` at the secondary shows what keeps it; run it again when it follows",
         ),
+        HandoverRefusal::Cancelled => (
+            "it was cancelled; this site goes on as primary",
+            "`midspan operations` shows who asked for that",
+        ),
         HandoverRefusal::Failed => (
             "a disk of this site failed, or the daemon is ending",
             "see the events; a takeover on the other site does not need this one's disks",
         ),
     }
+}
+
+/// What an operator is told who wants to take back what is recorded, and what would help.
+const NOT_CANCELLED: (&str, &str) = (
+    "no change of roles runs here that could still be given up",
+    "what is handed over comes back by a switchover at the other site; `midspan status` shows the roles",
+);
+
+/// A change of roles is not cancelled.
+pub fn not_cancelled(group: &str) -> ApiError {
+    let (message, hint) = NOT_CANCELLED;
+    ApiError::new("refused", format!("group {group}: {message}"), hint)
 }
 
 /// [`handover_refused`] as a refusal of the API.
@@ -303,6 +323,7 @@ pub fn handover_error(group: &str, refusal: HandoverRefusal) -> ApiError {
         HandoverRefusal::NotPrimary
         | HandoverRefusal::Running
         | HandoverRefusal::NotPaired
+        | HandoverRefusal::Cancelled
         | HandoverRefusal::Failed => "refused",
     };
     ApiError::new(code, format!("group {group}: {message}"), hint)

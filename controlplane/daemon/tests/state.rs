@@ -238,6 +238,32 @@ fn a_switchover_that_a_kill_interrupts_is_done_when_the_other_site_serves() {
     a.wait("following", |status| vault(status)["role"] == "secondary");
 }
 
+/// Whether a switchover is still in the drain depends on the other site, which stands still here only after it has followed.
+#[test]
+fn a_change_of_roles_is_cancelled_or_says_that_it_cannot_be() {
+    let place = Place::new("state-stay");
+    let [_relay, mut b, mut a] = place.all();
+    a.wait("serving", |status| vault(status)["serving"] == true && vault(status)["state"] == "paired");
+    b.wait("following", |status| vault(status)["lanes"][0]["connected"] == true);
+    b.signal("STOP");
+    let stream = begin(&place, "a", "/v1/groups/vault/switchover", "{}");
+    wait_for(&a, 1, "under way", |operation| operation["phase"] != "starting");
+    let (status, text) = a.ask("POST /v1/operations/1/cancel", "").unwrap();
+    let ended = wait_for(&a, 1, "looked at", |operation| operation["state"].is_string());
+    if status == 200 && text.contains("\"outcome\":{") {
+        assert_eq!(ended["state"], "refused", "{ended}");
+        assert!(ended["message"].as_str().unwrap().contains("cancelled"), "{ended}");
+        a.wait("serving", |status| vault(status)["serving"] == true);
+    } else {
+        assert!(
+            text.contains("could still be given up") || text.contains("is its secondary"),
+            "{status} {text}"
+        );
+    }
+    drop(stream);
+    b.signal("CONT");
+}
+
 #[test]
 fn a_held_round_is_held_after_a_kill_until_it_is_resumed() {
     let place = Place::new("state-held");

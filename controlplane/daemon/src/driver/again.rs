@@ -49,7 +49,9 @@ impl Again {
             Action::Change { change, .. } => match change {
                 Change::Switchover | Change::Failback => look_at_roles(found),
                 Change::Resolve => look_at_split(found),
-                Change::Abort | Change::Pause | Change::Resume | Change::WithoutJournal => Next::Ask,
+                Change::Abort | Change::Stay | Change::Pause | Change::Resume | Change::WithoutJournal => {
+                    Next::Ask
+                }
             },
         }
     }

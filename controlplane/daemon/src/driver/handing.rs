@@ -6,6 +6,12 @@
 use midspan_control::verdict::Verdict;
 
 use crate::api::types::{ApiError, Change, GroupStatus, PeerStatus, Role};
+use crate::events::Tell;
+use crate::following::Operation;
+use crate::operations::Ended;
+use crate::view::Shared;
+
+use super::{Driver, waiting};
 
 /// How long the other site may take; it goes on by itself later, too.
 const LIMIT_NS: u64 = 30_000_000_000;
@@ -91,6 +97,57 @@ impl Handing {
 /// Whether a node that lives may well not be heard.
 fn is_cut_off(peer: &PeerStatus) -> bool {
     [Verdict::PathDead, Verdict::CannotTell].iter().any(|verdict| verdict.word() == peer.verdict)
+}
+
+impl Driver {
+    /// This site refuses hosts from now on.
+    pub(super) fn on_handed_over(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: String,
+        change: Change,
+        drained_ns: u64,
+    ) {
+        let view = shared.view();
+        let found = view.status.groups.iter().find(|found| found.group == group);
+        let epoch = found.map_or(0, |found| found.epoch.number);
+        let drained_ns = Some(drained_ns);
+        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch, certain: true });
+    }
+
+    /// Ends a change of roles when the other site serves.
+    pub(super) fn look_at_handing(&mut self, shared: &Shared, now_ns: u64, group: &str) {
+        let Some(handing) = self.handing.get(group).copied() else { return };
+        let view = shared.view();
+        let status = &view.status;
+        let Some(found) = status.groups.iter().find(|found| found.group == group) else { return };
+        let outcome = handing.look(now_ns, &status.node, found, &status.peers);
+        drop(view);
+        match outcome {
+            Outcome::Waits => return,
+            Outcome::Served(pause) if handing.certain => {
+                self.on_changed(shared, now_ns, group.to_owned(), handing.change, pause);
+            }
+            Outcome::Served(pause) => {
+                let (kind, _) = waiting::changed(handing.change);
+                self.end_change(shared, now_ns, group, handing.change, (kind, waiting::SERVES_NOW), pause);
+            }
+            Outcome::GivenUp(error) => self.on_given_up(shared, now_ns, group, handing.change, error),
+        }
+        self.handing.remove(group);
+    }
+
+    /// The other site is not waited for any longer. Nothing of it is undone.
+    fn on_given_up(&mut self, shared: &Shared, now_ns: u64, group: &str, change: Change, error: ApiError) {
+        let message = format!("{}: {}", change.word(), error.message);
+        let tell = Tell::warn("switchover_unanswered", format!("group:{group}"), message);
+        shared.tell(tell.hint(error.hint.clone()));
+        if let Some(running) = self.running.remove(&(group.to_owned(), Operation::Change(change))) {
+            shared.end_operation(running.operation, Ended::refused(&error));
+            running.on_refused(now_ns, error);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -316,6 +316,51 @@ fn a_round_shows_its_rate_and_end_and_no_zero_loss() {
 }
 
 #[test]
+fn a_round_is_an_operation_with_its_share_rate_and_end() {
+    let mut fixture = fixture();
+    let measured = |sent: u64| {
+        let percent = f64::from(u32::try_from(sent / 1000).unwrap());
+        primary(Some(RoundStatus {
+            round: Some(3),
+            bytes: 100_000,
+            bytes_sent: sent,
+            percent,
+            ..RoundStatus::default()
+        }))
+    };
+    let step = |step| News::Round { group: "vault".into(), step };
+    let newest = |fixture: &Fixture| fixture.shared.view().operations.newest(None, 1).pop().unwrap();
+    fixture.tell(0, primary(None));
+    fixture.tell(0, step(RoundStep::Began { round: 3, bytes: 100_000, in_place: true }));
+    for second in 0..11 {
+        fixture.tell(second * 1000 * MS, measured(second * 1000));
+    }
+    let round = newest(&fixture);
+    assert_eq!(
+        (round.kind.as_str(), round.with.as_str(), round.phase.as_str()),
+        ("round", "in_place", "sending")
+    );
+    assert_eq!(
+        (round.percent, round.bytes_per_second, round.eta_seconds),
+        (Some(10.0), Some(1000), Some(90.0))
+    );
+    fixture.tell(11_000 * MS, step(RoundStep::Sent));
+    fixture.tell(12_000 * MS, step(RoundStep::Ended));
+    fixture.tell(12_000 * MS, primary(None));
+    let ended = newest(&fixture);
+    assert_eq!((ended.state.word(), ended.percent, ended.eta_seconds), ("done", Some(100.0), None));
+    // One that is given up says so, and so does one whose site is primary no more.
+    fixture.tell(13_000 * MS, step(RoundStep::Began { round: 4, bytes: 1, in_place: false }));
+    fixture.tell(13_000 * MS, step(RoundStep::Cancelled));
+    assert!(newest(&fixture).message.contains("another one follows"));
+    fixture.tell(14_000 * MS, step(RoundStep::Began { round: 5, bytes: 1, in_place: false }));
+    fixture.tell(14_000 * MS, measured(0));
+    fixture.tell(15_000 * MS, News::Group(Box::new(secondary(0))));
+    let ended = newest(&fixture);
+    assert_eq!((ended.operation, ended.state.word()), (3, "refused"));
+}
+
+#[test]
 fn a_site_without_a_cut_never_promises_zero_loss() {
     let mut fixture = fixture();
     let mut news = secondary(0);

@@ -116,6 +116,10 @@ pub(super) const fn changed(change: Change) -> (&'static str, &'static str) {
         Change::Switchover => {
             ("switchover_done", "the other site goes on as primary; answered writes lost: 0")
         }
+        Change::Stay => (
+            "switchover_cancelled",
+            "the change of roles is given up: this site stays primary, hosts are served on",
+        ),
         Change::Failback => ("failback_done", "the group's home goes on as primary; answered writes lost: 0"),
         Change::Pause => ("round_held", "rounds are held until they are resumed"),
         Change::Resume => ("round_resumed", "rounds go on"),

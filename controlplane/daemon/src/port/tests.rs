@@ -270,6 +270,7 @@ fn a_refused_switchover_says_why_and_what_helps() {
         (HandoverRefusal::NotPaired, "refused"),
         (HandoverRefusal::SecondaryAway, "timeout"),
         (HandoverRefusal::Failed, "refused"),
+        (HandoverRefusal::Cancelled, "refused"),
     ];
     for (refusal, code) in refusals {
         let mut port = port(false);
@@ -279,6 +280,39 @@ fn a_refused_switchover_says_why_and_what_helps() {
         assert_eq!((*operation, error.code.as_str()), (Operation::Change(Change::Switchover), code));
         assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
     }
+}
+
+#[test]
+fn a_switchover_that_is_cancelled_in_time_is_refused_and_its_cancellation_is_done() {
+    let mut port = port(false);
+    port.act(change(Change::Switchover));
+    port.act(change(Change::Stay));
+    assert!(matches!(
+        port.commands().pop(),
+        Some((_, _, Command::Group { command: GroupCommand::Stay, .. }))
+    ));
+    let news = port.after([handover(HandoverNote::Refused(HandoverRefusal::Cancelled))]);
+    let [News::Refused { operation: Operation::Change(Change::Switchover), error, .. }] = &news[..] else {
+        panic!("{news:?}")
+    };
+    assert!(error.message.contains("cancelled; this site goes on as primary"), "{error:?}");
+    let (_, id, _) = port.commands().pop().unwrap();
+    let news = port.after([Report::Reply { id, reply: status(Role::Primary, false) }]);
+    assert!(matches!(&news[..], [News::Group(_), News::Changed { change: Change::Stay, .. }]), "{news:?}");
+}
+
+#[test]
+fn a_switchover_that_is_recorded_is_not_cancelled() {
+    let mut port = port(false);
+    port.act(change(Change::Switchover));
+    port.act(change(Change::Stay));
+    let news = port.after([handover(HandoverNote::NotCancelled)]);
+    let [News::Refused { operation: Operation::Change(Change::Stay), error, .. }] = &news[..] else {
+        panic!("{news:?}")
+    };
+    assert!(error.hint.contains("switchover at the other site"), "{error:?}");
+    let news = port.after([handover(HandoverNote::Given { took_ns: 1 })]);
+    assert!(matches!(news.last(), Some(News::HandedOver { .. })), "it goes on: {news:?}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operat
 const HELD: TableDefinition<'_, &[u8], u64> = TableDefinition::new("held");
 
 /// Something to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     /// A new event.
     Event(Event),
@@ -44,7 +44,7 @@ pub enum Entry {
 }
 
 /// What earlier runs have kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     /// Oldest first.
     pub events: Vec<Event>,

@@ -85,7 +85,12 @@ impl Shared {
         let other = match change {
             Change::Switchover => Some(Change::Failback),
             Change::Failback => Some(Change::Switchover),
-            Change::Abort | Change::Pause | Change::Resume | Change::Resolve | Change::WithoutJournal => None,
+            Change::Abort
+            | Change::Stay
+            | Change::Pause
+            | Change::Resume
+            | Change::Resolve
+            | Change::WithoutJournal => None,
         };
         if let Some(other) = other
             && self.changes.runs(&(group.to_owned(), other))
@@ -188,7 +193,7 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
             Err(ApiError::new("refused", message, ON_SPLIT))
         }
         (Change::Abort, Role::Secondary)
-        | (Change::Switchover | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
+        | (Change::Switchover | Change::Stay | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
         (Change::Abort, Role::Primary) => Err(is_primary(
             found,
             node,
@@ -198,14 +203,24 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
         (Change::Failback, Role::Primary) => may_go_home(found, node),
         (Change::WithoutJournal, Role::Primary) => Ok(()),
         (
-            Change::Switchover | Change::Failback | Change::Pause | Change::Resume | Change::WithoutJournal,
+            Change::Switchover
+            | Change::Stay
+            | Change::Failback
+            | Change::Pause
+            | Change::Resume
+            | Change::WithoutJournal,
             Role::Secondary,
         ) => {
             let message = format!("group {}: node {node} is its secondary", found.group);
             Err(ApiError::new("refused", message, ON_PRIMARY))
         }
         (
-            Change::Switchover | Change::Failback | Change::Pause | Change::Resume | Change::WithoutJournal,
+            Change::Switchover
+            | Change::Stay
+            | Change::Failback
+            | Change::Pause
+            | Change::Resume
+            | Change::WithoutJournal,
             Role::Relay | Role::Unknown,
         ) => Err(no_site(found, node, ON_PRIMARY)),
     }

@@ -205,6 +205,8 @@ pub enum HandoverNote {
     Given { took_ns: u64 },
     /// It did not happen; this site goes on as what it was.
     Refused(HandoverRefusal),
+    /// It was to be cancelled, and none runs whose hosts only wait: what is recorded is not taken back.
+    NotCancelled,
 }
 
 /// Why a switchover did not happen.
@@ -220,6 +222,8 @@ pub enum HandoverRefusal {
     SecondaryAway,
     /// A disk of this site failed, or the node ends.
     Failed,
+    /// An operator has cancelled it.
+    Cancelled,
 }
 
 /// Progress and outcome of a round at its source.

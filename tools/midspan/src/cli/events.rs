@@ -148,7 +148,10 @@ pub fn text(operations: &[OperationStatus]) -> String {
         let took = found.ended_ns.map(|ended| ended.saturating_sub(found.started_ns) / 1_000_000);
         let with = if found.with.is_empty() { String::new() } else { format!(" ({})", found.with) };
         let state = match found.state {
-            OperationState::Running => found.phase.clone(),
+            OperationState::Running => match found.percent {
+                Some(percent) => format!("{} {percent} %", found.phase),
+                None => found.phase.clone(),
+            },
             OperationState::Done | OperationState::Refused | OperationState::Interrupted => {
                 found.state.word().to_owned()
             }
