@@ -345,13 +345,15 @@ impl World {
                     self.takeover.asked[node.0] = None;
                 }
                 // What hosts were told outside the lanes is not here: no loss is accepted.
-                StartRefusal::MayLose(LossReason::LeftTheLanes) | StartRefusal::NoCut if self.alone => {
+                StartRefusal::MayLose { why: LossReason::LeftTheLanes, .. } | StartRefusal::NoCut
+                    if self.alone =>
+                {
                     self.takeover.asked[node.0] = None;
                 }
                 // An operator tries again.
                 StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
                 // No primary ever held the lane: there is nothing to take over.
-                StartRefusal::MayLose(LossReason::LaneUnreachable)
+                StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
                     if self.watches.ring.epoch() == Epoch::NONE =>
                 {
                     self.takeover.asked[node.0] = None;
@@ -367,7 +369,7 @@ impl World {
                 | StartRefusal::LaneReachable { .. }
                 | StartRefusal::SecondaryAhead
                 | StartRefusal::OtherServes
-                | StartRefusal::MayLose(_)
+                | StartRefusal::MayLose { .. }
                 | StartRefusal::NoCut
                 | StartRefusal::NotSplit => {
                     self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
@@ -387,7 +389,9 @@ impl World {
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
-            | Note::Handover(HandoverNote::Draining | HandoverNote::Given { .. }) => {}
+            | Note::Handover(
+                HandoverNote::Draining | HandoverNote::Given { .. } | HandoverNote::NotCancelled,
+            ) => {}
             Note::FenceDone { epoch, .. } => self.decided = self.decided.max(Some(epoch)),
             Note::Rejoined { .. } => self.watches.own(node).returns = true,
             Note::LeftTheLanes { full } => {

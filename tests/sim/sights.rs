@@ -168,6 +168,7 @@ impl World {
             | GroupCommand::WithoutJournal
             | GroupCommand::Pause
             | GroupCommand::Resume
+            | GroupCommand::Stay
             | GroupCommand::Stop => {}
         }
     }
@@ -286,10 +287,11 @@ fn of_note(note: &Note) -> Option<Sign> {
         },
         Note::Handover(HandoverNote::Draining) => Some(Sign::Draining),
         Note::Handover(HandoverNote::Given { .. }) => Some(Sign::Given),
-        // Asked for twice: the first one goes on.
-        Note::Handover(HandoverNote::Refused(midspan_protocol::vocab::effect::HandoverRefusal::Running)) => {
-            None
-        }
+        // Asked for twice, or to be undone too late: the first one goes on.
+        Note::Handover(
+            HandoverNote::Refused(midspan_protocol::vocab::effect::HandoverRefusal::Running)
+            | HandoverNote::NotCancelled,
+        ) => None,
         Note::Handover(HandoverNote::Refused(_)) => Some(Sign::Stays),
         Note::Round(RoundNote::Began { .. }) => Some(Sign::Began),
         Note::Round(RoundNote::Sent { .. }) => Some(Sign::Sent),

@@ -254,3 +254,29 @@ fn a_first_copy_under_load_makes_a_takeover_possible_and_not_before() {
     cluster.wait_paired();
     compare(&mut cluster);
 }
+
+#[test]
+fn a_switchover_whose_other_site_stands_still_is_cancelled_and_hosts_go_on() {
+    let mut cluster = Cluster::running(Shape::new(1, 16));
+    let mut load = Load::start(workload(&cluster, seed("cancel")));
+    cluster.wait_paired();
+    load.wait_for_answers();
+    cluster.node(Place::Secondary).signal("STOP");
+    load.wait_for_answers();
+    let asked = cluster.ask_midspan(Place::Primary, &["switchover", GROUP, "--yes"]);
+    let mut asked = asked.start(&cluster.folder().file("switchover"));
+    let number = wait_for("hosts should wait", LIMIT, || {
+        let newest = cluster.operations(Place::Primary).pop()?;
+        (newest.kind == "switchover" && newest.phase == "draining").then_some(newest.operation)
+    });
+    println!("{}", cluster.midspan(Place::Primary, &["operations", "--cancel", &number.to_string()]).well());
+    assert_eq!(asked.wait(LIMIT).code(), Some(4), "{}", asked.err());
+    assert!(asked.err().contains("it was cancelled; this site goes on as primary"), "{}", asked.err());
+    // The other site still stands still: hosts need it not.
+    load.wait_for_answers();
+    cluster.node(Place::Secondary).signal("CONT");
+    cluster.wait_paired();
+    load.verify(&cluster.uris(Place::Primary));
+    let again = cluster.midspan(Place::Primary, &["operations", "--cancel", &number.to_string()]);
+    again.badly(&["it has ended"]);
+}

@@ -11,7 +11,7 @@ use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix, Verdict};
 
 use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
-use midspan_daemon::api::types::Role;
+use midspan_daemon::api::types::{OperationState, OperationStatus};
 
 /// Rounds of the suite with one role, unless `MIDSPAN_ROUNDS` says otherwise.
 const ROUNDS: u64 = 50;
@@ -144,31 +144,78 @@ impl Ordeal {
         self.cluster.wait_follows(Place::Primary);
     }
 
-    /// The primary is killed in full flow, and then the secondary or the relay again and again while the secondary takes over.
-    fn takeover_under_fire(&mut self) {
+    /// The primary is killed in full flow, and then the secondary, or the relay too, again and again while the secondary takes
+    /// over. It is asked for once, and again only where it was refused because the relay was away.
+    fn takeover_under_fire(&mut self, relay_too: bool) {
         self.load.wait_for_answers();
         self.cluster.kill(Place::Primary);
         self.load.handle().cut();
+        self.ask(Place::Secondary, "takeover");
         for _ in 0..KILLS_IN_TAKEOVER {
-            let log = self.cluster.folder().file("takeover");
-            let takeover = self.cluster.ask_midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
-            let takeover = takeover.start(&log);
             pause(self.moment(900));
-            let place = if self.dice.percent(70) { Place::Secondary } else { Place::Relay };
+            let place = if relay_too && self.dice.percent(30) { Place::Relay } else { Place::Secondary };
             self.cluster.kill(place);
-            drop(takeover);
             if self.dice.percent(50) {
                 pause(self.moment(300));
             }
             self.cluster.start(place);
         }
-        self.settle_takeover();
+        self.settle_takeover(relay_too);
         self.serves = Place::Secondary;
         let verdict = self.verify();
         println!("at the other site: {} answered, lost: {}", verdict.answered, verdict.lost);
         self.resume();
         self.load.wait_for_answers();
         self.verify();
+    }
+
+    /// Asks for something, and waits until the node has begun it: from then on nothing is forgotten.
+    fn ask(&mut self, place: Place, what: &str) {
+        let log = self.cluster.folder().file("asked");
+        let asked = self.cluster.ask_midspan(place, &[what, GROUP, "--yes"]).start(&log);
+        wait_for("it should begin", LIMIT, || {
+            let newest = self.asked(place).pop()?;
+            (newest.kind == what && newest.phase != "starting").then_some(())
+        });
+        drop(asked);
+    }
+
+    /// A change of roles is asked for once at the site that serves, which is killed at a random instant and started again. It
+    /// ends by itself: the other site serves, or this one does and says why.
+    fn switchover_under_fire(&mut self) {
+        self.cluster.wait_paired();
+        self.load.wait_for_answers();
+        let from = self.serves;
+        let to = if from == Place::Primary { Place::Secondary } else { Place::Primary };
+        // As long as the other site stands still it has not everything: hosts wait when the kill comes.
+        let in_the_drain = self.dice.percent(50);
+        if in_the_drain {
+            self.cluster.node(to).signal("STOP");
+        }
+        self.ask(from, "switchover");
+        pause(self.moment(60));
+        self.cluster.kill(from);
+        self.load.handle().cut();
+        self.cluster.start(from);
+        if in_the_drain {
+            pause(self.moment(1500));
+            self.cluster.node(to).signal("CONT");
+        }
+        let ended = wait_for("a switchover should end", LIMIT, || {
+            let newest = self.asked(from).pop()?;
+            (newest.state != OperationState::Running).then_some(newest)
+        });
+        println!("in the drain: {in_the_drain}; {:?}: {}", ended.state, ended.message);
+        let resumed =
+            self.cluster.events(from).iter().filter(|event| event.kind == "operation_resumed").count();
+        assert!(resumed > 0 || !in_the_drain, "the kill should have been in the middle of it");
+        if ended.state == OperationState::Done {
+            self.serves = to;
+        }
+        self.cluster.wait_serving(self.serves);
+        let verdict = self.verify();
+        println!("at {:?}: {} answered, lost: {}", self.serves, verdict.answered, verdict.lost);
+        self.resume();
     }
 
     /// The primary is killed in full flow, and nobody asks for anything: the secondary takes over by itself and has everything.
@@ -188,23 +235,37 @@ impl Ordeal {
         self.verify();
     }
 
-    /// One of them may have ended well before it was killed; else it is asked for once more. What is not possible right now,
-    /// because the relay or the node has just come up, is asked for again; a possible loss is a failure.
-    fn settle_takeover(&mut self) {
+    /// The takeover goes on by itself, and ends. What was refused because the relay was away is asked for again; a possible
+    /// loss is a failure.
+    fn settle_takeover(&mut self, may_be_refused: bool) {
         wait_for("a takeover should end", LIMIT, || {
             let group = self.cluster.group(Place::Secondary);
-            if group.role == Role::Primary {
-                return group.serving.then_some(());
-            }
-            let said = self.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
-            assert!(!said.err.contains("may be missing"), "{said}");
-            if !said.status.success() {
-                println!("asked again after: {}", said.err.trim());
+            let newest = self.asked(Place::Secondary).pop()?;
+            if newest.state == OperationState::Running {
                 return None;
             }
-            assert!(said.out.contains("answered writes lost: 0"), "{said}");
-            Some(())
+            if newest.state == OperationState::Done {
+                assert_eq!(
+                    (newest.kind.as_str(), newest.message.as_str()),
+                    ("takeover", "answered writes lost: 0")
+                );
+                return group.serving.then_some(());
+            }
+            assert!(may_be_refused && !newest.message.contains("may be missing"), "{newest:?}");
+            println!("asked again after: {}", newest.message);
+            let said = self.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
+            assert!(!said.err.contains("may be missing"), "{said}");
+            None
         });
+        let asked = self.asked(Place::Secondary);
+        assert!(may_be_refused || asked.len() == 1, "{asked:#?}");
+    }
+
+    /// What was asked of a node, without the rounds that begin by themselves.
+    fn asked(&self, place: Place) -> Vec<OperationStatus> {
+        let mut asked = self.cluster.operations(place);
+        asked.retain(|operation| operation.kind != "round");
+        asked
     }
 
     fn sealed(&mut self) -> u64 {
@@ -255,11 +316,25 @@ fn several_roles_killed_at_the_same_instant_lose_nothing() {
 }
 
 #[test]
-fn a_takeover_in_which_nodes_are_killed_is_asked_for_again_and_loses_nothing() {
+fn a_takeover_in_which_nodes_are_killed_ends_and_loses_nothing() {
     for _ in 0..rounds_wanted(2 * ROUNDS).div_ceil(ROUNDS) {
         let mut ordeal = Ordeal::begin("takeover", Shape::new(1, 16), |_| {});
         ordeal.rounds(2, |_, dice| vec![Place::ALL[usize::try_from(dice.below(3)).unwrap()]]);
-        ordeal.takeover_under_fire();
+        ordeal.takeover_under_fire(true);
+    }
+}
+
+#[test]
+fn a_takeover_whose_site_is_killed_again_and_again_is_asked_for_once() {
+    let mut ordeal = Ordeal::begin("takeover asked once", Shape::new(1, 16), |_| {});
+    ordeal.takeover_under_fire(false);
+}
+
+#[test]
+fn a_switchover_whose_site_is_killed_ends_by_itself_and_loses_nothing() {
+    let mut ordeal = Ordeal::begin("switchover", Shape::new(1, 16), |_| {});
+    for _ in 0..rounds_wanted(ROUNDS / 10) {
+        ordeal.switchover_under_fire();
     }
 }
 

@@ -1,6 +1,9 @@
 //! A site without its relay: the lanes are left and come back, by the group's rule or by an operator's word; and the two ways
 //! that control information takes.
 
+use std::time::Duration;
+
+use midspan::clock::Clock;
 use midspan_daemon::api::types::KeptManifests;
 
 use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause, wait_for};
@@ -45,7 +48,7 @@ fn a_takeover_says_that_hosts_were_answered_without_the_relay() {
     scene.cluster.kill(Place::Primary);
     scene.network.heal();
     let said = scene.cluster.midspan(Place::Secondary, &["takeover", GROUP, "--yes"]);
-    said.badly(&["hosts were answered outside the lanes", "--accept-loss"]);
+    said.badly(&["hosts were answered outside the lanes", " s before now, may be missing", "--accept-loss"]);
     // The primary comes back and goes on with all that it has answered.
     scene.cluster.start(Place::Primary);
     scene.cluster.wait_serving(Place::Primary);
@@ -243,6 +246,26 @@ fn a_former_primary_lets_the_site_that_took_over_without_the_relay_meet_the_lane
     scene.cluster.wait_paired();
     scene.load.wait_for_answers();
     scene.load.verify(&scene.cluster.uris(Place::Secondary));
+}
+
+#[test]
+fn a_dry_run_without_the_relay_says_within_seconds_what_may_be_missing() {
+    let Some(mut scene) = scene("") else { return };
+    scene.load.stop();
+    scene.cluster.wait_no_lag(Place::Primary);
+    scene.network.isolate(Place::Secondary);
+    scene.wait_state(Place::Secondary, "detached");
+    for arguments in [&["--dry-run"][..], &["--dry-run", "--accept-loss"]] {
+        let began = Clock::starting_at(0);
+        let said = scene.cluster.midspan(Place::Secondary, &[&["takeover", GROUP], arguments].concat());
+        let figures = [" s before now, may be missing", " bytes that the journal is known to have held"];
+        println!("{}", said.with_code(6, &figures));
+        assert!(began.elapsed() < Duration::from_secs(10), "{arguments:?} took {:?}", began.elapsed());
+    }
+    // Nothing was changed.
+    scene.network.heal();
+    scene.cluster.wait_paired();
+    scene.load.verify(&scene.cluster.uris(Place::Primary));
 }
 
 #[test]

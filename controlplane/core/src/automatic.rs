@@ -132,6 +132,11 @@ pub enum Automatic {
 }
 
 impl Automatic {
+    /// As it was left by an earlier run of the daemon: one was asked for and has not ended.
+    pub const fn asked() -> Self {
+        Self::Asked { wait_ns: FIRST_WAIT_NS }
+    }
+
     /// How things stand now. [`Decision::TakeOver`] is said once: then [`Automatic::on_outcome`] must follow.
     pub fn on_look(&mut self, now_ns: u64, facts: AutomaticFacts) -> Decision {
         let decision = Decision::of(facts);

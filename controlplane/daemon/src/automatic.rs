@@ -12,7 +12,7 @@ use crate::api::types::{
 use crate::config::{Config, Group, Role as Configured, Takeover};
 use crate::events::Tell;
 use crate::pulse::Pulse;
-use crate::view::Shared;
+use crate::view::{AUTOMATIC, Shared};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -28,6 +28,8 @@ struct Watched {
     lanes: Vec<usize>,
     automatic: Automatic,
     asked: Option<watch::Receiver<TakeoverProgress>>,
+    /// An earlier run of the daemon had asked, and so had heard that the other site was the primary.
+    led_before: bool,
 }
 
 /// All of them.
@@ -50,10 +52,21 @@ impl Unattended {
                 lanes: group.lanes.iter().map(|lane| index(lane.node)).collect::<Option<Vec<_>>>()?,
                 automatic: Automatic::default(),
                 asked: None,
+                led_before: false,
             })
         };
         Self {
             groups: config.groups.iter().filter(|group| is_automatic(group)).filter_map(watched).collect(),
+        }
+    }
+
+    /// Follows the takeovers that an earlier run of the daemon had asked for and that go on in this one.
+    pub fn adopt(&mut self, shared: &Shared) {
+        for watched in &mut self.groups {
+            watched.asked = shared.automatic_before(&watched.name);
+            if watched.asked.is_some() {
+                (watched.automatic, watched.led_before) = (Automatic::asked(), true);
+            }
         }
     }
 
@@ -86,6 +99,7 @@ impl Watched {
         let (facts, is_heard) = self.facts(now_ns, pulse, group);
         if is_heard {
             self.automatic.on_heard();
+            self.led_before = false;
         }
         match self.automatic.on_look(now_ns, facts) {
             Decision::Wait(why) => why,
@@ -104,6 +118,7 @@ impl Watched {
             SiteRole::Primary => true,
             SiteRole::Secondary => false,
         });
+        let led = led || self.led_before;
         let there = || self.lanes.iter().map(|lane| roster.silence_at(now_ns, *lane, self.other));
         let long = |silent_ns: u64| silent_ns >= self.after_ns;
         let facts = AutomaticFacts {
@@ -128,9 +143,10 @@ impl Watched {
             pulse.name(self.other)
         );
         shared.tell(Tell::warn("takeover_automatic", self.object(), message));
-        match shared.takeover(&self.name, TakeoverRequest::default(), "automatic: the primary is dead") {
+        match shared.takeover(&self.name, TakeoverRequest::default(), AUTOMATIC) {
             Ok(progress) => self.asked = Some(progress),
-            // Nothing was begun: the driver has too much to do, or the role has just changed.
+            // Nothing was begun: the driver has too much to do, an operator's takeover or dry run is under way, or the role
+            // has just changed.
             Err(error) => self.refused(now_ns, shared, &error, true),
         }
     }
@@ -141,10 +157,6 @@ impl Watched {
         let progress = asked.borrow().clone();
         let is_gone = asked.has_changed().is_err();
         match (progress.outcome, progress.error) {
-            // An operator's probe was running and was joined: it has taken nothing over.
-            (Some(outcome), _) if outcome.dry_run => {
-                self.automatic.on_outcome(now_ns, Outcome::Refused { may_pass: true });
-            }
             (Some(_), _) => self.automatic.on_outcome(now_ns, Outcome::Taken),
             (None, Some(error)) => self.refused(now_ns, shared, &error, error.code == "timeout"),
             (None, None) if is_gone => {

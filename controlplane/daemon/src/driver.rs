@@ -3,12 +3,15 @@
 //! It is a machine: news and requests in, actions out; `now_ns` (monotonic) is a parameter. The loop that feeds it is in
 //! [`crate::run`].
 
+mod again;
 mod handing;
+mod rounds;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 
-use midspan_control::estimate::{FillRate, SendRate, bytes_behind, time_behind};
+use midspan_control::estimate::{FillRate, bytes_behind, time_behind};
 use midspan_control::pair::{PairFacts, PairState};
 use midspan_control::takeover::{Statement, TakeoverFacts};
 
@@ -16,13 +19,17 @@ use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, KeptManifests, Lag, Level,
     RefusedStatus, Role, TakeoverOutcome, TakeoverRequest,
 };
-use crate::driver::handing::{Handing, Outcome as Handed, Pause};
+use crate::driver::again::Again;
+use crate::driver::handing::{Handing, Pause};
+use crate::driver::rounds::Rounds;
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
 use crate::following::Operation;
 use crate::operations::Ended;
 use crate::view::{Request, Shared};
 use crate::{clock, metrics, words};
+
+pub use self::rounds::RoundStep;
 
 /// The same warning is told once in so many nanoseconds.
 const QUIET_NS: u64 = 10_000_000_000;
@@ -47,6 +54,13 @@ pub enum News {
     },
     /// Something for people.
     Tell(Tell),
+    /// A round made progress or ended.
+    Round {
+        /// Name of the group.
+        group: String,
+        /// How.
+        step: RoundStep,
+    },
     /// An operation goes on.
     Step {
         /// Name of the group.
@@ -176,15 +190,28 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The group and the operation.
+    fn key(&self) -> (String, Operation) {
+        match self {
+            Action::TakeOver { group, .. } => (group.clone(), Operation::Takeover),
+            Action::Change { group, change } => (group.clone(), Operation::Change(*change)),
+        }
+    }
+}
+
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Driver {
     fill: BTreeMap<String, FillRate>,
-    /// The round of each group, by its number, and how it gets on.
-    rounds: BTreeMap<String, (Option<u64>, SendRate)>,
+    rounds: Rounds,
     running: BTreeMap<(String, Operation), Running>,
     /// Groups that were handed over and are not served by the other site yet.
     handing: BTreeMap<String, Handing>,
+    /// What earlier runs of the daemon began, and is not asked of the data plane yet.
+    again: BTreeMap<(String, Operation), Again>,
+    /// What is to be asked of it next.
+    due: Vec<Action>,
     /// Warnings of the last seconds, with their times.
     warned: VecDeque<(u64, Tell)>,
 }
@@ -211,6 +238,7 @@ impl Driver {
                     shared.tell(tell);
                 }
             }
+            News::Round { group, step } => self.rounds.on_step(shared, &group, step),
             News::Step { group, operation, step } => {
                 if let Some(running) = self.running.get(&(group, operation)) {
                     let (phase, message) = waiting::said(step);
@@ -229,23 +257,31 @@ impl Driver {
         }
     }
 
-    /// The API asks something.
-    pub fn on_request(&mut self, now_ns: u64, request: Request) -> Action {
-        match request {
-            Request::Takeover { operation, group, request, progress } => {
+    /// The API asks something, or an earlier run of the daemon did.
+    pub fn on_request(&mut self, now_ns: u64, request: Request) {
+        let (operation, waiting, action, before) = match request {
+            Request::Takeover { operation, group, request, before, progress } => {
                 let TakeoverRequest { accept_loss, dry_run } = request;
                 let waiting = Waiting::Takeover { dry_run, progress };
-                let key = (group.clone(), Operation::Takeover);
-                self.running.insert(key, Running { operation, since_ns: now_ns, waiting });
-                Action::TakeOver { group, accept_loss, dry_run }
+                (operation, waiting, Action::TakeOver { group, accept_loss, dry_run }, before)
             }
-            Request::Change { operation, group, change, progress } => {
-                let key = (group.clone(), Operation::Change(change));
-                let waiting = Waiting::Change(progress);
-                self.running.insert(key, Running { operation, since_ns: now_ns, waiting });
-                Action::Change { group, change }
+            Request::Change { operation, group, change, before, progress } => {
+                (operation, Waiting::Change(progress), Action::Change { group, change }, before)
             }
+        };
+        let key = action.key();
+        self.running.insert(key.clone(), Running { operation, since_ns: now_ns, waiting });
+        match before {
+            Some(before) => {
+                self.again.insert(key, Again { before, since_ns: now_ns, action });
+            }
+            None => self.due.push(action),
         }
+    }
+
+    /// What is to be asked of the data plane now.
+    pub fn take_due(&mut self) -> Vec<Action> {
+        mem::take(&mut self.due)
     }
 
     /// Whether people have not just been told the same: a node that is refused comes again ten times a second.
@@ -278,7 +314,7 @@ impl Driver {
             let seconds = rate.seconds_to_full(size);
             lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
         }
-        self.estimate_round(now_ns, &mut status);
+        self.rounds.estimate(shared, now_ns, &mut status);
         let group = status.group.clone();
         let mut view = shared.view();
         view.manifests.insert(status.group.clone(), manifests);
@@ -287,71 +323,8 @@ impl Driver {
             None => view.status.groups.push(status),
         }
         drop(view);
+        self.look_at_again(shared, now_ns, &group);
         self.look_at_handing(shared, now_ns, &group);
-    }
-
-    /// This site refuses hosts from now on.
-    fn on_handed_over(
-        &mut self,
-        shared: &Shared,
-        now_ns: u64,
-        group: String,
-        change: Change,
-        drained_ns: u64,
-    ) {
-        let view = shared.view();
-        let found = view.status.groups.iter().find(|found| found.group == group);
-        let epoch = found.map_or(0, |found| found.epoch.number);
-        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch });
-    }
-
-    /// Ends a change of roles when the other site serves.
-    fn look_at_handing(&mut self, shared: &Shared, now_ns: u64, group: &str) {
-        let Some(handing) = self.handing.get(group).copied() else { return };
-        let view = shared.view();
-        let status = &view.status;
-        let Some(found) = status.groups.iter().find(|found| found.group == group) else { return };
-        let outcome = handing.look(now_ns, &status.node, found, &status.peers);
-        drop(view);
-        match outcome {
-            Handed::Waits => return,
-            Handed::Served(pause) => {
-                self.on_changed(shared, now_ns, group.to_owned(), handing.change, Some(pause));
-            }
-            Handed::GivenUp(error) => self.on_given_up(shared, now_ns, group, handing.change, error),
-        }
-        self.handing.remove(group);
-    }
-
-    /// The other site is not waited for any longer. Nothing of it is undone.
-    fn on_given_up(&mut self, shared: &Shared, now_ns: u64, group: &str, change: Change, error: ApiError) {
-        let message = format!("{}: {}", change.word(), error.message);
-        let tell = Tell::warn("switchover_unanswered", format!("group:{group}"), message);
-        shared.tell(tell.hint(error.hint.clone()));
-        if let Some(running) = self.running.remove(&(group.to_owned(), Operation::Change(change))) {
-            shared.end_operation(running.operation, Ended::refused(&error));
-            running.on_refused(now_ns, error);
-        }
-    }
-
-    /// Rate and end of the round, from how far it was before.
-    fn estimate_round(&mut self, now_ns: u64, status: &mut GroupStatus) {
-        let Some(round) = &mut status.round else {
-            self.rounds.remove(&status.group);
-            return;
-        };
-        let (number, rate) = self.rounds.entry(status.group.clone()).or_default();
-        if *number != round.round {
-            (*number, *rate) = (round.round, SendRate::default());
-        }
-        if round.paused {
-            rate.on_pause();
-            return;
-        }
-        rate.on_sample(now_ns, round.bytes_sent);
-        round.bytes_per_second = rate.bytes_per_second();
-        let seconds = rate.seconds_to_end(round.bytes);
-        round.eta_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
     }
 
     fn on_taken(&mut self, shared: &Shared, now_ns: u64, group: String, report: Report) {
@@ -401,30 +374,30 @@ impl Driver {
         change: Change,
         pause: Option<Pause>,
     ) {
-        let (kind, statement) = match change {
-            Change::Abort => (
-                "takeover_aborted",
-                "the takeover is undone: this site is secondary, the former primary may go on",
-            ),
-            Change::Switchover => {
-                ("switchover_done", "the other site goes on as primary; answered writes lost: 0")
-            }
-            Change::Failback => {
-                ("failback_done", "the group's home goes on as primary; answered writes lost: 0")
-            }
-            Change::Pause => ("round_held", "rounds are held until they are resumed"),
-            Change::Resume => ("round_resumed", "rounds go on"),
-            Change::WithoutJournal => (
-                "started_without_journal",
-                "hosts are served without the journal; everything is marked to be sent to the other site",
-            ),
-            Change::Resolve => (
-                "split_resolved",
-                "what this site alone held is given up; it follows the site that replaced it",
-            ),
-        };
+        match change {
+            Change::Pause => shared.hold(&group, true),
+            Change::Resume => shared.hold(&group, false),
+            Change::Abort
+            | Change::Switchover
+            | Change::Stay
+            | Change::Failback
+            | Change::Resolve
+            | Change::WithoutJournal => {}
+        }
+        self.end_change(shared, now_ns, &group, change, waiting::changed(change), pause);
+    }
+
+    fn end_change(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: &str,
+        change: Change,
+        (kind, statement): (&'static str, &str),
+        pause: Option<Pause>,
+    ) {
         let object = format!("group:{group}");
-        let running = self.running.remove(&(group, Operation::Change(change)));
+        let running = self.running.remove(&(group.to_owned(), Operation::Change(change)));
         let took_ms = running.as_ref().map_or(0, |running| running.elapsed_ms(now_ns));
         let ms = |ns: u64| ns.div_ceil(1_000_000);
         let host_pause_ms = pause.map(|pause| ms(pause.whole_ns));

@@ -31,6 +31,7 @@ impl Operation {
             Operation::Takeover => "takeover_refused",
             Operation::Change(Change::Abort) => "abort_refused",
             Operation::Change(Change::Switchover) => "switchover_refused",
+            Operation::Change(Change::Stay) => "cancel_refused",
             Operation::Change(Change::Failback) => "failback_refused",
             Operation::Change(Change::Pause) => "pause_refused",
             Operation::Change(Change::Resume) => "resume_refused",
@@ -40,34 +41,39 @@ impl Operation {
     }
 }
 
-/// The newest operation of each kind.
+/// The newest operation of each kind, and how it was asked for.
 #[derive(Debug)]
-pub struct Following<K, T> {
-    newest: Mutex<BTreeMap<K, watch::Receiver<Progress<T>>>>,
+pub struct Following<K, W, T> {
+    newest: Mutex<BTreeMap<K, (W, watch::Receiver<Progress<T>>)>>,
 }
 
-impl<K, T> Default for Following<K, T> {
+impl<K, W, T> Default for Following<K, W, T> {
     fn default() -> Self {
         Self { newest: Mutex::new(BTreeMap::new()) }
     }
 }
 
-impl<K: Ord, T: Clone + Default> Following<K, T> {
-    /// Joins the operation that runs under this key, or begins one: `ask` passes it on.
+impl<K: Ord, W: PartialEq, T: Clone + Default> Following<K, W, T> {
+    /// Joins the operation that runs under this key and was asked for in the same way, or begins one: `ask` passes it on.
+    /// Whoever asks in another way must not take the outcome of this one for his own: `differs` says so, told how the one that
+    /// runs was asked for and its number.
     ///
     /// # Errors
-    /// Those of `ask`.
+    /// Those of `ask` and of `differs`.
     pub fn join_or_begin(
         &self,
         key: K,
+        how: W,
         group: &str,
+        differs: impl FnOnce(&W, u64) -> ApiError,
         ask: impl FnOnce(watch::Sender<Progress<T>>) -> Result<(), ApiError>,
     ) -> Result<watch::Receiver<Progress<T>>, ApiError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = newest.get(&key)
+        if let Some((asked, running)) = newest.get(&key)
             && runs(running)
         {
-            return Ok(running.clone());
+            let operation = running.borrow().operation;
+            return if *asked == how { Ok(running.clone()) } else { Err(differs(asked, operation)) };
         }
         let first = Progress {
             group: group.to_owned(),
@@ -77,19 +83,26 @@ impl<K: Ord, T: Clone + Default> Following<K, T> {
         };
         let (progress, receiver) = watch::channel(first);
         ask(progress)?;
-        newest.insert(key, receiver.clone());
+        newest.insert(key, (how, receiver.clone()));
         Ok(receiver)
     }
 
     /// The newest step of the newest operation under this key.
     pub fn newest(&self, key: &K) -> Option<Progress<T>> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.get(key).map(|receiver| receiver.borrow().clone())
+        newest.get(key).map(|(_, receiver)| receiver.borrow().clone())
+    }
+
+    /// Where the steps of the newest operation under this key are told.
+    pub fn receiver(&self, key: &K) -> Option<watch::Receiver<Progress<T>>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(key).map(|(_, receiver)| receiver.clone())
     }
 
     /// Whether one runs under this key.
     pub fn runs(&self, key: &K) -> bool {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(key).is_some_and(runs)
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(key).is_some_and(|(_, receiver)| runs(receiver))
     }
 }
 

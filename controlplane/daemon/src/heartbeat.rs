@@ -55,7 +55,8 @@ impl Heart {
 
     /// Sends and receives until the runtime ends. Within a runtime only.
     pub async fn beat(self, shared: Arc<Shared>) {
-        let Self { socket, interval, pulse, unattended, started } = self;
+        let Self { socket, interval, pulse, mut unattended, started } = self;
+        unattended.adopt(&shared);
         let socket = match tokio::net::UdpSocket::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::error!("heartbeats cannot be sent: {error}"),

@@ -15,9 +15,9 @@ use utoipa::openapi::{
 
 use crate::api::route::Route;
 use crate::api::types::{
-    AreaStatus, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig, GroupRecording,
-    GroupStatus, HeldAlone, KeptManifests, NodeStatus, OperationStatus, TakeoverOutcome, TakeoverProgress,
-    TakeoverRequest,
+    AreaStatus, Change, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig,
+    GroupRecording, GroupStatus, HeldAlone, KeptManifests, NodeStatus, OperationStatus, ResolveRequest,
+    TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
 
 /// A type under its name.
@@ -53,11 +53,13 @@ enum Answer {
 
 const REFUSAL: Named = Named::of::<ErrorBody>("ErrorBody");
 const REQUEST: Named = Named::of::<TakeoverRequest>("TakeoverRequest");
+const RESOLVE: Named = Named::of::<ResolveRequest>("ResolveRequest");
 
 /// Types that no route answers as a whole: those that come in, or stand in others in place of a parameter.
-const UNANSWERED: [Named; 4] = [
+const UNANSWERED: [Named; 5] = [
     REFUSAL,
     REQUEST,
+    RESOLVE,
     Named::of::<TakeoverOutcome>("TakeoverOutcome"),
     Named::of::<ChangeOutcome>("ChangeOutcome"),
 ];
@@ -134,9 +136,15 @@ fn operation(route: Route) -> OperationBuilder {
         .operation_id(Some(name(route)))
         .parameters(Some(parameters))
         .response("200", good(&answer(route)));
-    if route == Route::Takeover {
-        let content = ContentBuilder::new().schema(Some(REQUEST.reference())).build();
-        let body = RequestBodyBuilder::new().content("application/json", content).build();
+    let asked = if route == Route::Takeover {
+        Some((REQUEST, Required::False))
+    } else {
+        (route == Route::Change(Change::Resolve)).then_some((RESOLVE, Required::True))
+    };
+    if let Some((asked, required)) = asked {
+        let content = ContentBuilder::new().schema(Some(asked.reference())).build();
+        let body =
+            RequestBodyBuilder::new().content("application/json", content).required(Some(required)).build();
         operation = operation.request_body(Some(body));
     }
     let content = ContentBuilder::new().schema(Some(REFUSAL.reference())).build();
@@ -250,6 +258,18 @@ mod tests {
         }
         let outcome = &document["components"]["schemas"]["TakeoverOutcome"]["properties"]["statement"];
         assert!(outcome["description"].as_str().unwrap().contains("answered writes lost: 0"), "{outcome}");
+    }
+
+    #[test]
+    fn what_must_be_said_is_in_the_document() {
+        let document = read();
+        let body = &document["paths"]["/v1/groups/{name}/resolve"]["post"]["requestBody"];
+        assert_eq!(body["required"], true);
+        assert_eq!(
+            body["content"]["application/json"]["schema"]["$ref"],
+            "#/components/schemas/ResolveRequest"
+        );
+        assert_eq!(document["components"]["schemas"]["ResolveRequest"]["required"][0], "keep");
     }
 
     #[test]

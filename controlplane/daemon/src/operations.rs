@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::types::{ApiError, OperationState, OperationStatus};
+use crate::api::types::{ApiError, OperationState, OperationStatus, TakeoverRequest};
 
 /// Operations that are kept.
 pub const KEPT: usize = 1000;
@@ -25,32 +25,75 @@ pub struct Begun {
     pub with: String,
     /// Who asked.
     pub asked_by: String,
+    /// Number of the group's epoch.
+    pub epoch: u64,
+}
+
+/// What an earlier run of the daemon has left behind of an operation that goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Number of the group's epoch when it was asked for.
+    pub epoch: u64,
+    /// This site had handed over to the other one.
+    pub handed_over: bool,
+}
+
+/// What had not ended when the daemon did.
+#[derive(Debug, Default)]
+pub struct Unfinished {
+    /// What goes on in this run.
+    pub goes_on: Vec<OperationStatus>,
+    /// What does not, as it is now.
+    pub ended: Vec<OperationStatus>,
 }
 
 impl OperationLog {
-    /// Goes on behind the operations of earlier runs. What had not ended then is interrupted: returned, to be told.
-    pub fn of_earlier_runs(operations: Vec<OperationStatus>, now_ns: u64) -> (Self, Vec<OperationStatus>) {
-        let mut log = Self::default();
-        let mut interrupted = Vec::new();
+    /// Goes on behind the operations of earlier runs.
+    pub fn of_earlier_runs(operations: Vec<OperationStatus>, now_ns: u64) -> (Self, Unfinished) {
+        let (mut log, mut unfinished) = (Self::default(), Unfinished::default());
         for mut operation in operations {
-            if operation.state == OperationState::Running {
-                operation.state = OperationState::Interrupted;
-                operation.ended_ns = Some(now_ns);
-                operation.message = format!("the daemon ended while it was at `{}`", operation.phase);
-                "`midspan status` tells where the group stands: the data plane goes on by itself; what is still wanted \
-                 can be asked for again"
-                    .clone_into(&mut operation.hint);
-                interrupted.push(operation.clone());
-            }
             log.last = log.last.max(operation.operation);
+            if operation.state == OperationState::Running {
+                match fate(&operation) {
+                    Fate::GoesOn => unfinished.goes_on.push(operation.clone()),
+                    Fate::Ends(hint) => {
+                        operation.state = OperationState::Interrupted;
+                        operation.ended_ns = Some(now_ns);
+                        operation.message = format!("the daemon ended while it was at `{}`", operation.phase);
+                        hint.clone_into(&mut operation.hint);
+                        unfinished.ended.push(operation.clone());
+                    }
+                }
+            }
             log.list.insert(operation.operation, operation);
         }
-        (log, interrupted)
+        log.end_cancelled(&mut unfinished, now_ns);
+        (log, unfinished)
+    }
+
+    /// What somebody had cancelled before the daemon ended does not go on.
+    fn end_cancelled(&mut self, unfinished: &mut Unfinished, now_ns: u64) {
+        let by = |found: &OperationStatus| {
+            let later = self.list.range(found.operation + 1..).map(|(_, later)| later);
+            let mut later = later.filter(|later| later.group == found.group && cancels(later, &found.kind));
+            later.find(|later| later.state != OperationState::Refused).map(|later| later.operation)
+        };
+        let cancelled: Vec<(u64, u64)> =
+            unfinished.goes_on.iter().filter_map(|found| Some((found.operation, by(found)?))).collect();
+        for (number, by) in cancelled {
+            unfinished.goes_on.retain(|found| found.operation != number);
+            let ended = Ended {
+                state: OperationState::Refused,
+                message: format!("it was cancelled by operation {by} before the daemon ended"),
+                hint: "`midspan status` shows the roles".to_owned(),
+            };
+            unfinished.ended.extend(self.end(number, now_ns, ended));
+        }
     }
 
     /// One begins.
     pub fn begin(&mut self, now_ns: u64, begun: Begun) -> OperationStatus {
-        let Begun { group, kind, with, asked_by } = begun;
+        let Begun { group, kind, with, asked_by, epoch } = begun;
         self.last += 1;
         let operation = OperationStatus {
             operation: self.last,
@@ -58,6 +101,7 @@ impl OperationLog {
             kind: kind.to_owned(),
             with,
             asked_by,
+            epoch,
             started_ns: now_ns,
             phase: "starting".to_owned(),
             ..OperationStatus::default()
@@ -78,14 +122,24 @@ impl OperationLog {
         is_new.then(|| operation.clone())
     }
 
+    /// How much of one is done. That is shown and not kept: it changes all the time.
+    pub fn share(&mut self, number: u64, share: Share) {
+        if let Some(operation) = self.list.get_mut(&number) {
+            operation.percent = Some(share.percent);
+            (operation.bytes_per_second, operation.eta_seconds) = (share.bytes_per_second, share.eta_seconds);
+        }
+    }
+
     /// One ends. Returns it as it is now.
     pub fn end(&mut self, number: u64, now_ns: u64, ended: Ended) -> Option<OperationStatus> {
         let operation = self.list.get_mut(&number)?;
         let Ended { state, message, hint } = ended;
         operation.state = state;
         operation.ended_ns = Some(now_ns);
+        (operation.bytes_per_second, operation.eta_seconds) = (None, None);
         if state == OperationState::Done {
             "done".clone_into(&mut operation.phase);
+            operation.percent = operation.percent.map(|_| 100.0);
         }
         (operation.message, operation.hint) = (message, hint);
         Some(operation.clone())
@@ -104,6 +158,52 @@ impl OperationLog {
         newest.reverse();
         newest
     }
+}
+
+/// What becomes of an operation that had not ended when the daemon did.
+enum Fate {
+    /// Asking for it again is the same as going on with it.
+    GoesOn,
+    /// It is interrupted, and this is what to do.
+    Ends(&'static str),
+}
+
+fn fate(operation: &OperationStatus) -> Fate {
+    let asks_only = TakeoverRequest::of(&operation.with).dry_run;
+    match operation.kind.as_str() {
+        "takeover" if asks_only => Fate::Ends("nothing was changed: ask again"),
+        "takeover" | "switchover" | "failback" | "pause" | "resume" | "resolve" => Fate::GoesOn,
+        "abort" => Fate::Ends(
+            "what the takeover had fenced is given back by itself as soon as the relay answers: `midspan status` at both sites",
+        ),
+        "without_journal" => Fate::Ends(
+            "`midspan status` tells whether hosts are served; where the state is still `starting`, ask for it again",
+        ),
+        "round" => Fate::Ends(
+            "nothing is to be done: another round follows by itself, and sends what may still differ",
+        ),
+        _ => Fate::Ends("`midspan status` tells where the group stands"),
+    }
+}
+
+/// Whether an operation is there to end one of that kind.
+fn cancels(operation: &OperationStatus, kind: &str) -> bool {
+    match operation.kind.as_str() {
+        "abort" => kind == "takeover",
+        "stay" => kind == "switchover" || kind == "failback",
+        _ => false,
+    }
+}
+
+/// How much of an operation is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// Percent.
+    pub percent: f64,
+    /// How fast it is.
+    pub bytes_per_second: Option<u64>,
+    /// When it will have ended.
+    pub eta_seconds: Option<f64>,
 }
 
 /// How an operation ended.
@@ -156,20 +256,59 @@ mod tests {
         assert!(log.step(77, "x", "").is_none() && log.end(77, 0, done()).is_none());
     }
 
-    #[test]
-    fn what_ran_when_the_daemon_ended_is_interrupted_and_numbers_go_on() {
+    /// A log after a restart, in which the last operation of each kind had not ended.
+    fn restarted(asked: &[(&'static str, &str)]) -> (OperationLog, Unfinished) {
         let mut log = OperationLog::default();
-        let first = log.begin(1, begun("vault")).operation;
-        log.end(first, 2, done());
-        let second = log.begin(3, begun("vault")).operation;
-        log.step(second, "reading", "reads");
-        let (mut log, interrupted) = OperationLog::of_earlier_runs(log.newest(None, KEPT), 50);
-        let [operation] = &interrupted[..] else { panic!("{interrupted:?}") };
-        assert_eq!((operation.operation, operation.state), (second, OperationState::Interrupted));
-        assert!(operation.message.contains("reading") && operation.hint.contains("midspan status"));
-        assert_eq!(log.get(first).map(|operation| operation.state), Some(OperationState::Done));
-        assert_eq!(log.begin(51, begun("db")).operation, second + 1);
-        assert_eq!(log.newest(Some("vault"), 1)[0].operation, second);
+        for (kind, with) in asked {
+            let begun = Begun { kind, with: (*with).to_owned(), epoch: 4, ..begun("vault") };
+            let number = log.begin(3, begun).operation;
+            log.step(number, "fencing", "fences");
+        }
+        OperationLog::of_earlier_runs(log.newest(None, KEPT), 50)
+    }
+
+    #[test]
+    fn what_ran_when_the_daemon_ended_goes_on_under_its_number_and_with_what_was_asked() {
+        for (kind, with) in
+            [("takeover", ""), ("takeover", "accept_loss"), ("switchover", ""), ("failback", "")]
+        {
+            let (mut log, unfinished) = restarted(&[(kind, with)]);
+            let [operation] = &unfinished.goes_on[..] else { panic!("{unfinished:?}") };
+            assert!(unfinished.ended.is_empty() && operation.state == OperationState::Running);
+            assert_eq!((operation.operation, operation.with.as_str(), operation.epoch), (1, with, 4));
+            assert_eq!(log.begin(51, begun("db")).operation, 2);
+        }
+        assert!(TakeoverRequest::of("accept_loss").accept_loss);
+    }
+
+    #[test]
+    fn what_only_asks_or_goes_on_by_itself_is_interrupted_and_says_what_to_do() {
+        for (kind, with, hint) in [
+            ("takeover", "dry_run", "ask again"),
+            ("takeover", "dry_run, accept_loss", "ask again"),
+            ("abort", "", "given back by itself"),
+            ("without_journal", "", "midspan status"),
+        ] {
+            let (log, unfinished) = restarted(&[(kind, with)]);
+            let [operation] = &unfinished.ended[..] else { panic!("{unfinished:?}") };
+            assert!(unfinished.goes_on.is_empty());
+            assert_eq!((operation.state, operation.ended_ns), (OperationState::Interrupted, Some(50)));
+            assert!(operation.message.contains("fencing") && operation.hint.contains(hint), "{operation:?}");
+            assert_eq!(log.get(1), Some(operation));
+        }
+    }
+
+    #[test]
+    fn what_was_cancelled_does_not_go_on() {
+        for (kind, by) in [("takeover", "abort"), ("switchover", "stay"), ("failback", "stay")] {
+            let (log, unfinished) = restarted(&[(kind, ""), (by, "")]);
+            assert!(unfinished.goes_on.is_empty(), "{unfinished:?}");
+            let ended = log.get(1).unwrap();
+            assert_eq!(ended.state, OperationState::Refused);
+            assert!(ended.message.contains("cancelled by operation 2"), "{ended:?}");
+        }
+        let (_, unfinished) = restarted(&[("abort", ""), ("takeover", "")]);
+        assert_eq!(unfinished.goes_on.len(), 1, "an older abort is one of another takeover");
     }
 
     #[test]

@@ -9,11 +9,14 @@ use midspan_format::control::{GroupCommand, GroupStatus as Measured};
 use midspan_format::ids::NodeId;
 use midspan_format::superblock::PairState;
 use midspan_node::node::NodeHandle;
-use midspan_node::port::{Command, CommandId, HandoverNote, Note, Reply, Report, StartNote, StartRefusal};
+use midspan_node::port::{
+    Command, CommandId, HandoverNote, HandoverRefusal, Note, Reply, Report, RoundNote, StartNote,
+    StartRefusal,
+};
 use midspan_node::status::RelayStatus;
 
 use crate::api::types::{ApiError, Change};
-use crate::driver::{Action, News, Step};
+use crate::driver::{Action, News, RoundStep, Step};
 use crate::events::Tell;
 use crate::following::Operation;
 use crate::measure::{self, Known};
@@ -178,6 +181,7 @@ impl<P: DataPlane> Port<P> {
                 let command = match change {
                     Change::Abort => GroupCommand::Abort,
                     Change::Switchover | Change::Failback => GroupCommand::Switchover,
+                    Change::Stay => GroupCommand::Stay,
                     Change::Pause => GroupCommand::Pause,
                     Change::Resume => GroupCommand::Resume,
                     Change::Resolve => GroupCommand::Resolve,
@@ -275,7 +279,7 @@ impl<P: DataPlane> Port<P> {
         let Operation::Change(change) = operation else { return };
         let Some(wait) = self.waits.get_mut(&(index, operation)) else { return };
         match change {
-            Change::Switchover | Change::Failback | Change::WithoutJournal => {}
+            Change::Switchover | Change::Stay | Change::Failback | Change::WithoutJournal => {}
             Change::Abort => *wait = Wait::Taken,
             Change::Resolve => {
                 *wait = Wait::Taken;
@@ -338,6 +342,15 @@ impl<P: DataPlane> Port<P> {
             && self.on_handover(index, *step)
         {
             return;
+        }
+        if let (Some(index), Note::Round(step)) = (known, note) {
+            let step = match *step {
+                RoundNote::Began { round, bytes, in_place } => RoundStep::Began { round, bytes, in_place },
+                RoundNote::Sent { .. } => RoundStep::Sent,
+                RoundNote::Ended { .. } => RoundStep::Ended,
+                RoundNote::Cancelled { .. } => RoundStep::Cancelled,
+            };
+            self.news.push(News::Round { group: self.name(index), step });
         }
         let object = match known {
             Some(index) => format!("group:{}", self.name(index)),
@@ -428,6 +441,15 @@ impl<P: DataPlane> Port<P> {
 
     /// A switchover goes on. False when nobody waits for it: then it is told as an event.
     fn on_handover(&mut self, index: usize, step: HandoverNote) -> bool {
+        let stays = self.runs(index, Operation::Change(Change::Stay));
+        if step == HandoverNote::Refused(HandoverRefusal::Cancelled) && stays {
+            self.changed(index, Change::Stay);
+            self.ask_group(index);
+        }
+        if step == HandoverNote::NotCancelled && stays {
+            self.refuse(index, Operation::Change(Change::Stay), words::not_cancelled(&self.name(index)));
+            return true;
+        }
         let waited = [Change::Switchover, Change::Failback]
             .into_iter()
             .find(|change| self.runs(index, Operation::Change(*change)));
@@ -447,6 +469,7 @@ impl<P: DataPlane> Port<P> {
                 let error = words::handover_error(&group, refusal);
                 self.refuse(index, operation, error);
             }
+            HandoverNote::NotCancelled => return false,
         }
         true
     }

@@ -144,9 +144,10 @@ async fn cancel(
         (OperationState::Running, "takeover") => {
             return Ok(stream::follow(shared.change(&found.group, Change::Abort, &caller.to_string())?));
         }
-        (OperationState::Running, _) => {
-            "it ends by itself: a change of roles within 20 s, where the other site does not follow; a round is held by `midspan pause`"
+        (OperationState::Running, "switchover" | "failback") => {
+            return Ok(stream::follow(shared.change(&found.group, Change::Stay, &caller.to_string())?));
         }
+        (OperationState::Running, _) => "it ends by itself; a round is held by `midspan pause`",
         (OperationState::Done | OperationState::Refused | OperationState::Interrupted, _) => {
             "it has ended: `midspan operations` shows how"
         }
@@ -211,17 +212,25 @@ async fn takeover(
     Ok(stream::follow(shared.takeover(&name, request, &caller.to_string())?))
 }
 
-/// A change needs nothing but the group's name.
+/// Of a change the path says everything, but for the site that a resolve keeps.
 fn changes(change: Change) -> MethodRouter<Arc<Shared>> {
     let asked = async move |State(shared): Known,
                             ConnectInfo(caller): ConnectInfo<Caller>,
                             Path(name): Path<String>,
                             body: Bytes| {
+        let caller = caller.to_string();
+        if change == Change::Resolve {
+            let request = serde_json::from_slice(&body).map_err(|error| {
+                let message = format!("resolve: the body cannot be read: {error}");
+                Refusal(ApiError::new("bad_request", message, "{\"keep\": \"the site whose writes stay\"}"))
+            })?;
+            return Ok(stream::follow(shared.resolve(&name, &request, &caller)?));
+        }
         if !matches!(body.trim_ascii(), b"" | b"{}") {
             let message = format!("{}: the body must be empty or {{}}", change.word());
             return Err(Refusal(ApiError::new("bad_request", message, "what can be said is in the path")));
         }
-        Ok(stream::follow(shared.change(&name, change, &caller.to_string())?))
+        Ok(stream::follow(shared.change(&name, change, &caller)?))
     };
     post(asked)
 }

@@ -17,17 +17,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::alone::{self, Place as Kept};
 use crate::api::socket::ApiSocket;
-use crate::api::types::{ExportStatus, NodeKind, NodeStatus, OperationStatus, VolumeStatus};
+use crate::api::types::{Change, ExportStatus, NodeKind, NodeStatus, OperationStatus, VolumeStatus};
 use crate::clock;
 use crate::config::{Config, NbdListen, Role};
 use crate::configured;
-use crate::driver::Driver;
+use crate::driver::{Action, Driver};
 use crate::events::{EventLog, Tell};
 use crate::exit::{self, Failure};
 use crate::heartbeat::Heart;
 use crate::measure::Known;
 use crate::notify::notify;
-use crate::operations::OperationLog;
+use crate::operations::{OperationLog, Unfinished};
 use crate::port::{Objects, Offered, Port, access};
 use crate::refusal::{check_disk, check_disks};
 use crate::serve::Server;
@@ -70,7 +70,7 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
         let message = "`systemd = true` in [nbd], and systemd passed no sockets";
         tells.push(Tell::warn("no_sockets", format!("node:{name}"), message).hint("enable midspand.socket"));
     }
-    let (writer, interrupted) = (known.writer, known.interrupted);
+    let (writer, unfinished, held) = (known.writer, known.unfinished, known.held);
     run(
         server,
         Some(&socket),
@@ -81,7 +81,8 @@ pub fn configured(config: &Config, until_eof: bool) -> Result<u8, Failure> {
             places: alone::places(config),
             tells,
             writer,
-            interrupted,
+            unfinished,
+            held,
             until_eof,
             heart: Some(heart),
         },
@@ -108,9 +109,10 @@ pub fn lone(lone: &Lone, until_eof: bool) -> Result<u8, Failure> {
     let view = View { status, ..View::default() };
     let message = "is served to hosts, without replication";
     let tells = vec![Tell::info("started", format!("disk:{}", lone.disk.display()), message)];
-    let (writer, interrupted, places) = (None, Vec::new(), Vec::new());
+    let (writer, unfinished, held, places) = (None, Unfinished::default(), Vec::new(), Vec::new());
     let heart = None;
-    run(server, None, Begun { handle, objects, view, places, tells, writer, interrupted, until_eof, heart })
+    let begun = Begun { handle, objects, view, places, tells, writer, unfinished, held, until_eof, heart };
+    run(server, None, begun)
 }
 
 /// What earlier runs of the node have kept.
@@ -118,7 +120,9 @@ struct Before {
     events: EventLog,
     operations: OperationLog,
     /// Operations that had not ended.
-    interrupted: Vec<OperationStatus>,
+    unfinished: Unfinished,
+    /// Groups whose rounds are held.
+    held: Vec<String>,
     writer: Option<Writer>,
     tells: Vec<Tell>,
 }
@@ -128,14 +132,20 @@ fn known_before(config: &Config) -> Before {
     let place = node.state.clone().unwrap_or_else(|| state::default_place(&node.name, &node.api));
     let now_ns = clock::wall_ns();
     let State { writer, kept, mut tells } = state::open(&place, now_ns);
-    let (operations, interrupted) = OperationLog::of_earlier_runs(kept.operations, now_ns);
-    for operation in &interrupted {
+    let (operations, unfinished) = OperationLog::of_earlier_runs(kept.operations, now_ns);
+    for operation in &unfinished.goes_on {
+        let OperationStatus { operation, group, kind, phase, .. } = operation;
+        let message = format!("{kind} {operation}: the daemon ended while it was at `{phase}`; it goes on");
+        tells.push(Tell::info("operation_resumed", format!("group:{group}"), message));
+    }
+    for operation in &unfinished.ended {
         let OperationStatus { operation, group, kind, message, hint, .. } = operation;
         let message = format!("{kind} {operation}: {message}");
         let tell = Tell::warn("operation_interrupted", format!("group:{group}"), message);
         tells.push(tell.hint(hint.clone()));
     }
-    Before { events: EventLog::of_earlier_runs(kept.events), operations, interrupted, writer, tells }
+    let events = EventLog::of_earlier_runs(kept.events);
+    Before { events, operations, unfinished, held: kept.held, writer, tells }
 }
 
 fn no_runtime(error: io::Error) -> Failure {
@@ -150,26 +160,39 @@ struct Begun {
     places: Vec<Kept>,
     tells: Vec<Tell>,
     writer: Option<Writer>,
-    interrupted: Vec<OperationStatus>,
+    unfinished: Unfinished,
+    held: Vec<String>,
     until_eof: bool,
     heart: Option<Heart>,
 }
 
 fn run(server: Server, socket: Option<&ApiSocket>, begun: Begun) -> Result<u8, Failure> {
-    let Begun { handle, objects, view, places, tells, writer, interrupted, until_eof, heart } = begun;
+    let Begun { handle, objects, view, places, tells, writer, unfinished, held, until_eof, heart } = begun;
     let (sender, requests) = channel(MAX_REQUESTS);
     let shared = Shared::new(view, sender).with_recorders(handle.recorders()).with_writer(writer);
     let shared = Arc::new(shared.with_places(places));
     for tell in tells {
         shared.tell(tell);
     }
-    for operation in interrupted {
+    for operation in unfinished.ended {
         shared.keep_operation(Some(operation));
+    }
+    for operation in &unfinished.goes_on {
+        shared.go_on(operation);
     }
     if until_eof {
         end_with_input(Arc::clone(&shared));
     }
     let mut port = Port::new(handle, objects);
+    // Before anything is measured: no round may begin in between.
+    for group in held {
+        let is_here = shared.view().status.groups.iter().any(|found| found.group == group);
+        if is_here {
+            port.act(Action::Change { group, change: Change::Pause });
+        } else {
+            shared.hold(&group, false);
+        }
+    }
     let beating = heart.map(|heart| heart.beat(Arc::clone(&shared)));
     let driving = async {
         // A task of its own: neither waits for the other.
@@ -216,7 +239,11 @@ async fn drive(port: &mut Port, shared: &Shared, mut requests: Receiver<Request>
                 }
                 Err(error) => return format!("its signal cannot be read: {error}"),
             },
-            Some(request) = requests.recv() => port.act(driver.on_request(now_ns(shared), request)),
+            Some(request) = requests.recv() => {
+                // From here on a kill finds it, and it goes on at the next start.
+                shared.recorded().await;
+                driver.on_request(now_ns(shared), request);
+            }
             _ = tick.tick() => {
                 port.poll();
                 port.look();
@@ -225,6 +252,7 @@ async fn drive(port: &mut Port, shared: &Shared, mut requests: Receiver<Request>
         for news in port.take() {
             driver.on_news(shared, now_ns(shared), news);
         }
+        driver.take_due().into_iter().for_each(|action| port.act(action));
         if let Some(why) = port.ended() {
             return why.to_owned();
         }

@@ -1,8 +1,11 @@
 //! What the control plane knows now, shared by the driver that learns it and the API that tells it.
 
+mod again;
 mod alone;
 mod keeping;
 mod orders;
+
+pub use again::AUTOMATIC;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +23,7 @@ use crate::api::types::{
 };
 use crate::events::EventLog;
 use crate::following::Following;
-use crate::operations::OperationLog;
+use crate::operations::{Before, OperationLog};
 use crate::state::Writer;
 use crate::{clock, metrics};
 
@@ -35,6 +38,8 @@ pub enum Request {
         group: String,
         /// How.
         request: TakeoverRequest,
+        /// It was begun in an earlier run of the daemon.
+        before: Option<Before>,
         /// Where steps are told.
         progress: watch::Sender<TakeoverProgress>,
     },
@@ -46,6 +51,8 @@ pub enum Request {
         group: String,
         /// What.
         change: Change,
+        /// It was begun in an earlier run of the daemon.
+        before: Option<Before>,
         /// Where steps are told.
         progress: watch::Sender<ChangeProgress>,
     },
@@ -79,8 +86,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Shared {
     view: Mutex<View>,
-    takeovers: Following<String, TakeoverOutcome>,
-    changes: Following<(String, Change), ChangeOutcome>,
+    takeovers: Following<String, TakeoverRequest, TakeoverOutcome>,
+    changes: Following<(String, Change), String, ChangeOutcome>,
     requests: Sender<Request>,
     ending: Notify,
     started: Instant,

@@ -6,11 +6,12 @@ use midspan_format::control::LossReason;
 use midspan_format::ids::{Epoch as NodeEpoch, NodeId};
 use midspan_format::message::RefusedReason;
 use midspan_node::port::{
-    HandoverNote, HandoverRefusal, Note, RoundNote, StartNote, StartRefusal, StartReport,
+    HandoverNote, HandoverRefusal, Missing, Note, RoundNote, StartNote, StartRefusal, StartReport,
 };
 
 use crate::api::time::utc;
 use crate::api::types::{ApiError, Epoch};
+use crate::clock;
 use crate::events::Tell;
 
 /// Names of nodes by their numbers.
@@ -199,8 +200,12 @@ impl Names {
                 "a start or takeover is running already".to_owned(),
                 "wait for its end; `midspan status` shows where it stands",
             ),
-            StartRefusal::LaneUnreachable { node } => (
-                format!("the lane at {} did not answer in time; this site stays secondary", self.node(node)),
+            StartRefusal::LaneUnreachable { node, missing } => (
+                format!(
+                    "the lane at {} did not answer in time; this site stays secondary{}",
+                    self.node(node),
+                    missing.map(|missing| figures("; without it", missing)).unwrap_or_default()
+                ),
                 "a takeover fences the relay first: bring it or the path to it back, then run takeover again; `--accept-loss` goes on \
                  without it. What an earlier one has fenced is given back by itself once the relay answers",
             ),
@@ -208,8 +213,9 @@ impl Names {
                 format!("{} refuses it: {}", self.node(node), refused(reason)),
                 "another takeover may have been first: `midspan status` at both sites shows the epochs",
             ),
-            StartRefusal::MayLose(reason) => {
-                (format!("answered writes may be missing: {}", loss(reason)), accept_loss(reason))
+            StartRefusal::MayLose { why, missing } => {
+                let missing = missing.map(|missing| figures(";", missing)).unwrap_or_default();
+                (format!("answered writes may be missing: {}{missing}", loss(why)), accept_loss(why))
             }
             StartRefusal::NoCut => (
                 "this site's disks hold no consistent cut: a copy to it has not ended".to_owned(),
@@ -263,6 +269,10 @@ fn handover(object: &str, step: HandoverNote) -> Tell {
             let (message, hint) = handover_refused(refusal);
             Tell::warn("switchover_refused", object, message).hint(hint)
         }
+        HandoverNote::NotCancelled => {
+            let (message, hint) = NOT_CANCELLED;
+            Tell::warn("cancel_refused", object, message).hint(hint)
+        }
     }
 }
 
@@ -282,11 +292,27 @@ pub const fn handover_refused(refusal: HandoverRefusal) -> (&'static str, &'stat
             "the secondary did not follow in time; this site goes on as primary",
             "`midspan status` at the secondary shows what keeps it; run it again when it follows",
         ),
+        HandoverRefusal::Cancelled => (
+            "it was cancelled; this site goes on as primary",
+            "`midspan operations` shows who asked for that",
+        ),
         HandoverRefusal::Failed => (
             "a disk of this site failed, or the daemon is ending",
             "see the events; a takeover on the other site does not need this one's disks",
         ),
     }
+}
+
+/// What an operator is told who wants to take back what is recorded, and what would help.
+const NOT_CANCELLED: (&str, &str) = (
+    "no change of roles runs here that could still be given up",
+    "what is handed over comes back by a switchover at the other site; `midspan status` shows the roles",
+);
+
+/// A change of roles is not cancelled.
+pub fn not_cancelled(group: &str) -> ApiError {
+    let (message, hint) = NOT_CANCELLED;
+    ApiError::new("refused", format!("group {group}: {message}"), hint)
 }
 
 /// [`handover_refused`] as a refusal of the API.
@@ -297,6 +323,7 @@ pub fn handover_error(group: &str, refusal: HandoverRefusal) -> ApiError {
         HandoverRefusal::NotPrimary
         | HandoverRefusal::Running
         | HandoverRefusal::NotPaired
+        | HandoverRefusal::Cancelled
         | HandoverRefusal::Failed => "refused",
     };
     ApiError::new(code, format!("group {group}: {message}"), hint)
@@ -345,6 +372,13 @@ pub fn skipping(landed: u64, last: u64) -> String {
     format!(
         "the relay is not read: writes that were answered between {from} and the end of this site's last run{until} may be missing"
     )
+}
+
+/// What may be missing where a takeover is refused.
+fn figures(before: &str, missing: Missing) -> String {
+    let Missing { kept_to, bytes } = missing;
+    let said = may_be_missing((kept_to > 0).then_some(kept_to), bytes, clock::wall_ns());
+    format!("{before}{}", said.trim_start_matches(';'))
 }
 
 /// What may be missing after a takeover, in seconds and bytes.

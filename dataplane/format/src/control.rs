@@ -50,6 +50,8 @@ pub enum GroupCommand {
     Resume,
     /// Answer what can be answered, then end.
     Stop,
+    /// Give a switchover up whose hosts still wait: this site stays primary.
+    Stay,
 }
 
 /// Control plane → data plane.

@@ -11,7 +11,7 @@ use midspan_uring::queue::{Receiver, Sender, to_shard, to_task};
 use midspan_uring::wake::Signal;
 
 pub use midspan_protocol::vocab::effect::{
-    HandoverNote, HandoverRefusal, Note, RoundNote, StartNote, StartRefusal, StartReport,
+    HandoverNote, HandoverRefusal, Missing, Note, RoundNote, StartNote, StartRefusal, StartReport,
 };
 
 use crate::disk::DiskFailure;

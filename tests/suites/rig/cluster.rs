@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use midspan_daemon::api::types::{Event, GroupStatus, NodeStatus, Role};
+use midspan_daemon::api::types::{Event, GroupStatus, NodeStatus, OperationStatus, Role};
 
 use super::folder::{Folder, create_disk};
 use super::node::Node;
@@ -179,10 +179,19 @@ impl Cluster {
 
     /// What has happened at a node.
     pub fn events(&self, place: Place) -> Vec<Event> {
+        let said = self.get(place, "events");
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    /// What was asked of a node, oldest first.
+    pub fn operations(&self, place: Place) -> Vec<OperationStatus> {
+        let said = self.get(place, "operations");
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    fn get(&self, place: Place, path: &str) -> String {
         let curl = Program::new("curl").args(["--silent", "--show-error", "--fail", "--unix-socket"]);
-        let said = curl.arg(self.named(place, "api")).arg("http://midspan/v1/events").run().well();
-        serde_json::from_str(&said)
-            .unwrap_or_else(|error| panic!("events of {}: {error}: {said}", place.name()))
+        curl.arg(self.named(place, "api")).arg(format!("http://midspan/v1/{path}")).run().well()
     }
 
     /// Waits until a site serves hosts.

@@ -153,6 +153,9 @@ impl Route {
             Route::Change(Change::Switchover) => {
                 "The other site goes on as primary: planned, both alive, without loss"
             }
+            Route::Change(Change::Stay) => {
+                "Give up a switchover or failback whose hosts still wait: this site stays primary"
+            }
             Route::Change(Change::Failback) => "A switchover to the group's home, refused anywhere else",
             Route::Change(Change::Pause) => "Hold the round that runs or is to come",
             Route::Change(Change::Resume) => "Let a held round go on",
@@ -172,7 +175,7 @@ impl Route {
             Route::Events => "What happened, oldest first; without `after` the newest",
             Route::Operations => "What was asked for, by whom, and how it ended, oldest first",
             Route::Cancel => {
-                "End an operation that runs, where it can be undone: a takeover, as by its abort"
+                "End an operation that runs, where it can be undone: a takeover, or a change of roles whose hosts still wait"
             }
             Route::Operation => "One operation, also after its end and after a restart",
             Route::OpenApi => "This document",

@@ -15,8 +15,8 @@ pub use alone::{AloneRange, AloneVolume, HeldAlone, MAX_PIECE_BYTES};
 pub use config::{GroupConfig, LaneConfig};
 pub use manifest::{KeptManifests, ManifestStatus};
 pub use operation::{
-    Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, TakeoverOutcome,
-    TakeoverProgress, TakeoverRequest,
+    Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, ResolveRequest,
+    TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
 pub use peers::{AutomaticStatus, HeartbeatsRefused, PeerGroup, PeerStatus};
 

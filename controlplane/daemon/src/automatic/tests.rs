@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;
 use crate::api::types::{Epoch, TakeoverOutcome};
+use crate::operations::Begun;
 use crate::view::{Request, View};
 
 const TENTH: u64 = 100_000_000;
@@ -177,10 +178,35 @@ fn an_operators_probe_that_runs_meanwhile_is_not_taken_for_a_takeover() {
     let probe = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
     site.shared.takeover("vault", probe, "a test").unwrap();
     let (_, request) = site.run(30 * SECOND).pop().unwrap();
-    let Request::Takeover { progress, .. } = request else { panic!("{request:?}") };
+    let Request::Takeover { request: TakeoverRequest { dry_run: true, .. }, progress, .. } = request else {
+        panic!("{request:?}")
+    };
     let outcome = TakeoverOutcome { dry_run: true, ..TakeoverOutcome::default() };
     progress.send_modify(|progress| progress.outcome = Some(outcome));
     let (_, request) = site.run(30 * SECOND).pop().unwrap();
     let Request::Takeover { request, .. } = request else { panic!("{request:?}") };
     assert!(!request.dry_run);
+}
+
+#[test]
+fn a_takeover_that_an_earlier_run_of_the_daemon_asked_for_is_followed_and_tried_again_like_any_other() {
+    let mut site = Site::new();
+    // This process has not heard that the other site was primary; the relay has.
+    site.direct = false;
+    let begun = Begun {
+        group: "vault".into(),
+        kind: "takeover",
+        asked_by: crate::view::AUTOMATIC.into(),
+        ..Begun::default()
+    };
+    let before = site.shared.view().operations.begin(0, begun);
+    site.shared.go_on(&before);
+    site.unattended.adopt(&site.shared);
+    let (_, request) = site.run(2 * SECOND).pop().unwrap();
+    let Request::Takeover { operation, before: Some(_), .. } = &request else { panic!("{request:?}") };
+    assert_eq!(*operation, before.operation);
+    site.a_lives = false;
+    assert!(site.run(60 * SECOND).is_empty(), "it is not asked for twice");
+    site.refuse(request, "timeout");
+    assert_eq!(site.run(60 * SECOND).len(), 1, "{}", site.why);
 }

@@ -6,6 +6,12 @@
 use midspan_control::verdict::Verdict;
 
 use crate::api::types::{ApiError, Change, GroupStatus, PeerStatus, Role};
+use crate::events::Tell;
+use crate::following::Operation;
+use crate::operations::Ended;
+use crate::view::Shared;
+
+use super::{Driver, waiting};
 
 /// How long the other site may take; it goes on by itself later, too.
 const LIMIT_NS: u64 = 30_000_000_000;
@@ -15,12 +21,14 @@ const LIMIT_NS: u64 = 30_000_000_000;
 pub(super) struct Handing {
     /// What was asked for.
     pub(super) change: Change,
-    /// How long hosts waited here.
-    pub(super) drained_ns: u64,
+    /// How long hosts waited here, where this run of the daemon saw it.
+    pub(super) drained_ns: Option<u64>,
     /// When they were refused here.
     pub(super) since_ns: u64,
     /// Number of the epoch that was handed over.
     pub(super) epoch: u64,
+    /// It is known that it was handed over: else the other site may as well have taken over.
+    pub(super) certain: bool,
 }
 
 /// How long hosts waited.
@@ -38,7 +46,7 @@ pub(super) enum Outcome {
     /// Not there yet.
     Waits,
     /// The other site serves.
-    Served(Pause),
+    Served(Option<Pause>),
     /// It will not be waited for any longer.
     GivenUp(ApiError),
 }
@@ -48,8 +56,8 @@ impl Handing {
     pub(super) fn look(&self, now_ns: u64, own: &str, group: &GroupStatus, peers: &[PeerStatus]) -> Outcome {
         let waited_ns = now_ns.saturating_sub(self.since_ns);
         if self.is_served(own, group, peers) {
-            let whole_ns = self.drained_ns.saturating_add(waited_ns);
-            return Outcome::Served(Pause { whole_ns, here_ns: self.drained_ns });
+            let pause = |here_ns: u64| Pause { whole_ns: here_ns.saturating_add(waited_ns), here_ns };
+            return Outcome::Served(self.drained_ns.map(pause));
         }
         let name = &group.group;
         if group.role == Role::Primary && group.serving && group.epoch.number > self.epoch {
@@ -91,14 +99,70 @@ fn is_cut_off(peer: &PeerStatus) -> bool {
     [Verdict::PathDead, Verdict::CannotTell].iter().any(|verdict| verdict.word() == peer.verdict)
 }
 
+impl Driver {
+    /// This site refuses hosts from now on.
+    pub(super) fn on_handed_over(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        group: String,
+        change: Change,
+        drained_ns: u64,
+    ) {
+        let view = shared.view();
+        let found = view.status.groups.iter().find(|found| found.group == group);
+        let epoch = found.map_or(0, |found| found.epoch.number);
+        let drained_ns = Some(drained_ns);
+        self.handing.insert(group, Handing { change, drained_ns, since_ns: now_ns, epoch, certain: true });
+    }
+
+    /// Ends a change of roles when the other site serves.
+    pub(super) fn look_at_handing(&mut self, shared: &Shared, now_ns: u64, group: &str) {
+        let Some(handing) = self.handing.get(group).copied() else { return };
+        let view = shared.view();
+        let status = &view.status;
+        let Some(found) = status.groups.iter().find(|found| found.group == group) else { return };
+        let outcome = handing.look(now_ns, &status.node, found, &status.peers);
+        drop(view);
+        match outcome {
+            Outcome::Waits => return,
+            Outcome::Served(pause) if handing.certain => {
+                self.on_changed(shared, now_ns, group.to_owned(), handing.change, pause);
+            }
+            Outcome::Served(pause) => {
+                let (kind, _) = waiting::changed(handing.change);
+                self.end_change(shared, now_ns, group, handing.change, (kind, waiting::SERVES_NOW), pause);
+            }
+            Outcome::GivenUp(error) => self.on_given_up(shared, now_ns, group, handing.change, error),
+        }
+        self.handing.remove(group);
+    }
+
+    /// The other site is not waited for any longer. Nothing of it is undone.
+    fn on_given_up(&mut self, shared: &Shared, now_ns: u64, group: &str, change: Change, error: ApiError) {
+        let message = format!("{}: {}", change.word(), error.message);
+        let tell = Tell::warn("switchover_unanswered", format!("group:{group}"), message);
+        shared.tell(tell.hint(error.hint.clone()));
+        if let Some(running) = self.running.remove(&(group.to_owned(), Operation::Change(change))) {
+            shared.end_operation(running.operation, Ended::refused(&error));
+            running.on_refused(now_ns, error);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::types::{Epoch, LaneStatus, PeerGroup};
 
     const MS: u64 = 1_000_000;
-    const HANDING: Handing =
-        Handing { change: Change::Switchover, drained_ns: 8 * MS, since_ns: 100 * MS, epoch: 4 };
+    const HANDING: Handing = Handing {
+        change: Change::Switchover,
+        drained_ns: Some(8 * MS),
+        since_ns: 100 * MS,
+        epoch: 4,
+        certain: true,
+    };
 
     fn group(role: Role, number: u64, node: &str, connected: bool) -> GroupStatus {
         GroupStatus {
@@ -126,7 +190,7 @@ mod tests {
         }
         let pause = Pause { whole_ns: 308 * MS, here_ns: 8 * MS };
         let served = peer(5, true, Verdict::Alive);
-        assert_eq!(HANDING.look(400 * MS, "a", &mine, &served), Outcome::Served(pause));
+        assert_eq!(HANDING.look(400 * MS, "a", &mine, &served), Outcome::Served(Some(pause)));
     }
 
     #[test]

@@ -31,15 +31,15 @@ impl Fixture {
 
     fn begin(&mut self, request: TakeoverRequest) -> (watch::Receiver<TakeoverProgress>, Action) {
         let progress = self.shared.takeover("vault", request, "a test").unwrap();
-        let action = self.driver.on_request(5 * MS, self.requests.try_recv().unwrap());
-        (progress, action)
+        self.driver.on_request(5 * MS, self.requests.try_recv().unwrap());
+        (progress, self.driver.take_due().pop().unwrap())
     }
 }
 
 fn change(fixture: &mut Fixture, change: Change) -> (watch::Receiver<ChangeProgress>, Action) {
     let progress = fixture.shared.change("vault", change, "a test").unwrap();
-    let action = fixture.driver.on_request(5 * MS, fixture.requests.try_recv().unwrap());
-    (progress, action)
+    fixture.driver.on_request(5 * MS, fixture.requests.try_recv().unwrap());
+    (progress, fixture.driver.take_due().pop().unwrap())
 }
 
 /// The serving primary away from its home, with a round.
@@ -150,6 +150,40 @@ fn a_refused_takeover_can_be_asked_for_again() {
     assert_eq!(progress.borrow().error, Some(error));
     let (again, _) = fixture.begin(TakeoverRequest::default());
     assert!(!again.borrow().is_final());
+}
+
+#[test]
+fn a_takeover_never_gets_the_outcome_of_another_one_that_was_asked_for_differently() {
+    let ways = [(false, false), (false, true), (true, false), (true, true)];
+    let ways = ways.map(|(accept_loss, dry_run)| TakeoverRequest { accept_loss, dry_run });
+    for runs in ways {
+        let mut fixture = fixture();
+        let (first, _) = fixture.begin(runs);
+        for asked in ways {
+            let second = fixture.shared.takeover("vault", asked, "another");
+            assert!(fixture.requests.try_recv().is_err(), "two at the same time");
+            if asked == runs {
+                assert_eq!(
+                    second.unwrap().borrow().operation,
+                    first.borrow().operation,
+                    "who asks the same joins"
+                );
+                continue;
+            }
+            let error = second.unwrap_err();
+            let named = if runs.dry_run { "a dry run" } else { "a takeover" };
+            assert!(error.code == "refused" && error.message.contains(named), "{error:?}");
+            assert!(error.message.contains("operation 1") && error.hint.contains("ask again"), "{error:?}");
+        }
+        let operations = fixture.shared.view().operations.newest(None, 9);
+        assert_eq!(operations.len(), 1, "what was refused at once is no operation");
+        fixture.tell(9 * MS, News::Taken { group: "vault".into(), report: report(GOOD) });
+        let other = TakeoverRequest { dry_run: !runs.dry_run, ..runs };
+        assert!(
+            fixture.shared.takeover("vault", other, "another").is_ok(),
+            "after its end any other one may follow"
+        );
+    }
 }
 
 #[test]
@@ -279,6 +313,51 @@ fn a_round_shows_its_rate_and_end_and_no_zero_loss() {
     assert_eq!(shown(&fixture).round.unwrap().eta_seconds, None);
     fixture.tell(12_000 * MS, primary(None));
     assert_eq!((shown(&fixture).round, shown(&fixture).state.as_str()), (None, "paired"));
+}
+
+#[test]
+fn a_round_is_an_operation_with_its_share_rate_and_end() {
+    let mut fixture = fixture();
+    let measured = |sent: u64| {
+        let percent = f64::from(u32::try_from(sent / 1000).unwrap());
+        primary(Some(RoundStatus {
+            round: Some(3),
+            bytes: 100_000,
+            bytes_sent: sent,
+            percent,
+            ..RoundStatus::default()
+        }))
+    };
+    let step = |step| News::Round { group: "vault".into(), step };
+    let newest = |fixture: &Fixture| fixture.shared.view().operations.newest(None, 1).pop().unwrap();
+    fixture.tell(0, primary(None));
+    fixture.tell(0, step(RoundStep::Began { round: 3, bytes: 100_000, in_place: true }));
+    for second in 0..11 {
+        fixture.tell(second * 1000 * MS, measured(second * 1000));
+    }
+    let round = newest(&fixture);
+    assert_eq!(
+        (round.kind.as_str(), round.with.as_str(), round.phase.as_str()),
+        ("round", "in_place", "sending")
+    );
+    assert_eq!(
+        (round.percent, round.bytes_per_second, round.eta_seconds),
+        (Some(10.0), Some(1000), Some(90.0))
+    );
+    fixture.tell(11_000 * MS, step(RoundStep::Sent));
+    fixture.tell(12_000 * MS, step(RoundStep::Ended));
+    fixture.tell(12_000 * MS, primary(None));
+    let ended = newest(&fixture);
+    assert_eq!((ended.state.word(), ended.percent, ended.eta_seconds), ("done", Some(100.0), None));
+    // One that is given up says so, and so does one whose site is primary no more.
+    fixture.tell(13_000 * MS, step(RoundStep::Began { round: 4, bytes: 1, in_place: false }));
+    fixture.tell(13_000 * MS, step(RoundStep::Cancelled));
+    assert!(newest(&fixture).message.contains("another one follows"));
+    fixture.tell(14_000 * MS, step(RoundStep::Began { round: 5, bytes: 1, in_place: false }));
+    fixture.tell(14_000 * MS, measured(0));
+    fixture.tell(15_000 * MS, News::Group(Box::new(secondary(0))));
+    let ended = newest(&fixture);
+    assert_eq!((ended.operation, ended.state.word()), (3, "refused"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use crate::api::types::{
-    ApiError, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress,
+    ApiError, Change, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress,
 };
 
 use super::Step;
@@ -100,6 +100,36 @@ pub(super) fn said(step: Step) -> (&'static str, String) {
         Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
         Step::Draining => ("draining", "hosts wait until the other site has everything".to_owned()),
         Step::HandedOver => ("handed_over", "the other site is to go on; this one steps back".to_owned()),
+    }
+}
+
+/// What is said where it was not recorded that this site had handed over.
+pub(super) const SERVES_NOW: &str = "the other site goes on as primary; `midspan events` there tells whether it was handed the role or took over";
+
+/// The event that a change is done, and what is so then.
+pub(super) const fn changed(change: Change) -> (&'static str, &'static str) {
+    match change {
+        Change::Abort => (
+            "takeover_aborted",
+            "the takeover is undone: this site is secondary, the former primary may go on",
+        ),
+        Change::Switchover => {
+            ("switchover_done", "the other site goes on as primary; answered writes lost: 0")
+        }
+        Change::Stay => (
+            "switchover_cancelled",
+            "the change of roles is given up: this site stays primary, hosts are served on",
+        ),
+        Change::Failback => ("failback_done", "the group's home goes on as primary; answered writes lost: 0"),
+        Change::Pause => ("round_held", "rounds are held until they are resumed"),
+        Change::Resume => ("round_resumed", "rounds go on"),
+        Change::WithoutJournal => (
+            "started_without_journal",
+            "hosts are served without the journal; everything is marked to be sent to the other site",
+        ),
+        Change::Resolve => {
+            ("split_resolved", "what this site alone held is given up; it follows the site that replaced it")
+        }
     }
 }
 

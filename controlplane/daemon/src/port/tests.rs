@@ -7,7 +7,7 @@ use midspan_format::control::{GroupStatus, LossReason};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, GroupId};
 use midspan_format::superblock::Role;
-use midspan_node::port::{HandoverRefusal, StartRefusal, StartReport};
+use midspan_node::port::{HandoverRefusal, Missing, StartRefusal, StartReport};
 
 use midspan_node::exports::ExportId;
 
@@ -142,8 +142,8 @@ fn a_refused_takeover_says_why_and_what_helps() {
     let refusals = [
         (StartRefusal::NotSecondary, "refused"),
         (StartRefusal::Running, "refused"),
-        (StartRefusal::LaneUnreachable { node: NodeId(2) }, "timeout"),
-        (StartRefusal::MayLose(LossReason::LeftTheLanes), "refused"),
+        (StartRefusal::LaneUnreachable { node: NodeId(2), missing: None }, "timeout"),
+        (StartRefusal::MayLose { why: LossReason::LeftTheLanes, missing: None }, "refused"),
         (StartRefusal::Stopping, "refused"),
     ];
     for (refusal, code) in refusals {
@@ -153,6 +153,27 @@ fn a_refused_takeover_says_why_and_what_helps() {
         let Some(News::Refused { group, error, .. }) = news.last() else { panic!("{news:?}") };
         assert_eq!((group.as_str(), error.code.as_str()), ("vault", code));
         assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
+    }
+}
+
+#[test]
+fn a_takeover_that_is_refused_for_a_possible_loss_says_how_much() {
+    let missing = Some(Missing { kept_to: 1_795_530_645_123_000_000, bytes: 4096 });
+    for refusal in [
+        StartRefusal::MayLose { why: LossReason::LaneUnreachable, missing },
+        StartRefusal::LaneUnreachable { node: NodeId(2), missing },
+    ] {
+        let mut port = port(false);
+        port.act(take_over());
+        let news = port.after([start(StartNote::Refused(refusal))]);
+        let Some(News::Refused { error, .. }) = news.last() else { panic!("{news:?}") };
+        let said = &error.message;
+        assert!(
+            said.contains("after 2026-11-24T14:30:45.123Z,")
+                && said.contains(" s before now, may be missing"),
+            "{said}"
+        );
+        assert!(said.contains("4096 bytes"), "{said}");
     }
 }
 
@@ -249,6 +270,7 @@ fn a_refused_switchover_says_why_and_what_helps() {
         (HandoverRefusal::NotPaired, "refused"),
         (HandoverRefusal::SecondaryAway, "timeout"),
         (HandoverRefusal::Failed, "refused"),
+        (HandoverRefusal::Cancelled, "refused"),
     ];
     for (refusal, code) in refusals {
         let mut port = port(false);
@@ -258,6 +280,39 @@ fn a_refused_switchover_says_why_and_what_helps() {
         assert_eq!((*operation, error.code.as_str()), (Operation::Change(Change::Switchover), code));
         assert!(error.message.starts_with("group vault: ") && !error.hint.is_empty(), "{error:?}");
     }
+}
+
+#[test]
+fn a_switchover_that_is_cancelled_in_time_is_refused_and_its_cancellation_is_done() {
+    let mut port = port(false);
+    port.act(change(Change::Switchover));
+    port.act(change(Change::Stay));
+    assert!(matches!(
+        port.commands().pop(),
+        Some((_, _, Command::Group { command: GroupCommand::Stay, .. }))
+    ));
+    let news = port.after([handover(HandoverNote::Refused(HandoverRefusal::Cancelled))]);
+    let [News::Refused { operation: Operation::Change(Change::Switchover), error, .. }] = &news[..] else {
+        panic!("{news:?}")
+    };
+    assert!(error.message.contains("cancelled; this site goes on as primary"), "{error:?}");
+    let (_, id, _) = port.commands().pop().unwrap();
+    let news = port.after([Report::Reply { id, reply: status(Role::Primary, false) }]);
+    assert!(matches!(&news[..], [News::Group(_), News::Changed { change: Change::Stay, .. }]), "{news:?}");
+}
+
+#[test]
+fn a_switchover_that_is_recorded_is_not_cancelled() {
+    let mut port = port(false);
+    port.act(change(Change::Switchover));
+    port.act(change(Change::Stay));
+    let news = port.after([handover(HandoverNote::NotCancelled)]);
+    let [News::Refused { operation: Operation::Change(Change::Stay), error, .. }] = &news[..] else {
+        panic!("{news:?}")
+    };
+    assert!(error.hint.contains("switchover at the other site"), "{error:?}");
+    let news = port.after([handover(HandoverNote::Given { took_ns: 1 })]);
+    assert!(matches!(news.last(), Some(News::HandedOver { .. })), "it goes on: {news:?}");
 }
 
 #[test]
@@ -305,7 +360,9 @@ fn an_abort_ends_the_takeover_that_it_undoes() {
 
 #[test]
 fn an_abort_that_finds_no_lane_or_nothing_is_refused_and_ends_the_takeover_too() {
-    for refusal in [StartRefusal::LaneUnreachable { node: NodeId(2) }, StartRefusal::NothingToAbort] {
+    for refusal in
+        [StartRefusal::LaneUnreachable { node: NodeId(2), missing: None }, StartRefusal::NothingToAbort]
+    {
         let news = aborting().after([start(StartNote::Refused(refusal))]);
         let [News::Refused { operation, .. }, News::Refused { operation: Operation::Takeover, .. }] =
             &news[..]

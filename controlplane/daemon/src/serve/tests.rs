@@ -104,12 +104,18 @@ fn every_refusal_says_what_and_why() {
         "bad_request",
     );
     assert_refused(&served.ask("GET /v1/groups/vault/takeover"), "404", "not_found");
+    // Without the site that stays nothing is given up.
+    for body in ["", "\n{}", "\n{\"keep\":\"a\",\"list\":true}"] {
+        assert_refused(&served.ask(&format!("POST /v1/groups/db/resolve{body}")), "400", "bad_request");
+    }
     for change in Change::ALL {
-        let place = |group: &str| format!("POST /v1/groups/{group}/{}", change.path());
+        let body = if change == Change::Resolve { "\n{\"keep\":\"a\"}" } else { "" };
+        let path = |group: &str| format!("POST /v1/groups/{group}/{}", change.path());
+        let place = |group: &str| path(group) + body;
         assert_refused(&served.ask(&place("none")), "404", "not_found");
         let other = if change == Change::Abort { "db" } else { "vault" };
         assert_refused(&served.ask(&place(other)), "409", "refused");
-        assert_refused(&served.ask(&format!("{}\n[]", place(other))), "400", "bad_request");
+        assert_refused(&served.ask(&format!("{}\n[]", path(other))), "400", "bad_request");
         assert_refused(
             &served.ask(&format!("GET /v1/groups/db/{}", change.path())),
             "405",
@@ -184,5 +190,25 @@ fn a_switchover_is_followed_to_its_outcome() {
     let last = answer.lines().rfind(|line| line.starts_with('{')).unwrap();
     let last: ChangeProgress = serde_json::from_str(last).unwrap();
     assert_eq!(last.outcome.unwrap().host_pause_ms, Some(12));
+    served.end();
+}
+
+#[test]
+fn a_split_is_resolved_only_for_the_site_that_replaced_this_one() {
+    let mut served = Served::start("resolve");
+    {
+        let mut view = served.shared.view();
+        let group = &mut view.status.groups[1];
+        group.state = "split".into();
+        group.fenced_by = Some(crate::api::types::Epoch { number: 4, node: "a".into() });
+    }
+    let answer = served.ask("POST /v1/groups/db/resolve\n{\"keep\":\"b\"}");
+    assert_refused(&answer, "409", "refused");
+    assert!(answer.contains("this site was replaced by a, not by b"), "{answer}");
+    assert!(served.requests.try_recv().is_err(), "nothing is given up");
+    let request = crate::api::types::ResolveRequest { keep: "a".into() };
+    served.shared.resolve("db", &request, "a test").unwrap();
+    assert!(matches!(served.requests.try_recv(), Ok(Request::Change { change: Change::Resolve, .. })));
+    assert_eq!(served.shared.view().operations.newest(None, 9)[0].with, "keep a");
     served.end();
 }

@@ -24,23 +24,34 @@ const CACHE: usize = 4 << 20;
 const META: TableDefinition<'_, &[u8], u64> = TableDefinition::new("meta");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
+/// Groups whose rounds are held, by their names. Files of the first version have no such table.
+const HELD: TableDefinition<'_, &[u8], u64> = TableDefinition::new("held");
 
 /// Something to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     /// A new event.
     Event(Event),
     /// An operation as it is now.
     Operation(OperationStatus),
+    /// Whether an operator holds the rounds of a group.
+    Held {
+        /// Name of the group.
+        group: String,
+        /// Whether they are held.
+        held: bool,
+    },
 }
 
 /// What earlier runs have kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     /// Oldest first.
     pub events: Vec<Event>,
     /// Oldest first.
     pub operations: Vec<OperationStatus>,
+    /// Groups whose rounds an operator holds.
+    pub held: Vec<String>,
 }
 
 /// Why a file cannot be used.
@@ -113,13 +124,18 @@ impl File {
         {
             let mut events = transaction.open_table(EVENTS)?;
             let mut operations = transaction.open_table(OPERATIONS)?;
+            let mut held_groups = transaction.open_table(HELD)?;
             for entry in entries {
                 match entry {
-                    Entry::Event(event) => events.insert(event.seq, json(event).as_slice())?,
+                    Entry::Event(event) => drop(events.insert(event.seq, json(event).as_slice())?),
                     Entry::Operation(operation) => {
-                        operations.insert(operation.operation, json(operation).as_slice())?
+                        drop(operations.insert(operation.operation, json(operation).as_slice())?);
                     }
-                };
+                    Entry::Held { group, held: true } => {
+                        drop(held_groups.insert(group.as_bytes(), 1)?);
+                    }
+                    Entry::Held { group, held: false } => drop(held_groups.remove(group.as_bytes())?),
+                }
             }
             keep_newest(&mut events, events::KEPT)?;
             keep_newest(&mut operations, operations::KEPT)?;
@@ -134,6 +150,7 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(EVENTS)?;
     transaction.open_table(OPERATIONS)?;
+    transaction.open_table(HELD)?;
     transaction.open_table(META)?.insert(b"version".as_slice(), VERSION)?;
     transaction.commit()?;
     Ok(())
@@ -154,7 +171,20 @@ fn read(database: &Database) -> Result<Kept, Unusable> {
     }
     let events = transaction.open_table(EVENTS).map_err(Unusable::damaged)?;
     let operations = transaction.open_table(OPERATIONS).map_err(Unusable::damaged)?;
-    Ok(Kept { events: rows(&events)?, operations: rows(&operations)? })
+    Ok(Kept { events: rows(&events)?, operations: rows(&operations)?, held: held(&transaction)? })
+}
+
+fn held(transaction: &redb::ReadTransaction) -> Result<Vec<String>, Unusable> {
+    let table = match transaction.open_table(HELD) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(Unusable::damaged(error)),
+    };
+    let name = |row: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, u64>), StorageError>| {
+        let (name, _) = row.map_err(Unusable::damaged)?;
+        String::from_utf8(name.value().to_vec()).map_err(Unusable::damaged)
+    };
+    table.iter().map_err(Unusable::damaged)?.map(name).collect()
 }
 
 fn rows<T: DeserializeOwned>(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Vec<T>, Unusable> {

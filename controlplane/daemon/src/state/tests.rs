@@ -42,7 +42,7 @@ fn what_is_kept_is_there_after_the_next_start() {
     let path = folder.0.join("a.redb");
     let State { writer, kept, tells } = open_here(&path);
     assert_eq!((kept, tells), (Kept::default(), Vec::new()));
-    let writer = writer.unwrap();
+    let mut writer = writer.unwrap();
     for seq in 1..=500 {
         writer.keep(Entry::Event(event(seq))).unwrap();
     }

@@ -4,6 +4,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::file::{Entry, File};
 
 /// Entries that may wait for the disk.
@@ -17,6 +19,10 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Writer {
     queue: SyncSender<Entry>,
+    /// How many entries the thread was given.
+    given: u64,
+    /// How many of them the disk has.
+    kept: watch::Receiver<u64>,
     ended: Receiver<()>,
     failure: Arc<OnceLock<String>>,
 }
@@ -37,27 +43,35 @@ impl Writer {
         let (end, ended) = sync_channel(1);
         let failure = Arc::new(OnceLock::new());
         let found = Arc::clone(&failure);
+        let (count, kept) = watch::channel(0);
         std::thread::spawn(move || {
-            if let Err(error) = run(&file, &entries) {
+            if let Err(error) = run(&file, &entries, &count) {
                 let _ = found.set(error.to_string());
             }
             // Nothing is taken any more from here on; then the file is closed.
-            drop(entries);
+            drop((entries, count));
             drop(file);
             let _ = end.try_send(());
         });
-        Self { queue, ended, failure }
+        Self { queue, given: 0, kept, ended, failure }
     }
 
     /// Gives an entry to the thread; never waits.
     ///
     /// # Errors
     /// It was not taken.
-    pub fn keep(&self, entry: Entry) -> Result<(), NotKept> {
+    pub fn keep(&mut self, entry: Entry) -> Result<(), NotKept> {
         self.queue.try_send(entry).map_err(|error| match error {
             TrySendError::Full(_) => NotKept::Full,
             TrySendError::Disconnected(_) => NotKept::Failed,
-        })
+        })?;
+        self.given += 1;
+        Ok(())
+    }
+
+    /// How many entries were given so far, and where it is told how many the disk has.
+    pub fn progress(&self) -> (u64, watch::Receiver<u64>) {
+        (self.given, self.kept.clone())
     }
 
     /// Why the thread has given up.
@@ -74,10 +88,11 @@ impl Writer {
 }
 
 /// Writes until nobody is left who could send something.
-fn run(file: &File, entries: &Receiver<Entry>) -> Result<(), redb::Error> {
+fn run(file: &File, entries: &Receiver<Entry>, kept: &watch::Sender<u64>) -> Result<(), redb::Error> {
     while let Ok(first) = entries.recv() {
         let batch: Vec<Entry> = std::iter::once(first).chain(entries.try_iter().take(BATCH - 1)).collect();
         file.write(&batch)?;
+        kept.send_modify(|kept| *kept += u64::try_from(batch.len()).unwrap_or(0));
     }
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! What happens and what is asked for: shown at once, kept as soon as the disk has it.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::api::types::OperationStatus;
 use crate::clock;
 use crate::events::Tell;
 use crate::operations::{Begun, Ended};
-use crate::state::{Entry, NotKept};
+use crate::state::{Entry, NotKept, Writer};
 
 use super::Shared;
+
+/// How long what is begun waits at most for the disk under the state.
+const RECORDED: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Tells people.
@@ -44,6 +48,22 @@ impl Shared {
         }
     }
 
+    /// Rounds of a group are held, or are not any more: also after a restart.
+    pub fn hold(&self, group: &str, held: bool) {
+        self.keep(Entry::Held { group: group.to_owned(), held });
+    }
+
+    /// Waits until the disk has what was told so far, so that a kill from then on finds it. A disk that does not answer holds
+    /// nothing up for long: what is done does not depend on it.
+    pub async fn recorded(&self) {
+        let progress =
+            self.writer.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Writer::progress);
+        if let Some((given, mut kept)) = progress {
+            // It has given up, or is too slow: that is told elsewhere.
+            let _ = tokio::time::timeout(RECORDED, kept.wait_for(|kept| *kept >= given)).await;
+        }
+    }
+
     /// Waits until everything is kept; nothing is kept after that.
     pub fn finish_keeping(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -57,7 +77,7 @@ impl Shared {
     /// Keeps an entry, where this node keeps any; never waits for the disk. Tells once when that has become impossible.
     fn keep(&self, entry: Entry) {
         let mut keeping = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = keeping.as_ref() else { return };
+        let Some(writer) = keeping.as_mut() else { return };
         match writer.keep(entry) {
             Ok(()) => {}
             Err(NotKept::Full) => {

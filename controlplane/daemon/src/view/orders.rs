@@ -4,7 +4,7 @@ use midspan_control::pair::PairState;
 use tokio::sync::watch;
 
 use crate::api::types::{
-    ApiError, Change, ChangeProgress, GroupStatus, Role, TakeoverProgress, TakeoverRequest,
+    ApiError, Change, ChangeProgress, GroupStatus, ResolveRequest, Role, TakeoverProgress, TakeoverRequest,
 };
 
 use crate::following::Operation;
@@ -13,10 +13,11 @@ use crate::operations::{Begun, Ended};
 use super::{Request, Shared, unknown_group};
 
 impl Shared {
-    /// Begins a takeover, or joins the one that runs.
+    /// Begins a takeover, or joins the same one that runs.
     ///
     /// # Errors
-    /// When the group is not known here, this node is not its secondary, or the driver cannot take it.
+    /// When the group is not known here, this node is not its secondary, another one runs that was asked for in another way,
+    /// or the driver cannot take it.
     pub fn takeover(
         &self,
         group: &str,
@@ -24,16 +25,12 @@ impl Shared {
         asked_by: &str,
     ) -> Result<watch::Receiver<TakeoverProgress>, ApiError> {
         self.permit(group, may_take_over)?;
-        let with = match (request.dry_run, request.accept_loss) {
-            (false, false) => "",
-            (false, true) => "accept_loss",
-            (true, false) => "dry_run",
-            (true, true) => "dry_run, accept_loss",
-        };
-        self.takeovers.join_or_begin(group.to_owned(), group, |progress| {
-            let operation = self.begin(group, Operation::Takeover, with, asked_by);
+        let differs = |runs: &TakeoverRequest, number| another_runs(group, *runs, number);
+        self.takeovers.join_or_begin(group.to_owned(), request, group, differs, |progress| {
+            let operation = self.begin(group, Operation::Takeover, request.with(), asked_by);
             progress.send_modify(|first| first.operation = operation);
-            let asked = Request::Takeover { operation, group: group.to_owned(), request, progress };
+            let asked =
+                Request::Takeover { operation, group: group.to_owned(), request, before: None, progress };
             self.ask_or_end(operation, asked)
         })
     }
@@ -53,6 +50,34 @@ impl Shared {
         change: Change,
         asked_by: &str,
     ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
+        self.change_with(group, change, "", asked_by)
+    }
+
+    /// Gives up what this site alone holds, if the one that is to be kept is the one that replaced it.
+    ///
+    /// # Errors
+    /// Those of [`Shared::change`]; another site is named.
+    pub fn resolve(
+        &self,
+        group: &str,
+        request: &ResolveRequest,
+        asked_by: &str,
+    ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
+        let keep = &request.keep;
+        self.permit(group, |found, node| {
+            may_change(found, node, Change::Resolve)?;
+            may_keep(found, keep)
+        })?;
+        self.change_with(group, Change::Resolve, &format!("keep {keep}"), asked_by)
+    }
+
+    fn change_with(
+        &self,
+        group: &str,
+        change: Change,
+        with: &str,
+        asked_by: &str,
+    ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
         // One that runs is joined, whatever this site has become by it.
         if !self.changes.runs(&(group.to_owned(), change)) {
             self.permit(group, |found, node| may_change(found, node, change))?;
@@ -60,7 +85,12 @@ impl Shared {
         let other = match change {
             Change::Switchover => Some(Change::Failback),
             Change::Failback => Some(Change::Switchover),
-            Change::Abort | Change::Pause | Change::Resume | Change::Resolve | Change::WithoutJournal => None,
+            Change::Abort
+            | Change::Stay
+            | Change::Pause
+            | Change::Resume
+            | Change::Resolve
+            | Change::WithoutJournal => None,
         };
         if let Some(other) = other
             && self.changes.runs(&(group.to_owned(), other))
@@ -72,16 +102,27 @@ impl Shared {
                 "wait for its end; `midspan status` shows the roles",
             ));
         }
-        self.changes.join_or_begin((group.to_owned(), change), group, |progress| {
-            let operation = self.begin(group, Operation::Change(change), "", asked_by);
+        let differs = |_: &String, number| {
+            let message =
+                format!("group {group}: a {} is running already (operation {number})", change.word());
+            ApiError::new("refused", message, "wait for its end")
+        };
+        self.changes.join_or_begin((group.to_owned(), change), with.to_owned(), group, differs, |progress| {
+            let operation = self.begin(group, Operation::Change(change), with, asked_by);
             progress.send_modify(|first| first.operation = operation);
-            let asked = Request::Change { operation, group: group.to_owned(), change, progress };
+            let asked =
+                Request::Change { operation, group: group.to_owned(), change, before: None, progress };
             self.ask_or_end(operation, asked)
         })
     }
 
     fn begin(&self, group: &str, operation: Operation, with: &str, asked_by: &str) -> u64 {
+        let view = self.view();
+        let found = view.status.groups.iter().find(|found| found.group == group);
+        let epoch = found.map_or(0, |found| found.epoch.number);
+        drop(view);
         self.begin_operation(Begun {
+            epoch,
             group: group.to_owned(),
             kind: operation.word(),
             with: with.to_owned(),
@@ -113,6 +154,26 @@ const ON_SECONDARY: &str = "a takeover runs on the secondary's site";
 const ON_SPLIT: &str = "resolve runs on the site in state `split`, which gives up what it alone holds";
 const ON_PRIMARY: &str = "run it on the primary's site; `midspan status` shows the roles";
 
+/// What runs answers another question than the one that is asked.
+fn another_runs(group: &str, runs: TakeoverRequest, number: u64) -> ApiError {
+    let what = match (runs.dry_run, runs.accept_loss) {
+        (true, false) => "a dry run of a takeover",
+        (true, true) => "a dry run of a takeover with --accept-loss",
+        (false, false) => "a takeover without --accept-loss",
+        (false, true) => "a takeover with --accept-loss",
+    };
+    let message = format!("group {group}: {what} is running already (operation {number}); it is not joined");
+    let hint = if runs.dry_run {
+        "nothing was changed: ask again when it has ended, a few seconds after its begin at most".to_owned()
+    } else {
+        format!(
+            "nothing was changed: wait for its end, or end it with `midspan takeover {group} --abort`, then ask again; \
+             `midspan operations` shows it"
+        )
+    };
+    ApiError::new("refused", message, hint)
+}
+
 fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
     match found.role {
         Role::Secondary => Ok(()),
@@ -132,7 +193,7 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
             Err(ApiError::new("refused", message, ON_SPLIT))
         }
         (Change::Abort, Role::Secondary)
-        | (Change::Switchover | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
+        | (Change::Switchover | Change::Stay | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
         (Change::Abort, Role::Primary) => Err(is_primary(
             found,
             node,
@@ -142,16 +203,46 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
         (Change::Failback, Role::Primary) => may_go_home(found, node),
         (Change::WithoutJournal, Role::Primary) => Ok(()),
         (
-            Change::Switchover | Change::Failback | Change::Pause | Change::Resume | Change::WithoutJournal,
+            Change::Switchover
+            | Change::Stay
+            | Change::Failback
+            | Change::Pause
+            | Change::Resume
+            | Change::WithoutJournal,
             Role::Secondary,
         ) => {
             let message = format!("group {}: node {node} is its secondary", found.group);
             Err(ApiError::new("refused", message, ON_PRIMARY))
         }
         (
-            Change::Switchover | Change::Failback | Change::Pause | Change::Resume | Change::WithoutJournal,
+            Change::Switchover
+            | Change::Stay
+            | Change::Failback
+            | Change::Pause
+            | Change::Resume
+            | Change::WithoutJournal,
             Role::Relay | Role::Unknown,
         ) => Err(no_site(found, node, ON_PRIMARY)),
+    }
+}
+
+/// Only the site that replaced this one can be kept.
+fn may_keep(found: &GroupStatus, keep: &str) -> Result<(), ApiError> {
+    let group = &found.group;
+    match &found.fenced_by {
+        Some(by) if by.node == keep => Ok(()),
+        Some(by) => {
+            let message = format!("group {group}: this site was replaced by {}, not by {keep}", by.node);
+            let hint = format!(
+                "only the replaced site can give up what it holds: export that first if it matters, then --keep {}",
+                by.node
+            );
+            Err(ApiError::new("refused", message, hint))
+        }
+        None => {
+            let message = format!("group {group}: this site does not know yet which one replaced it");
+            Err(ApiError::new("refused", message, "try again in a moment"))
+        }
     }
 }
 
@@ -191,6 +282,7 @@ fn no_site(found: &GroupStatus, node: &str, hint: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::Epoch;
 
     const ROLES: [Role; 4] = [Role::Primary, Role::Secondary, Role::Relay, Role::Unknown];
 
@@ -225,6 +317,19 @@ mod tests {
             let found = GroupStatus { state: state.into(), ..group(role, None) };
             assert_eq!(may_change(&found, "b", Change::Resolve).is_ok(), possible, "{role:?} {state}");
         }
+    }
+
+    #[test]
+    fn only_the_site_that_replaced_this_one_is_kept() {
+        let split = |node: Option<&str>| GroupStatus {
+            fenced_by: node.map(|node| Epoch { number: 4, node: node.into() }),
+            ..group(Role::Primary, None)
+        };
+        assert!(may_keep(&split(Some("b")), "b").is_ok());
+        let error = may_keep(&split(Some("b")), "a").unwrap_err();
+        assert_eq!(error.message, "group vault: this site was replaced by b, not by a");
+        assert!(error.code == "refused" && error.hint.contains("--keep b"), "{error:?}");
+        assert!(may_keep(&split(None), "b").is_err());
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl<B: Buffer> Group<B> {
             }
             GroupCommand::Abort => self.abort(context),
             GroupCommand::Switchover => self.begin_handover(context),
+            GroupCommand::Stay => self.cancel_handover(context),
             GroupCommand::Resolve => self.resolve(context),
             GroupCommand::WithoutJournal => self.start_without_journal(context),
             GroupCommand::Pause => self.hold_round(true),

@@ -8,6 +8,7 @@
 //! the journal does not verify up to its prefix, nobody says that nothing is lost).
 
 mod marking;
+mod missing;
 mod report;
 mod unfenced;
 
@@ -33,6 +34,8 @@ use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRef
 const UNREACHABLE_NS: u64 = 30_000_000_000;
 /// How long it may be silent when an operator accepts a loss: then the takeover goes on without it.
 const UNFENCED_NS: u64 = 5_000_000_000;
+/// How long it may be silent when nothing but an answer is wanted.
+const UNHEARD_PROBE_NS: u64 = 3_000_000_000;
 /// How long a place of the journal may fail to verify before it counts as damaged: what was damaged on its way only is
 /// intact when it is read again.
 const DAMAGE_NS: u64 = 5_000_000_000;
@@ -197,7 +200,7 @@ impl Takeover {
                 Outcome::Refused(StartRefusal::LaneRefused { node: self.config.relay, reason })
             }
             FencerEvent::Forgotten(_) if self.asked.accept_loss => Outcome::Running,
-            FencerEvent::Forgotten(_) => Outcome::Refused(StartRefusal::MayLose(LossReason::LaneUnreachable)),
+            FencerEvent::Forgotten(_) => self.may_lose(LossReason::LaneUnreachable, secondary, store),
             FencerEvent::Nothing | FencerEvent::Foreign(_) | FencerEvent::Released => Outcome::Running,
         }
     }
@@ -220,8 +223,15 @@ impl Takeover {
                 if now >= self.heard + UNFENCED_NS && self.may_go_unfenced() {
                     return self.go_unfenced(context, secondary, store, tracker);
                 }
+                if now >= self.heard + UNHEARD_PROBE_NS && self.asked.dry_run {
+                    return self.probe_unfenced(context, secondary, store, tracker);
+                }
                 if now >= self.heard + UNREACHABLE_NS {
-                    return Outcome::Refused(StartRefusal::LaneUnreachable { node: self.config.relay });
+                    let missing = Some(self.missing(LossReason::LaneUnreachable, secondary, store));
+                    return Outcome::Refused(StartRefusal::LaneUnreachable {
+                        node: self.config.relay,
+                        missing,
+                    });
                 }
             }
             Step::Marking { tail, since } => {
@@ -239,6 +249,7 @@ impl Takeover {
     pub fn deadline(&self) -> u64 {
         match &self.step {
             Step::Fencing if self.may_go_unfenced() => self.fencer.deadline().min(self.heard + UNFENCED_NS),
+            Step::Fencing if self.asked.dry_run => self.fencer.deadline().min(self.heard + UNHEARD_PROBE_NS),
             Step::Fencing => self.fencer.deadline().min(self.heard + UNREACHABLE_NS),
             // Once nothing more is read, there is nothing to wait for.
             Step::Applying if self.reads_no_more => u64::MAX,
@@ -299,7 +310,7 @@ impl Takeover {
             return Outcome::Probed(self.report(context.now.mono, 0, there));
         }
         if let Some(why) = self.why.filter(|why| !self.asked.accept_loss || *why == LossReason::DiskFailed) {
-            return Outcome::Refused(StartRefusal::MayLose(why));
+            return self.may_lose(why, secondary, store);
         }
         context.note(Note::Start(StartNote::Fencing));
         self.fencer.fence(context);
@@ -322,7 +333,7 @@ impl Takeover {
             self.why = Some(LossReason::JournalDamaged { position });
         }
         if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
-            return Outcome::Refused(StartRefusal::MayLose(why));
+            return self.may_lose(why, secondary, store);
         }
         let (from, to) = (secondary.acquired().position, self.facts.ring.journaled);
         context.note(Note::Start(StartNote::Reading { from, to }));
@@ -384,8 +395,8 @@ impl Takeover {
             match &mut self.step {
                 Step::Fencing => return Outcome::Running,
                 Step::Applying => {
-                    if let Some(refusal) = self.judge(context, secondary) {
-                        return Outcome::Refused(refusal);
+                    if let Some(why) = self.judge(context, secondary) {
+                        return self.may_lose(why, secondary, store);
                     }
                     if !self.is_applied(secondary) {
                         return Outcome::Running;
@@ -400,7 +411,7 @@ impl Takeover {
                         return Outcome::Refused(StartRefusal::NoCut);
                     }
                     if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
-                        return Outcome::Refused(StartRefusal::MayLose(why));
+                        return self.may_lose(why, secondary, store);
                     }
                     secondary.close(context);
                     self.mark(context, tracker);
@@ -416,7 +427,7 @@ impl Takeover {
                 Step::SavingMarks => {
                     tracker.poke(context);
                     if tracker.failed() {
-                        return Outcome::Refused(StartRefusal::MayLose(LossReason::DiskFailed));
+                        return self.may_lose(LossReason::DiskFailed, secondary, store);
                     }
                     if !tracker.is_durable() {
                         return Outcome::Running;
@@ -426,7 +437,7 @@ impl Takeover {
                 }
                 Step::Recording { change } => {
                     if store.failed() {
-                        return Outcome::Refused(StartRefusal::MayLose(LossReason::DiskFailed));
+                        return self.may_lose(LossReason::DiskFailed, secondary, store);
                     }
                     if !store.is_saved(*change) {
                         return Outcome::Running;
@@ -444,7 +455,7 @@ impl Takeover {
         &mut self,
         context: &mut Context<'_, S>,
         secondary: &mut Secondary<S::Buf>,
-    ) -> Option<StartRefusal> {
+    ) -> Option<LossReason> {
         let now = context.now.mono;
         match secondary.obstacle() {
             None => self.damaged_since = None,
@@ -455,12 +466,12 @@ impl Takeover {
                 let why = LossReason::JournalDamaged { position };
                 self.why = Some(why);
                 if !self.asked.accept_loss {
-                    return Some(StartRefusal::MayLose(why));
+                    return Some(why);
                 }
                 self.reads_no_more = true;
                 secondary.stop_fetching(context);
             }
-            Some(_) => return Some(StartRefusal::MayLose(LossReason::DiskFailed)),
+            Some(_) => return Some(LossReason::DiskFailed),
         }
         None
     }

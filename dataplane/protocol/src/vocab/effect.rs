@@ -205,6 +205,8 @@ pub enum HandoverNote {
     Given { took_ns: u64 },
     /// It did not happen; this site goes on as what it was.
     Refused(HandoverRefusal),
+    /// It was to be cancelled, and none runs whose hosts only wait: what is recorded is not taken back.
+    NotCancelled,
 }
 
 /// Why a switchover did not happen.
@@ -220,6 +222,8 @@ pub enum HandoverRefusal {
     SecondaryAway,
     /// A disk of this site failed, or the node ends.
     Failed,
+    /// An operator has cancelled it.
+    Cancelled,
 }
 
 /// Progress and outcome of a round at its source.
@@ -257,6 +261,15 @@ pub enum StartNote {
     Aborted,
 }
 
+/// What a takeover might not have, as far as this site knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// What was answered later than this may be missing, ns; 0: this site holds nothing.
+    pub kept_to: u64,
+    /// And journal bytes that are known to have been there and could not be served.
+    pub bytes: u64,
+}
+
 /// Why a takeover did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartRefusal {
@@ -267,11 +280,11 @@ pub enum StartRefusal {
     /// The node ends.
     Stopping,
     /// The lane's node did not answer in time.
-    LaneUnreachable { node: NodeId },
+    LaneUnreachable { node: NodeId, missing: Option<Missing> },
     /// The lane's node refuses this site.
     LaneRefused { node: NodeId, reason: midspan_format::message::RefusedReason },
     /// Something answered may be missing: only with loss accepted.
-    MayLose(LossReason),
+    MayLose { why: LossReason, missing: Option<Missing> },
     /// Nothing consistent to serve: a copy to this site has not ended.
     NoCut,
     /// There is no takeover to be undone.

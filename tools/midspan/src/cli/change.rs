@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use midspan_daemon::api::types::{Change, ChangeProgress};
+use midspan_daemon::api::types::{Change, ChangeProgress, ResolveRequest};
 
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
@@ -141,6 +141,19 @@ pub fn follow(
     let last = client.change(group, change, &mut |progress| show.step(progress));
     show.end();
     told(last?, form, out)
+}
+
+/// Asks for a resolve that keeps a site, and follows it to its end.
+///
+/// # Errors
+/// The daemon's refusal, with its reason.
+pub fn resolve(client: &Client, keep: &str, arguments: &Arguments, out: &mut dyn Write) -> Outcome {
+    let client = client.clone().with_silence(Some(Duration::from_secs(arguments.wait.max(1))));
+    let request = ResolveRequest { keep: keep.to_owned() };
+    let mut show = Show::new();
+    let last = client.resolve(&arguments.group, &request, &mut |progress| show.step(progress));
+    show.end();
+    told(last?, arguments.output, out)
 }
 
 /// Ends an operation that runs, where it can be undone.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use midspan_daemon::api::types::{
-    Change, ChangeProgress, ErrorBody, GroupRecording, GroupStatus, NodeStatus, Progress, TakeoverProgress,
-    TakeoverRequest,
+    Change, ChangeProgress, ErrorBody, GroupRecording, GroupStatus, NodeStatus, Progress, ResolveRequest,
+    TakeoverProgress, TakeoverRequest,
 };
 use serde::de::DeserializeOwned;
 
@@ -136,6 +136,21 @@ impl Client {
     ) -> Result<ChangeProgress, Failure> {
         let path = format!("/v1/groups/{}/{}", encode(group), change.path());
         self.follow(&path, "{}", change.word(), on_progress)
+    }
+
+    /// Gives up what the site alone holds; the daemon checks whether the site that is to be kept is the right one.
+    ///
+    /// # Errors
+    /// The daemon's refusal, [`Exit::TimedOut`] when nothing was heard for longer than the client's silence.
+    pub fn resolve(
+        &self,
+        group: &str,
+        request: &ResolveRequest,
+        on_progress: &mut dyn FnMut(&ChangeProgress),
+    ) -> Result<ChangeProgress, Failure> {
+        let json = serde_json::to_string(request).map_err(|error| Failure::other(error.to_string()))?;
+        let path = format!("/v1/groups/{}/{}", encode(group), Change::Resolve.path());
+        self.follow(&path, &json, Change::Resolve.word(), on_progress)
     }
 
     /// Ends an operation before its time, and follows that.

@@ -28,7 +28,8 @@ pub const OPERATIONS: &str = "Example:
   midspan operations vault --output json
   midspan operations --cancel 7
 
-An operation that ran when the daemon ended is `interrupted`: `midspan status` tells where the group stands.";
+An operation that ran when the daemon ended goes on at its next start (`resuming`); one of a kind that does not is `interrupted`, and
+says what to do.";
 
 /// Between two questions for newer events.
 const POLL: Duration = Duration::from_secs(1);
@@ -147,7 +148,10 @@ pub fn text(operations: &[OperationStatus]) -> String {
         let took = found.ended_ns.map(|ended| ended.saturating_sub(found.started_ns) / 1_000_000);
         let with = if found.with.is_empty() { String::new() } else { format!(" ({})", found.with) };
         let state = match found.state {
-            OperationState::Running => found.phase.clone(),
+            OperationState::Running => match found.percent {
+                Some(percent) => format!("{} {percent} %", found.phase),
+                None => found.phase.clone(),
+            },
             OperationState::Done | OperationState::Refused | OperationState::Interrupted => {
                 found.state.word().to_owned()
             }

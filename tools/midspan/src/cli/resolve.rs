@@ -2,10 +2,8 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use midspan_daemon::api::types::{Change, NodeStatus};
 
 use super::alone::{self, export};
 use super::change::{self, Arguments};
@@ -91,8 +89,6 @@ fn write(client: &Client, folder: &Path, arguments: &Arguments, out: &mut dyn Wr
 
 fn give_up(client: &Client, keep: &str, arguments: &Arguments, out: &mut dyn Write) -> Outcome {
     let group = &arguments.group;
-    let status = client.status()?;
-    check_keep(&status, group, keep)?;
     if !arguments.yes {
         let held = alone::gather(client, group)?;
         match arguments.output {
@@ -103,25 +99,9 @@ fn give_up(client: &Client, keep: &str, arguments: &Arguments, out: &mut dyn Wri
         out.flush()?;
         confirm(
             &format!("resolve of {group}"),
-            &format!("Give up what only {} holds of {group}, for good?", status.node),
+            &format!("Give up what only {} holds of {group}, for good?", held.node),
         )?;
     }
-    let wait = Duration::from_secs(arguments.wait.max(1));
-    change::follow(client, group, Change::Resolve, wait, arguments.output, out)
-}
-
-/// Only the site that replaced this one can be kept.
-fn check_keep(status: &NodeStatus, group: &str, keep: &str) -> Result<(), Failure> {
-    let found = status.groups.iter().find(|found| found.group == group);
-    match found.and_then(|found| found.fenced_by.as_ref()) {
-        Some(by) if by.node != keep => {
-            let message = format!("group {group}: this site was replaced by {}, not by {keep}", by.node);
-            let hint = format!(
-                "only the replaced site can give up what it holds: export that first if it matters, then --keep {}",
-                by.node
-            );
-            Err(Failure::new(Exit::Refused, message).hint(hint))
-        }
-        Some(_) | None => Ok(()),
-    }
+    // The daemon refuses it where another site than that one has replaced this one.
+    change::resolve(client, keep, arguments, out)
 }

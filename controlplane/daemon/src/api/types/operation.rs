@@ -15,6 +15,33 @@ pub struct TakeoverRequest {
     pub dry_run: bool,
 }
 
+impl TakeoverRequest {
+    /// What was asked, by `with` of its operation.
+    pub fn of(with: &str) -> Self {
+        let says = |word| with.split(", ").any(|part| part == word);
+        Self { accept_loss: says("accept_loss"), dry_run: says("dry_run") }
+    }
+
+    /// What else was asked, as in `with` of its operation.
+    pub const fn with(self) -> &'static str {
+        match (self.dry_run, self.accept_loss) {
+            (false, false) => "",
+            (false, true) => "accept_loss",
+            (true, false) => "dry_run",
+            (true, true) => "dry_run, accept_loss",
+        }
+    }
+}
+
+/// `POST /v1/groups/{name}/resolve`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// Name of the site whose writes stay: the one that replaced this one. Refused where it is another.
+    pub keep: String,
+}
+
 /// What can be asked of a group beside a takeover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -24,6 +51,8 @@ pub enum Change {
     Abort,
     /// `POST /v1/groups/{name}/switchover`: the other site goes on as primary; planned, without loss.
     Switchover,
+    /// `POST /v1/groups/{name}/switchover/cancel`: give up a switchover or failback whose hosts still wait.
+    Stay,
     /// `POST /v1/groups/{name}/failback`: a switchover to the group's home, and to nowhere else.
     Failback,
     /// `POST /v1/groups/{name}/pause`: hold the round that runs or is to come.
@@ -38,9 +67,10 @@ pub enum Change {
 
 impl Change {
     /// All of them.
-    pub const ALL: [Change; 7] = [
+    pub const ALL: [Change; 8] = [
         Change::Abort,
         Change::Switchover,
+        Change::Stay,
         Change::Failback,
         Change::Pause,
         Change::Resume,
@@ -53,6 +83,7 @@ impl Change {
         match self {
             Change::Abort => "abort",
             Change::Switchover => "switchover",
+            Change::Stay => "stay",
             Change::Failback => "failback",
             Change::Pause => "pause",
             Change::Resume => "resume",
@@ -66,6 +97,7 @@ impl Change {
         match self {
             Change::Abort => "takeover/abort",
             Change::Switchover => "switchover",
+            Change::Stay => "switchover/cancel",
             Change::Failback => "failback",
             Change::Pause => "pause",
             Change::Resume => "resume",
@@ -78,9 +110,12 @@ impl Change {
     pub const fn swaps_roles(self) -> bool {
         match self {
             Change::Switchover | Change::Failback => true,
-            Change::Abort | Change::Pause | Change::Resume | Change::Resolve | Change::WithoutJournal => {
-                false
-            }
+            Change::Abort
+            | Change::Stay
+            | Change::Pause
+            | Change::Resume
+            | Change::Resolve
+            | Change::WithoutJournal => false,
         }
     }
 }
@@ -171,20 +206,25 @@ pub struct ChangeOutcome {
     pub took_ms: u64,
 }
 
-/// `GET /v1/operations/{number}`: something that was asked of a group, also after its end and after a restart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `GET /v1/operations/{number}`: something that was asked of a group, or that it does by itself and takes its time; also after its
+/// end and after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct OperationStatus {
     /// Its number; numbers go up.
     pub operation: u64,
     /// Name of the group.
     pub group: String,
-    /// `takeover`, `abort`, `switchover`, `failback`, `pause`, `resume` or `resolve`.
+    /// `takeover`, `abort`, `switchover`, `failback`, `stay`, `pause`, `resume`, `resolve` or `without_journal`; `round` is what a primary
+    /// sends to the other site by itself.
     pub kind: String,
     /// What else was asked: `dry_run`, `accept_loss`; empty when nothing.
     pub with: String,
     /// Who asked: user and process behind the API's socket.
     pub asked_by: String,
+    /// Number of the group's epoch when it was asked for.
+    #[serde(default)]
+    pub epoch: u64,
     /// When it was asked for.
     pub started_ns: u64,
     /// When it ended; `null` while it runs.
@@ -193,6 +233,15 @@ pub struct OperationStatus {
     pub state: OperationState,
     /// The last step that was reached.
     pub phase: String,
+    /// How much of it is done, percent; `null` where that is not known.
+    #[serde(default)]
+    pub percent: Option<f64>,
+    /// How fast it is; `null` where that is not known, or it has ended.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// When it will have ended, as things are; `null` where that is not known, or it has ended.
+    #[serde(default)]
+    pub eta_seconds: Option<f64>,
     /// The step, the outcome or the refusal in a sentence.
     pub message: String,
     /// What to do next; empty when nothing.
@@ -211,7 +260,7 @@ pub enum OperationState {
     Done,
     /// It was refused, or gave up.
     Refused,
-    /// The daemon ended while it ran. The data plane's own state goes on by itself.
+    /// The daemon ended while it ran, and it is of a kind that does not go on; `hint` tells what to do.
     Interrupted,
 }
 

@@ -62,6 +62,24 @@ fn what_was_written_is_read_again_in_order() {
 }
 
 #[test]
+fn which_rounds_are_held_is_read_again_also_from_a_file_without_that_table() {
+    let folder = Folder::new("held");
+    let path = folder.file("a.redb");
+    let file = new(&path);
+    let transaction = file.database.begin_write().unwrap();
+    transaction.delete_table(HELD).unwrap();
+    transaction.commit().unwrap();
+    drop(file);
+    let (file, kept) = File::open(&path).unwrap();
+    assert!(kept.held.is_empty());
+    let entry = |group: &str, held| Entry::Held { group: group.into(), held };
+    file.write(&[entry("vault", true), entry("db", true), entry("vault", false), entry("mail", true)])
+        .unwrap();
+    drop(file);
+    assert_eq!(File::open(&path).unwrap().1.held, ["db", "mail"]);
+}
+
+#[test]
 fn the_oldest_are_dropped() {
     let folder = Folder::new("oldest");
     let path = folder.file("a.redb");

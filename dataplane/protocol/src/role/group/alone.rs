@@ -157,7 +157,7 @@ impl<B: Buffer> Group<B> {
             }
             tracker.poke(context);
             if tracker.failed() {
-                let refusal = StartRefusal::MayLose(LossReason::DiskFailed);
+                let refusal = StartRefusal::MayLose { why: LossReason::DiskFailed, missing: None };
                 return self.end_alone(context, Some(refusal));
             }
             if !tracker.is_durable() {

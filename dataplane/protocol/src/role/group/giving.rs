@@ -76,7 +76,7 @@ impl<B: Buffer> Group<B> {
         if context.now.mono < *until {
             fencer.on_tick(context);
         } else if !fencer.has_ended() {
-            let refusal = StartRefusal::LaneUnreachable { node: self.config.relay };
+            let refusal = StartRefusal::LaneUnreachable { node: self.config.relay, missing: None };
             context.note(Note::Start(StartNote::Refused(refusal)));
             fencer.close(context);
         }

@@ -74,6 +74,17 @@ impl<B: Buffer> Group<B> {
         self.go_on_handing_over(context);
     }
 
+    /// An operator wants this site to stay primary after all: hosts that wait are served on.
+    pub(super) fn cancel_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        match self.handover.map(|handover| handover.step) {
+            Some(Step::Draining) => self.give_up_handover(context, HandoverRefusal::Cancelled),
+            // What is recorded may be in the lane: from there on the other site goes on by itself.
+            Some(Step::Recording { .. } | Step::Marking | Step::Releasing { .. }) | None => {
+                context.note(Note::Handover(HandoverNote::NotCancelled));
+            }
+        }
+    }
+
     /// Goes on to the next step when the present one is complete.
     pub(super) fn go_on_handing_over<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;

@@ -364,7 +364,10 @@ impl<B: Buffer> Group<B> {
                 Some(StartNote::Refused(StartRefusal::NothingToAbort))
             }
             FencerEvent::Forgotten(_) | FencerEvent::Refused(_) => {
-                Some(StartNote::Refused(StartRefusal::LaneUnreachable { node: self.config.relay }))
+                Some(StartNote::Refused(StartRefusal::LaneUnreachable {
+                    node: self.config.relay,
+                    missing: None,
+                }))
             }
         };
         if let Some(note) = note {

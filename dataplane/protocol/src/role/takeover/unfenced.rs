@@ -9,7 +9,7 @@ use crate::role::secondary::Secondary;
 use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::Buffers;
-use crate::vocab::effect::{Context, Note, StartRefusal};
+use crate::vocab::effect::{Context, Note, StartRefusal, StartReport};
 
 impl Takeover {
     /// Whether the lane's silence does not end it.
@@ -30,7 +30,7 @@ impl Takeover {
         }
         let damaged = matches!(secondary.obstacle(), Some(Note::Damaged { .. }) | None);
         if !damaged || store.failed() || tracker.failed() {
-            return Outcome::Refused(StartRefusal::MayLose(LossReason::DiskFailed));
+            return self.may_lose(LossReason::DiskFailed, secondary, store);
         }
         self.fencer.close(context);
         secondary.stop_fetching(context);
@@ -43,5 +43,31 @@ impl Takeover {
         self.replaces = replaced;
         self.step = Step::Applying;
         self.advance(context, secondary, store, tracker)
+    }
+
+    /// Says what a takeover would find that goes on without the lane. Nothing is changed.
+    pub(super) fn probe_unfenced<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &Secondary<S::Buf>,
+        store: &StateStore,
+        tracker: &Tracker,
+    ) -> Outcome {
+        if store.get().round_in_place {
+            return Outcome::Refused(StartRefusal::NoCut);
+        }
+        let damaged = matches!(secondary.obstacle(), Some(Note::Damaged { .. }) | None);
+        if !damaged || store.failed() || tracker.failed() {
+            return self.may_lose(LossReason::DiskFailed, secondary, store);
+        }
+        self.fencer.close(context);
+        let why = LossReason::LaneUnreachable;
+        self.why = Some(why);
+        self.facts.epoch = store.get().epoch.max(secondary.acquired().epoch);
+        let missing = self.missing(why, secondary, store);
+        let acquired = secondary.acquired().position.max(self.from);
+        self.facts.ring.journaled = acquired;
+        let report = self.report(context.now.mono, 0, (acquired, secondary.persisted().time));
+        Outcome::Probed(StartReport { kept_to: missing.kept_to, missing_bytes: missing.bytes, ..report })
     }
 }
