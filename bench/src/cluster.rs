@@ -450,8 +450,10 @@ fn config(
         let (id, peer_name) = (peer.id(), peer.name());
         text += &format!("\n[[peer]]\nid = {id}\nname = \"{peer_name}\"\naddress = \"{address}\"\n");
     }
+    // A relay does not choose.
+    let mode = if place == Place::Relay { "" } else { plan.layout.mode_text() };
     let group = format!(
-        "role = \"{name}\"\ninitial = \"equal\"\nsites = [{}, {}]\nlanes = [{{ id = 0, node = {} }}]\n\
+        "role = \"{name}\"\n{mode}initial = \"equal\"\nsites = [{}, {}]\nlanes = [{{ id = 0, node = {} }}]\n\
          ring = \"{}MiB\"\nmanifest = \"{}MiB\"\nreceipt = \"{}MiB\"\n",
         Place::Primary.id(),
         Place::Secondary.id(),
@@ -517,6 +519,20 @@ mod tests {
         assert!(
             !relay.contains("volume") && relay.contains("cores = [1]") && relay.contains("ring = \"64MiB\"")
         );
+    }
+
+    #[test]
+    fn sites_say_when_the_lanes_may_be_left_and_the_relay_does_not() {
+        let mut plan = plan(Hop::Tcp);
+        let is_said = |plan: &Plan, place, volumes: &[PathBuf]| {
+            let text = config(plan, place, &[7001, 7002, 7003, 7004], &[], Path::new("/x/j"), volumes);
+            text.unwrap().contains("mode = \"max-availability\"")
+        };
+        let disk = [PathBuf::from("/x/disk")];
+        assert!(!is_said(&plan, Place::Primary, &disk));
+        plan.layout.mode = layout::Mode::Availability;
+        assert!(is_said(&plan, Place::Primary, &disk) && is_said(&plan, Place::Secondary, &disk));
+        assert!(!is_said(&plan, Place::Relay, &[]));
     }
 
     #[test]

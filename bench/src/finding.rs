@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::calls::Calls;
 use crate::cluster::Place;
 use crate::figures::{Latencies, Spread, ratio, round};
 use crate::generator::{Mix, Pace, Pattern, Work};
@@ -189,6 +190,8 @@ pub struct Finding {
     /// Its figures.
     #[serde(flatten)]
     pub summary: Summary,
+    /// System calls for each operation, by process; empty where nobody has counted them.
+    pub syscalls: Calls,
     /// The distribution over all repeats: percentile and microseconds.
     pub percentiles: Vec<[f64; 2]>,
     /// The course of the repeat in the middle: seconds since its beginning, and operations a second.
@@ -212,6 +215,7 @@ impl Finding {
             depth: work.depth,
             connections,
             summary: Summary::of(samples, work.bytes),
+            syscalls: Calls::new(),
             percentiles: all.percentiles(),
             timeline: middle.map(timeline).unwrap_or_default(),
         })

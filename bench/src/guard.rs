@@ -22,8 +22,10 @@ while read -r what value; do
     esac
 done
 for process in $processes; do
-    pid=${process%%/*}
-    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${process#*/}" ] && kill -KILL "$pid"
+    pid=${process%%/*} start=${process#*/}
+    stat=$(cat "/proc/$pid/stat" 2>/dev/null)
+    set -- ${stat##*) }
+    [ "${20}" = "$start" ] && kill -KILL "$pid"
 done
 for loop in $loops; do losetup --detach "$loop"; done
 [ -n "$folder" ] && rm -rf -- "$folder"
@@ -50,14 +52,14 @@ impl Guard {
         Ok(Self { shell, input })
     }
 
-    /// Kills this process, if its program is the same then.
+    /// Kills this process, if none with its number was started since.
     ///
     /// # Errors
     /// When the shell has ended, or the process.
     pub fn kill(&mut self, pid: u32) -> Result<()> {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-        let name = name.with_context(|| format!("process {pid} has ended"))?;
-        self.tell("process", &format!("{pid}/{}", name.trim()))
+        // Not its name: a process that has just been started may still bear that of this one.
+        let start = started(pid).with_context(|| format!("process {pid} has ended"))?;
+        self.tell("process", &format!("{pid}/{start}"))
     }
 
     /// Detaches this loop device.
@@ -83,6 +85,13 @@ impl Guard {
         let input = self.input.as_mut().context(GONE)?;
         input.write_all(format!("{what} {value}\n").as_bytes()).context(GONE)
     }
+}
+
+/// When a process was started, in ticks since boot. The name in parentheses may itself hold blanks and parentheses.
+fn started(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
 }
 
 impl Drop for Guard {
@@ -140,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_has_become_another_program_is_not_killed() {
+    fn a_process_that_has_become_another_program_since_is_killed() {
         let mut sleeper =
             Command::new("sh").args(["-c", "read go; exec sleep 60"]).stdin(Stdio::piped()).spawn().unwrap();
         let mut guard = Guard::start().unwrap();
@@ -149,6 +158,15 @@ mod tests {
         while std::fs::read_to_string(format!("/proc/{}/comm", sleeper.id())).unwrap() != "sleep\n" {
             std::thread::yield_now();
         }
+        end_input(&mut guard);
+        assert!(!sleeper.wait().unwrap().success());
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_is_not_killed() {
+        let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut guard = Guard::start().unwrap();
+        guard.tell("process", &format!("{}/1", sleeper.id())).unwrap();
         end_input(&mut guard);
         assert_eq!(sleeper.try_wait().unwrap(), None);
         sleeper.kill().unwrap();

@@ -16,14 +16,17 @@ mod machine;
 mod stages;
 mod negotiate;
 mod generator;
+mod api;
 mod status;
 mod cluster;
+mod calls;
 mod proxy;
 mod wires;
 mod takeover;
 mod path;
 mod finding;
 mod backlog;
+mod resync;
 mod report;
 mod peers;
 mod compare;
@@ -43,7 +46,7 @@ use report::Report;
 use scene::Scene;
 use suites::{
     Measuring, compare as compare_suite, distance, drain, floor as floor_suite, load, multi, page,
-    path as path_suite, peers as peers_suite, quick, read, takeover as takeover_suite, write,
+    path as path_suite, peers as peers_suite, quick, read, round, takeover as takeover_suite, write,
 };
 
 /// Measures Midspan next to the floor of the same run: loopback round trip and durable append, both by io_uring
@@ -94,6 +97,9 @@ enum Suite {
     /// The primary is killed under load, the secondary takes over: time to serve by backlog
     #[command(after_help = takeover_suite::EXAMPLES)]
     Takeover(takeover_suite::Arguments),
+    /// The secondary lacks what no journal holds any more: rate of the round that brings it, alone and beside writes
+    #[command(after_help = round::EXAMPLES)]
+    Round(round::Arguments),
     /// Answer by distance of relay and far site, and what the secondary does over a long path
     #[command(after_help = distance::EXAMPLES)]
     Distance(distance::Arguments),
@@ -129,10 +135,11 @@ fn run(suite: Suite) -> Result<ExitCode> {
         }
         Suite::Path(arguments) => {
             let scene = path_suite::run(&arguments)?;
-            finish(&scene.text(), &scene.json()?, arguments.json, None)
+            finish(&scene.text(), &scene.json()?, arguments.json, arguments.html.as_deref())
         }
         Suite::Drain(arguments) => stage(&drain::run(&arguments)?, &arguments.measuring),
         Suite::Takeover(arguments) => stage(&takeover_suite::run(&arguments)?, &arguments.measuring),
+        Suite::Round(arguments) => stage(&round::run(&arguments)?, &arguments.measuring),
         Suite::Distance(arguments) => stage(&distance::run(&arguments)?, &arguments.measuring),
         Suite::Load(arguments) => {
             let outcome = load::run(&arguments)?;

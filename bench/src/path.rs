@@ -16,7 +16,7 @@ use crate::status::Behind;
 use crate::window::Tally;
 
 /// How long the secondary may take to apply what a load has left.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
+pub const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at a running load.
 const GLANCE: Duration = Duration::from_millis(250);
 

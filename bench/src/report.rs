@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::calls;
+use crate::cluster::Place;
 use crate::environment::Environment;
 use crate::figures::{Spread, digits};
 use crate::finding::{Apart, Costs, Finding, Open, Summary};
@@ -133,7 +135,9 @@ impl Report {
         if !self.loads.is_empty() {
             text += "\n\nPath: host, primary, relay and secondary\n";
             text += &self.path_table();
-            text += "\n\nWhat each operation costs, and the secondary\n";
+            let are_counted = self.loads.iter().any(|load| !load.syscalls.is_empty());
+            text +=
+                &format!("\n\nWhat each operation costs, and the secondary; {}\n", calls::how(are_counted));
             text += &self.cost_table();
         }
         if !self.ratios.is_empty() {
@@ -208,11 +212,14 @@ impl Report {
 
     fn cost_table(&self) -> String {
         let mut table = table(&["load", "", "primary", "relay", "secondary", "load generator"]);
-        for Finding { name, summary: Summary { cpu_us, switches, .. }, .. } in &self.loads {
+        for Finding { name, summary: Summary { cpu_us, switches, .. }, syscalls, .. } in &self.loads {
             for (load, what, costs) in [(name.as_str(), "CPU us", cpu_us), ("", "switches", switches)] {
                 let Costs { primary, relay, secondary, client } = costs;
                 table.add_row(row(&[load, what], &[*primary, *relay, *secondary, *client]));
             }
+            let calls = |place: Place| syscalls.get(place.name()).and_then(|calls| Spread::of([*calls]));
+            let [primary, relay, secondary] = [Place::Primary, Place::Relay, Place::Secondary].map(calls);
+            table.add_row(row(&["", "system calls"], &[primary, relay, secondary, None]));
         }
         let mut text = table.to_string();
         for Finding { name, summary, .. } in self.loads.iter().filter(|load| load.mix != Mix::Read) {

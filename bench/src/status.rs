@@ -1,24 +1,20 @@
 //! Asks a node for its status over its API socket and reads what a bench wants to know of it.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-/// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// More is no status.
-const LONGEST: u64 = 4 << 20;
+use crate::api;
 
 /// The parts of a node's status, over its groups.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
     /// `primary`, `secondary`, `relay` or `unknown`.
     pub role: String,
+    /// The pair state's word, such as `paired`.
+    pub state: String,
     /// Whether hosts are served here.
     pub serving: bool,
     /// Whether the node is connected to all lanes.
@@ -27,6 +23,10 @@ pub struct Status {
     pub behind: Behind,
     /// The watermarks of its first lane.
     pub marks: Marks,
+    /// Bytes of regions that may differ between the sites.
+    pub dirty_bytes: Option<u64>,
+    /// Whether a round runs or is to come.
+    pub has_round: bool,
 }
 
 /// Watermarks of a lane as one node knows them: ring positions.
@@ -34,6 +34,8 @@ pub struct Status {
 pub struct Marks {
     /// Sealed by the primary.
     pub sealed: Option<u64>,
+    /// Durable in the lane.
+    pub journaled: Option<u64>,
     /// Durable in the secondary's own ring.
     pub acquired: Option<u64>,
     /// On the secondary's disk.
@@ -57,18 +59,9 @@ impl Status {
     /// # Errors
     /// When nobody answers, or the answer is no status.
     pub fn of(socket: &Path) -> Result<Self> {
-        let ask = || -> Result<Self> {
-            let mut stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            // Of version 1.0, so that the answer is in one piece and ends with the connection.
-            stream.write_all(b"GET /v1/status HTTP/1.0\r\nHost: midspan\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.take(LONGEST).read_to_string(&mut answer)?;
-            let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-            ensure!(head.split(' ').nth(1) == Some("200"), "refused: {body}");
-            Ok(Self::from_json(&serde_json::from_str(body)?))
-        };
-        ask().with_context(|| format!("the status of the node behind {}", socket.display()))
+        let status = api::get(socket, "/v1/status");
+        let status = status.with_context(|| format!("the status of the node behind {}", socket.display()))?;
+        Ok(Self::from_json(&status))
     }
 
     /// Of all groups together, which have one role here.
@@ -86,13 +79,15 @@ impl Status {
 
     /// Of one group; what is not there stays at its default.
     fn of_group(group: &Value) -> Self {
+        let text = |name: &str| group.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let number = |path: &str| group.pointer(path).and_then(Value::as_u64);
         let mark = |name: &str| number(&format!("/lanes/0/watermarks/{name}"));
         let distance = |from: &str, to: &str| Some(mark(from)?.saturating_sub(mark(to)?));
         let lanes = group.get("lanes").and_then(Value::as_array);
         let is_connected = |lane: &Value| lane.get("connected").and_then(Value::as_bool).unwrap_or(false);
         Self {
-            role: group.get("role").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            role: text("role"),
+            state: text("state"),
             serving: group.get("serving").and_then(Value::as_bool).unwrap_or(false),
             connected: lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.iter().all(is_connected)),
             behind: Behind {
@@ -100,7 +95,14 @@ impl Status {
                 applied_bytes: number("/lag/applied_bytes").or_else(|| distance("sealed", "applied")),
                 seconds: group.pointer("/lag/seconds").and_then(Value::as_f64),
             },
-            marks: Marks { sealed: mark("sealed"), acquired: mark("acquired"), applied: mark("applied") },
+            marks: Marks {
+                sealed: mark("sealed"),
+                journaled: mark("journaled"),
+                acquired: mark("acquired"),
+                applied: mark("applied"),
+            },
+            dirty_bytes: number("/dirty_bytes"),
+            has_round: group.get("round").is_some_and(Value::is_object),
         }
     }
 }
@@ -130,14 +132,15 @@ mod tests {
 
     #[test]
     fn what_the_node_says_of_its_lag_comes_before_what_watermarks_suggest() {
-        let lanes =
-            json!([{ "connected": true, "watermarks": { "sealed": 900, "acquired": 700, "applied": 600 } }]);
+        let lanes = json!([{ "connected": true, "watermarks": { "sealed": 900, "journaled": 800, "acquired": 700, "applied": 600 } }]);
         let mut group = json!({ "role": "primary", "serving": true, "lanes": lanes });
         let status = Status::from_json(&json!({ "groups": [group] }));
         assert!(status.serving && status.connected && status.role == "primary");
         assert_eq!((status.behind.acquired_bytes, status.behind.applied_bytes), (Some(200), Some(300)));
         assert_eq!(status.behind.seconds, None);
-        assert_eq!(status.marks, Marks { sealed: Some(900), acquired: Some(700), applied: Some(600) });
+        let marks =
+            Marks { sealed: Some(900), journaled: Some(800), acquired: Some(700), applied: Some(600) };
+        assert_eq!(status.marks, marks);
         group["lag"] = json!({ "acquired_bytes": 1, "applied_bytes": 2, "seconds": 0.5 });
         let behind = Status::from_json(&json!({ "groups": [group] })).behind;
         assert_eq!(
@@ -164,6 +167,14 @@ mod tests {
     fn a_node_without_groups_or_lanes_is_not_connected() {
         assert_eq!(Status::from_json(&json!({ "groups": [] })), Status::default());
         assert!(!Status::from_json(&json!({ "groups": [{ "lanes": [] }] })).connected);
+    }
+
+    #[test]
+    fn what_differs_and_whether_a_round_is_to_bring_it_are_read() {
+        let of = |group: Value| Status::from_json(&json!({ "groups": [group] }));
+        let status = of(json!({ "state": "resync", "dirty_bytes": 65_536, "round": { "round": null } }));
+        assert_eq!((status.state.as_str(), status.dirty_bytes), ("resync", Some(65_536)));
+        assert!(status.has_round && !of(json!({ "round": null })).has_round);
     }
 
     #[test]

@@ -1,19 +1,17 @@
 //! A takeover through the API of the secondary's node, its steps with their times, and the first read that is answered.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use midspan::clock::Clock;
 use midspan::nbd_client::Client;
 use serde_json::Value;
 
-/// How long the node may be silent.
+use crate::api;
+
+/// How long the export may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
-/// More is no answer.
-const LONGEST: u64 = 4 << 20;
 
 /// A takeover that has succeeded.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,9 +42,9 @@ impl Takeover {
 ///
 /// # Errors
 /// The node's refusal, or that the export does not answer.
-pub fn take_over(api: &Path, group: &str, uri: &str) -> Result<Takeover> {
+pub fn take_over(socket: &Path, group: &str, uri: &str) -> Result<Takeover> {
     let clock = Clock::starting_at(0);
-    let mut found = follow(api, group, &clock).with_context(|| format!("takeover of {group}"))?;
+    let mut found = follow(socket, group, &clock).with_context(|| format!("takeover of {group}"))?;
     let mut client = Client::connect(uri, SILENCE)?;
     client.read(0, &mut [0; 4096])?;
     found.served_s = clock.elapsed().as_secs_f64();
@@ -54,39 +52,11 @@ pub fn take_over(api: &Path, group: &str, uri: &str) -> Result<Takeover> {
     Ok(found)
 }
 
-fn follow(api: &Path, group: &str, clock: &Clock) -> Result<Takeover> {
-    let mut stream = UnixStream::connect(api)?;
-    stream.set_read_timeout(Some(SILENCE))?;
-    let body = "{}";
-    // Of version 1.0, so that the lines come unwrapped and end with the connection.
-    let head = format!(
-        "POST /v1/groups/{group}/takeover HTTP/1.0\r\nHost: midspan\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    let mut answer = BufReader::new(stream).take(LONGEST);
-    let mut line = String::new();
-    answer.read_line(&mut line)?;
-    let is_good = line.split(' ').nth(1) == Some("200");
-    while !line.trim_end().is_empty() {
-        line.clear();
-        answer.read_line(&mut line)?;
-    }
-    if !is_good {
-        answer.read_to_string(&mut line)?;
-        bail!("refused: {}", line.trim());
-    }
+fn follow(socket: &Path, group: &str, clock: &Clock) -> Result<Takeover> {
     let mut found = Takeover::default();
-    for line in answer.lines() {
-        let line = line?;
-        if !line.trim().is_empty()
-            && found.on_step(&serde_json::from_str(&line)?, clock.elapsed().as_secs_f64())?
-        {
-            return Ok(found);
-        }
-    }
-    bail!("the node ended its report without an outcome")
+    let path = format!("/v1/groups/{group}/takeover");
+    api::post(socket, &path, &mut |line| found.on_step(line, clock.elapsed().as_secs_f64()))?;
+    Ok(found)
 }
 
 impl Takeover {
@@ -96,10 +66,7 @@ impl Takeover {
         if self.steps.last().is_none_or(|(last, _)| last != phase) {
             self.steps.push((phase.to_owned(), now_s));
         }
-        if let Some(error) = line.get("error").filter(|error| !error.is_null()) {
-            bail!("refused: {}", error.get("message").and_then(Value::as_str).unwrap_or("without a reason"));
-        }
-        let Some(outcome) = line.get("outcome").filter(|outcome| !outcome.is_null()) else {
+        let Some(outcome) = api::outcome(line)? else {
             return Ok(false);
         };
         let number = |name: &str| outcome.get(name).and_then(Value::as_f64);

@@ -52,6 +52,12 @@ impl Tally {
         now_ns >= self.until_ns
     }
 
+    /// The window ends now, if it has not ended before.
+    pub fn end(&mut self, now_ns: u64) {
+        self.from_ns = self.from_ns.min(now_ns);
+        self.until_ns = self.until_ns.min(now_ns).max(self.from_ns + 1);
+    }
+
     /// Something that was started then has completed now. It counts if now lies in the window.
     pub fn complete(&mut self, started_ns: u64, now_ns: u64) {
         if now_ns >= self.from_ns && now_ns < self.until_ns {
@@ -110,6 +116,26 @@ mod tests {
         tally.complete(1500, 2100);
         assert_eq!(tally.latencies().count(), 2);
         assert!((tally.per_second() - 2e6).abs() < 1.0, "{}", tally.per_second());
+    }
+
+    #[test]
+    fn a_window_ends_earlier_when_somebody_says_so() {
+        let window = Window { warm: Duration::from_nanos(1000), measured: Duration::from_secs(1) };
+        let mut tally = Tally::new(window, 0).unwrap();
+        for now in [999, 1000, 1500, 1999] {
+            tally.complete(900, now);
+        }
+        tally.end(2000);
+        tally.complete(900, 2000);
+        assert!(tally.is_over(2000) && !tally.is_over(1999));
+        assert_eq!(tally.latencies().count(), 3);
+        assert!((tally.per_second() - 3e6).abs() < 1.0, "{}", tally.per_second());
+        // Not later than it would have ended, and also in the warm-up.
+        tally.end(3000);
+        assert!(tally.is_over(2000));
+        let mut tally = Tally::new(window, 0).unwrap();
+        tally.end(50);
+        assert!(tally.is_over(51));
     }
 
     #[test]

@@ -56,6 +56,8 @@ fn holds(report: &Value, loads: &[&str], ratios: usize) {
         assert_eq!(load["p50_us"].is_object(), completes, "{load}");
         assert_eq!(load["percentiles"].as_array().unwrap().is_empty(), !completes, "{load}");
         assert!(load["title"].is_string() && load["cpu_us"].is_object(), "{load}");
+        // Counting takes longer than a smoke run.
+        assert!(load["syscalls"].as_object().unwrap().is_empty(), "{load}");
         assert_eq!(load["timeline"].as_array().unwrap().len(), 20, "{load}");
     }
     assert!(found.iter().any(|load| load["p50_us"].is_object()), "nothing has ever completed");
@@ -168,8 +170,11 @@ fn a_run_compared_with_itself_is_the_same_and_what_is_no_run_is_refused() {
 }
 
 #[test]
-fn path_measures_each_stage_without_nodes() {
-    let report = smoke("path", &[]);
+fn path_measures_each_stage_without_nodes_and_draws_a_page() {
+    let page = std::env::temp_dir().join(format!("midspan-smoke-path-{}.html", std::process::id()));
+    let report = smoke("path", &["--html", page.to_str().unwrap()]);
+    assert!(fs::read_to_string(&page).unwrap().contains("<svg"));
+    fs::remove_file(page).unwrap();
     for name in ["nbd_request_and_reply", "inflight_overlap", "seal_8x4k", "walk_1x128k", "append_32x4k"] {
         assert!(report["stages"][name]["ns"]["median"].as_f64().unwrap() > 0.0, "{name}");
     }
@@ -193,6 +198,24 @@ fn takeover_serves_what_the_primary_answered() {
         with_backlog["backlog_bytes"]["median"].as_f64().unwrap() >= f64::from(8 << 20),
         "{with_backlog}"
     );
+}
+
+#[test]
+fn round_brings_up_a_secondary_that_was_away_for_longer_than_the_ring_lasts() {
+    let report = smoke("round", &[]);
+    for name in ["alone", "beside_writes"] {
+        let round = &report["rounds"][name];
+        assert!(round["dirty_bytes"]["median"].as_f64().unwrap() >= f64::from(8 << 20), "{round}");
+        assert!(
+            round["journal_bytes"]["median"].as_f64() > round["dirty_bytes"]["median"].as_f64(),
+            "{round}"
+        );
+    }
+    for name in ["round_bytes_vs_dirty", "round_rate_vs_slower", "round_rate_vs_device_share"] {
+        assert!(report["ratios"][name].as_f64().unwrap() > 0.0, "{name}");
+    }
+    // The host beside the round may have got no answer while that ran.
+    assert_eq!(report["loads"].as_array().unwrap().len(), 2);
 }
 
 #[test]

@@ -9,6 +9,15 @@ pub const GROUP: &str = "bench";
 /// Name of the first volume and its export.
 pub const EXPORT: &str = "disk";
 
+/// What a group's primary does when its ring has been full, or its relay away, for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Hosts wait: nobody is answered outside the lanes.
+    Protection,
+    /// It leaves the lanes, and a round brings the other site what differs.
+    Availability,
+}
+
 /// What a cluster is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -18,11 +27,13 @@ pub struct Layout {
     pub volumes: usize,
     /// Cores of every node's data path; empty: each node has the one that is meant for it.
     pub cores: Vec<usize>,
+    /// What every group does where it would have to wait for long.
+    pub mode: Mode,
 }
 
 impl Layout {
     /// One group with one volume, each node on its own core.
-    pub const SINGLE: Self = Self { groups: 1, volumes: 1, cores: Vec::new() };
+    pub const SINGLE: Self = Self { groups: 1, volumes: 1, cores: Vec::new(), mode: Mode::Protection };
 
     /// Of all groups.
     pub fn all_volumes(&self) -> usize {
@@ -40,6 +51,14 @@ impl Layout {
             return own.to_string();
         }
         self.cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What a site says of every group's mode; nothing where it is the default.
+    pub const fn mode_text(&self) -> &'static str {
+        match self.mode {
+            Mode::Protection => "",
+            Mode::Availability => "mode = \"max-availability\"\n",
+        }
     }
 
     /// The groups of a node's config: each begins with number and name, goes on with `rest`, and ends with its volumes, which
@@ -84,7 +103,7 @@ mod tests {
 
     #[test]
     fn volumes_belong_to_their_groups_and_exports_name_them() {
-        let layout = Layout { groups: 2, volumes: 2, cores: vec![0, 3] };
+        let layout = Layout { groups: 2, volumes: 2, cores: vec![0, 3], ..Layout::SINGLE };
         assert_eq!(layout.exports(), ["disk", "disk2", "disk3", "disk4"]);
         let disks: Vec<PathBuf> = ["a", "b", "c", "d"].map(PathBuf::from).into();
         let text = layout.groups_text("role = \"primary\"\n", &disks).unwrap();

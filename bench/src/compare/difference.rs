@@ -34,10 +34,11 @@ pub struct Difference {
 }
 
 /// Whether less of a figure is better, by words in its name; the first that is found decides.
-const DIRECTIONS: [(&str, bool); 14] = [
+const DIRECTIONS: [(&str, bool); 15] = [
     // Ratios, whose names tell what is divided.
     ("iops_vs", false),
     ("mbps_vs", false),
+    ("bytes_vs", true),
     ("p50", true),
     ("p99", true),
     ("cpu_us", true),
@@ -113,6 +114,9 @@ mod tests {
             ("ratio_ranges.cpu_us_qd32_vs_quorum", Change::Worse),
             ("ratio_ranges.answer_qd1_p50_vs_floor", Change::Worse),
             ("ratio_ranges.qd32_iops_vs_floor", Change::Better),
+            ("ratio_ranges.round_bytes_vs_dirty", Change::Worse),
+            ("ratio_ranges.round_rate_vs_slower", Change::Better),
+            ("ratio_ranges.host_p50_beside_round_vs_alone", Change::Worse),
             ("something.else", Change::Different),
         ] {
             assert_eq!(change(name, a, b), expected, "{name}");

@@ -7,6 +7,7 @@
 pub mod append;
 pub mod read;
 pub mod exchange;
+pub mod bandwidth;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

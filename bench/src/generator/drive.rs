@@ -119,6 +119,7 @@ impl<'a> Driver<'a> {
         let mut now = boottime_ns();
         let mut heard_ns = now;
         loop {
+            self.heed(now);
             let is_over = self.outcome.tally.is_over(now);
             if !is_over {
                 self.start(now);
@@ -144,6 +145,16 @@ impl<'a> Driver<'a> {
         self.say_goodbye()?;
         self.outcome.pace = self.arrivals.map(Arrivals::into_pace);
         Ok(self.outcome)
+    }
+
+    /// Ends the window, if whoever watches has said so.
+    fn heed(&mut self, now: u64) {
+        if self.gauge.ends() {
+            let Outcome { tally, apart, .. } = &mut self.outcome;
+            for tally in std::iter::once(tally).chain(apart.iter_mut().flatten()) {
+                tally.end(now);
+            }
+        }
     }
 
     /// Starts what may be started now.

@@ -1,6 +1,6 @@
 //! What a load is: where it goes, what it asks for, how much at once or how often.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::Serialize;
 
@@ -73,18 +73,31 @@ pub struct Load {
     pub window: Window,
 }
 
-/// Counts operations that have ended while the load runs, for whoever watches.
+/// Between a running load and whoever watches it: how many operations have ended, and that it is to end.
 #[derive(Debug, Default)]
-pub struct Gauge(AtomicU64);
+pub struct Gauge {
+    answered: AtomicU64,
+    ends: AtomicBool,
+}
 
 impl Gauge {
     /// Operations so far, warm-up included.
     pub fn answered(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Tells the load that its window ends now, however long it was to be. It sees that with the next answer.
+    pub fn end(&self) {
+        self.ends.store(true, Ordering::Relaxed);
     }
 
     /// That many more.
     pub(super) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+        self.answered.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Whether the load is to end now.
+    pub(super) fn ends(&self) -> bool {
+        self.ends.load(Ordering::Relaxed)
     }
 }

@@ -178,6 +178,34 @@ fn every_write_is_answered_and_counted_at_depth_one() {
 }
 
 #[test]
+fn a_load_ends_when_it_is_told_to_and_everything_it_asked_is_answered() {
+    let path = std::env::temp_dir().join(format!("midspan-bench-told-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    let load = Load {
+        uris: vec![format!("nbd+unix:///disk?socket={}", path.display())],
+        work: work(Pattern::Random, Mix::Write, 4096, 2),
+        core: *midspan_uring::affinity::current_cores().first().unwrap(),
+        seed: 7,
+        window: Window { warm: Duration::ZERO, measured: Duration::from_secs(3600) },
+    };
+    let gauge = Gauge::default();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| serve(&listener, 1 << 20, 4096, AT_ONCE));
+        let running = scope.spawn(|| run(&load, &gauge));
+        while gauge.answered() < 100 {
+            std::thread::yield_now();
+        }
+        gauge.end();
+        let tally = running.join().unwrap().unwrap().tally;
+        let asked = server.join().unwrap().requests.len() as u64;
+        assert_eq!(gauge.answered(), asked);
+        assert!(tally.latencies().count() >= 98 && tally.latencies().count() <= asked);
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn the_whole_depth_is_under_way_even_where_it_takes_several_sends() {
     let manner = Manner { hold: 80, ..AT_ONCE };
     let (outcome, answered, seen) =

@@ -11,6 +11,7 @@ use super::goals::{self, Verdict};
 use super::program::{Peer, Program};
 use super::ratios::{self, PeerRatio};
 use super::sample::Sample;
+use crate::calls::{self, Calls};
 use crate::environment::Environment;
 use crate::figures::Latencies;
 use crate::figures::Spread;
@@ -56,9 +57,6 @@ impl Missing {
         missing.map(|(peer, program)| Self { peer, program }).collect()
     }
 }
-
-/// System calls for each operation, by process.
-pub type Calls = BTreeMap<&'static str, f64>;
 
 /// Everything that one run has found.
 #[derive(Debug)]
@@ -203,7 +201,11 @@ impl Outcome {
             );
         }
         text += &format!("\nLoads: median [min..max] over the repeats\n{}", self.load_table());
-        text += &format!("\n\nWhat each operation costs; {}\n{}", self.calls_text(), self.cost_table());
+        text += &format!(
+            "\n\nWhat each operation costs; {}\n{}",
+            calls::how(!self.syscalls.is_empty()),
+            self.cost_table()
+        );
         text += &format!("\n\nRatios, each taken inside a repeat\n{}", ratio_table(&ratios));
         text += &format!("\n\nGoals\n{}\n", goal_table(&goals::judge(&ratios, self.settings.in_memory)));
         for warning in &self.warnings {
@@ -218,14 +220,6 @@ impl Outcome {
             let calls = self.syscalls.get(&(*number, *contender)).cloned().unwrap_or_default();
             Some(Summary::of(JOBS.get(*number)?, *contender, samples, calls))
         })
-    }
-
-    fn calls_text(&self) -> &'static str {
-        if self.syscalls.is_empty() {
-            "system calls were not counted: that takes perf (Debian: apt install linux-perf) and the right to use it"
-        } else {
-            "system calls were counted by perf in a run of their own, which is not timed"
-        }
     }
 
     fn noise(&self) -> Vec<Noise> {

@@ -1,27 +1,16 @@
 //! One load on one server, with what each of the server's processes used for it.
 
-use std::collections::BTreeMap;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use midspan::clock::Signal;
 use midspan_uring::clock::boottime_ns;
 
-use crate::figures::ratio;
+use crate::calls::Process;
 use crate::generator::{self, Gauge, Load};
 use crate::path::Cost;
 use crate::proc::{Cores, Noise, Usage};
-use crate::syscalls::Counting;
 use crate::window::Tally;
-
-/// A process whose use counts.
-#[derive(Clone, Copy, Debug)]
-pub struct Process {
-    /// What it does there.
-    pub part: &'static str,
-    /// Its number.
-    pub pid: u32,
-}
 
 /// One load in one repeat.
 #[derive(Debug)]
@@ -87,23 +76,6 @@ pub fn measure(load: &Load, processes: &[Process]) -> Result<Sample> {
         client: Cost::of(own, answered),
         noise: Noise::of(first.cores, last.cores, ours, last.now_ns.saturating_sub(first.now_ns)),
     })
-}
-
-/// Runs the load and counts the system calls for each operation, by process; `None` where `perf` is not there or may not.
-///
-/// # Errors
-/// What the server says.
-pub fn count_calls(load: &Load, processes: &[Process]) -> Result<Option<BTreeMap<&'static str, f64>>> {
-    let Ok(counting) = Counting::start(processes.iter().map(|process| process.pid)) else { return Ok(None) };
-    let gauge = Gauge::default();
-    let ran = thread::scope(|scope| scope.spawn(|| generator::run(load, &gauge)).join());
-    ran.map_err(|_| anyhow!("the load generator has panicked"))??;
-    let counts = counting.finish()?;
-    let each = processes
-        .iter()
-        .zip(counts)
-        .map(|(process, calls)| Some((process.part, ratio(calls? as f64, gauge.answered() as f64)?)));
-    Ok(each.collect())
 }
 
 /// Counters at the beginning of the load's window, and a little before its end: its thread takes its counters with it.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use midspan::clock::{Clock, Signal};
 
 use super::program::{NBDKIT, Peer, Program, QEMU_NBD, STORAGE_DAEMON};
-use super::sample::Process;
+use crate::calls::Process;
 use crate::cluster::ports::free_ports;
 use crate::disks::Disks;
 

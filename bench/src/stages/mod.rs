@@ -3,6 +3,7 @@
 mod journal;
 mod store;
 mod host;
+mod record;
 
 use anyhow::{Context, Result};
 use midspan_node::buffers::{PoolBuf, PoolBuffers};
@@ -83,6 +84,7 @@ impl Stage {
 pub fn all() -> Result<Vec<Stage>> {
     let mut stages = floors();
     stages.extend(host::stages()?);
+    stages.extend(record::stages()?);
     for shape in SHAPES {
         stages.extend(journal::stages(shape)?);
         stages.extend(store::stages(shape)?);

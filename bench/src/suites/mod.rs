@@ -16,6 +16,7 @@ pub mod scenes;
 pub mod path;
 pub mod drain;
 pub mod takeover;
+pub mod round;
 pub mod distance;
 
 use std::path::PathBuf;

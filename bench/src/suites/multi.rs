@@ -80,8 +80,8 @@ fn series(usable: &[usize]) -> Series {
     // The same two cores for every node where there are no more; they are shared with the load generator then.
     if let [first, second, ..] = *usable {
         let cores = vec![first, second];
-        layouts.push(Layout { groups: 1, volumes: VOLUMES, cores: cores.clone() });
-        layouts.push(Layout { groups: 2, volumes: VOLUMES / 2, cores });
+        layouts.push(Layout { volumes: VOLUMES, cores: cores.clone(), ..Layout::SINGLE });
+        layouts.push(Layout { groups: 2, volumes: VOLUMES / 2, cores, ..Layout::SINGLE });
         jobs.push(job("v4c4_two_cores", "4 volumes of one group, every node on two cores", (2, 4), VOLUMES));
         let title = "4 volumes of two groups, every node on two cores";
         jobs.push(job("v4c4_two_cores_two_groups", title, (3, 4), VOLUMES));

@@ -1,6 +1,7 @@
 //! `midspan-bench path`: each stage of a write alone, in one thread without I/O, next to copy and checksum.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::window::Window;
 pub const EXAMPLES: &str = "Example:
   midspan-bench path
   midspan-bench path --repeats 5 --seconds 0.5 --core 2
+  midspan-bench path --html path.html
   midspan-bench path --smoke --json | tail -n 1
 
 No node runs and no disk is touched: disk writes complete in the moment in which they are asked for.";
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// End with one line of JSON; the tables go to the error output
     #[arg(long)]
     pub json: bool,
+    /// Write a page with pictures, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Once and short: shows that it works, gives no figures
     #[arg(long)]
     pub smoke: bool,

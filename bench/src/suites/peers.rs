@@ -8,6 +8,7 @@ use clap::Args;
 use midspan_uring::affinity;
 
 use super::Measuring;
+use crate::calls::{self, Calls, Process};
 use crate::cluster::layout::Layout;
 use crate::cluster::{self, Cluster, Cores, Place, Plan};
 use crate::disks::Disks;
@@ -17,9 +18,9 @@ use crate::floor::exchange::Hop;
 use crate::generator::Load;
 use crate::hold::Hold;
 use crate::peers::contender::{Contender, Found, JOBS, Job};
-use crate::peers::outcome::{Calls, Missing, Outcome, Settings};
+use crate::peers::outcome::{Missing, Outcome, Settings};
 use crate::peers::program::Peer;
-use crate::peers::sample::{self, Process, Sample};
+use crate::peers::sample::{self, Sample};
 use crate::peers::server::{Server, Shape};
 use crate::show::Show;
 use crate::window::Tally;
@@ -169,8 +170,8 @@ impl Lab<'_> {
                 load.window = self.arguments.measuring.window(1.0 / 3.0);
                 let processes = self.processes(*contender)?;
                 let hold = self.hold(*contender)?;
-                let calls = sample::count_calls(&load, &processes)
-                    .map_err(|error| self.explain(error, *contender))?;
+                let calls = calls::count(&load, &processes);
+                let calls = calls.map_err(|error| self.explain(error, *contender))?;
                 drop(hold);
                 self.settle(job, *contender)?;
                 match calls {
@@ -199,9 +200,8 @@ impl Lab<'_> {
     }
 
     fn processes(&self, contender: Contender) -> Result<Vec<Process>> {
-        let node = |place: Place| Some(Process { part: place.name(), pid: self.cluster.pid(place)? });
         Ok(match contender {
-            Contender::Held | Contender::Attached => Place::ALL.into_iter().filter_map(node).collect(),
+            Contender::Held | Contender::Attached => calls::nodes(&self.cluster),
             Contender::Peer(peer) => self.server(peer)?.processes(),
         })
     }

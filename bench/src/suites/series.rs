@@ -9,6 +9,7 @@ use midspan_uring::clock::boottime_ns;
 use super::Measuring;
 use super::jobs::{Job, Repeat, Wanted};
 use super::nodes::Nodes;
+use crate::calls::{self, Calls};
 use crate::cluster::layout::Layout;
 use crate::cluster::{Cluster, Cores, Place};
 use crate::disks::Disks;
@@ -17,7 +18,7 @@ use crate::figures::{Spread, ratio};
 use crate::finding::Finding;
 use crate::floor::exchange::Hop;
 use crate::floor::{self, Floor, FloorFile};
-use crate::generator::{Arrival, Load, Work};
+use crate::generator::{Arrival, Load, Mix, Work};
 use crate::path;
 use crate::proc::Usage;
 use crate::report::{Ratio, Report, Settings};
@@ -48,9 +49,9 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
     let repeats = measuring.repeats();
     let floors = series.jobs.iter().filter(|job| job.floor.is_some()).count();
     let disks = series.jobs.iter().filter(|job| job.is_next_to_disk).count();
-    let show = Show::new(
-        (2 * series.layouts.len() + floors + repeats * (floors + disks + 1 + series.jobs.len())) as u64,
-    );
+    let counted = if measuring.smoke { 0 } else { series.jobs.len() };
+    let each = floors + disks + 1 + series.jobs.len();
+    let show = Show::new((2 * series.layouts.len() + floors + repeats * each + counted) as u64);
     let mut disks = Disks::create(&folder, measuring.ram, nodes.keep)?;
     let file = FloorFile::create(&mut disks)?;
     // Those of the first layout and of the floor are in `disks`, each further layout's in a folder of their own below.
@@ -81,6 +82,10 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
         idle: Vec::new(),
     };
     let found = (1..=repeats).map(|number| bench.repeat(number)).collect::<Result<Vec<_>>>();
+    let calls = match found.as_ref().map(|repeats| repeats.last()) {
+        Ok(Some(last)) if !measuring.smoke => bench.count_calls(&last.loads),
+        Ok(_) | Err(_) => Ok(Vec::new()),
+    };
     let idle = bench.idle;
     show.end();
     if nodes.keep {
@@ -88,7 +93,7 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
     }
     drop(clusters);
     drop(further);
-    let found = found?;
+    let (found, calls) = (found?, calls?);
     if let Some(hdr) = hdr {
         for (index, job) in series.jobs.iter().enumerate() {
             let tallies = found.iter().filter_map(|repeat| Some(&repeat.loads.get(index)?.tally));
@@ -103,7 +108,11 @@ pub fn run(series: &Series, measuring: &Measuring, nodes: &Nodes) -> Result<Repo
         host: nodes.host.name(),
         cores: Some(cores),
     };
-    report(series, environment, settings, &floors, &idle, found)
+    let mut report = report(series, environment, settings, &floors, &idle, found)?;
+    for (load, calls) in report.loads.iter_mut().zip(calls) {
+        load.syscalls = calls;
+    }
+    Ok(report)
 }
 
 /// Disks for a further layout.
@@ -185,6 +194,37 @@ impl Bench<'_> {
     fn load(&mut self, number: usize, job: &Job, before: &[path::Sample]) -> Result<path::Sample> {
         let what = format!("repeat {number}: {}", job.title);
         self.show.step(&what);
+        let load = self.load_of(number, job, before)?;
+        let show = self.show;
+        path::measure(&load, self.cluster(job)?, &what, show)
+    }
+
+    /// A short run of each load that is not timed, only for the number of system calls; `last` are the loads of the last repeat.
+    fn count_calls(&mut self, last: &[path::Sample]) -> Result<Vec<Calls>> {
+        let mut all = Vec::new();
+        for job in &self.series.jobs {
+            self.show.step(&format!("counting system calls: {}", job.title));
+            let window = self.measuring.window(1.0 / 3.0);
+            let load = Load { window, ..self.load_of(0, job, last)? };
+            let cluster = self.cluster(job)?;
+            let calls = calls::count(&load, &calls::nodes(cluster));
+            // Where one load cannot be counted none can.
+            let Some(calls) = calls.map_err(|error| error.context(cluster.logs()))? else { break };
+            all.push(calls);
+            if job.work.mix != Mix::Read {
+                cluster.wait_until_caught_up(path::CATCH_UP_LIMIT)?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn cluster(&mut self, job: &Job) -> Result<&mut Cluster> {
+        let (layout, _) = job.place;
+        self.clusters.get_mut(layout).context("a load names a layout of its suite")
+    }
+
+    /// What the load generator is told.
+    fn load_of(&mut self, number: usize, job: &Job, before: &[path::Sample]) -> Result<Load> {
         let arrival = match job.share {
             None => job.work.arrival,
             Some((other, percent)) => {
@@ -193,18 +233,16 @@ impl Bench<'_> {
                 Arrival::Open { per_second: whole(rate) }
             }
         };
-        let (layout, connections) = job.place;
-        let cluster = self.clusters.get_mut(layout).context("a load names a layout of its suite")?;
-        // Those of one export not beside each other.
-        let uris = (0..connections).flat_map(|_| cluster.uris().to_vec());
-        let load = Load {
-            uris: uris.collect(),
+        let (_, connections) = job.place;
+        let uris = self.cluster(job)?.uris();
+        Ok(Load {
+            // Those of one export not beside each other.
+            uris: (0..connections).flat_map(|_| uris.to_vec()).collect(),
             work: Work { arrival, ..job.work },
             core: self.cores.client,
             seed: number as u64,
             window: self.measuring.window(1.0),
-        };
-        path::measure(&load, cluster, &what, self.show)
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use midspan::clock::Signal;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, Cores, Place, Plan};
 use crate::disks::Disks;
 use crate::environment::Environment;
 use crate::figures::{Spread, ratio};
-use crate::floor::append;
+use crate::floor::bandwidth::Bandwidth;
 use crate::generator::{self, Gauge, Load};
 use crate::hold::Hold;
 use crate::proc::Noise;
@@ -60,10 +60,6 @@ pub struct Arguments {
     pub cores: Option<Cores>,
 }
 
-/// Size of the file whose bandwidth is measured, and of one append to it.
-const BANDWIDTH_BYTES: u64 = 128 << 20;
-const APPEND_BYTES: usize = 128 << 10;
-const APPENDS: usize = 8;
 /// How long a load runs at least before the primary is killed.
 const FLOW: Duration = Duration::from_millis(500);
 /// Longer does no load need for its backlog.
@@ -126,7 +122,7 @@ fn once(arguments: &Arguments, plan: &Plan, backlog_bytes: u64, title: &str, sho
     let measuring = &arguments.measuring;
     let step = |what: &str| show.step(&format!("{title}: {what}"));
     let mut disks = Disks::create(&measuring.folder(), measuring.ram, false)?;
-    let bandwidth = bandwidth(&mut disks, plan.cores.relay)?;
+    let bandwidth = Bandwidth::create(&mut disks)?.of_disk(plan.cores.relay)?;
     let mut wires = Wires::default();
     wires.far.set_round_trip(Duration::from_millis(arguments.far_ms));
     // A proxy costs something even where it delays nothing.
@@ -144,20 +140,6 @@ fn once(arguments: &Arguments, plan: &Plan, backlog_bytes: u64, title: &str, sho
     // One that followed lacked nothing to speak of; what it had applied and not yet recorded is no backlog.
     let backlog_bytes = if backlog_bytes == 0 { 0.0 } else { takeover.journal_bytes };
     Ok(Found { backlog_bytes, bandwidth, takeover, noise })
-}
-
-/// What the disk takes, bytes a second: large durable appends.
-fn bandwidth(disks: &mut Disks, core: usize) -> Result<f64> {
-    let file = disks.add("bandwidth", BANDWIDTH_BYTES)?;
-    let window = Window { warm: Duration::from_millis(50), measured: Duration::from_millis(300) };
-    // A thread of its own: it is pinned, this one is not.
-    let tally = thread::scope(|scope| {
-        scope.spawn(|| append::measure(&file, APPEND_BYTES, APPENDS, core, window)).join()
-    });
-    let tally = tally.map_err(|_| anyhow::anyhow!("the measuring thread has panicked"))??;
-    let bandwidth = tally.per_second() * APPEND_BYTES as f64;
-    ensure!(bandwidth > 0.0, "no append was durable in {} ms", window.measured.as_millis());
-    Ok(bandwidth)
 }
 
 /// Kills the primary in full flow, once so much was answered that the secondary, which is held then, has not got.
