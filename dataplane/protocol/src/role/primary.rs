@@ -248,8 +248,9 @@ impl<B: Buffer> Primary<B> {
         if self.closed {
             return answer(context, request.id, Err(HostError::NotServing));
         }
-        if self.landing.failed() && (self.ring_full || !self.landing.has_room()) {
-            // Nothing more can land, so no space is freed any more.
+        let is_read = matches!(request.op, HostOp::Read { .. });
+        if self.landing.failed() && (is_read || self.ring_full || !self.landing.has_room()) {
+            // Nothing more can land, so no space is freed any more; and a read of what failed to land would wait for ever.
             return answer(context, request.id, Err(HostError::Io));
         }
         match self.inflight.enter(context, request, &mut self.steps) {
