@@ -127,6 +127,9 @@ fn row_disk_error_of_the_primarys_volume() {
         let refused = host.read(at(piece), &mut found).unwrap_err();
         assert!(matches!(refused, NbdError::Server { .. }), "told, not left waiting: {refused}");
     }
+    // Nor is a part of a block put beside what it may hold wrongly.
+    let refused = host.write(512, &[4; 512], false).unwrap_err();
+    assert!(matches!(refused, NbdError::Server { .. }), "{refused}");
     broken
         .cluster
         .midspan(Place::Primary, &["switchover", GROUP, "--yes"])

@@ -248,9 +248,9 @@ impl<B: Buffer> Primary<B> {
         if self.closed {
             return answer(context, request.id, Err(HostError::NotServing));
         }
-        let is_read = matches!(request.op, HostOp::Read { .. });
-        if self.landing.failed() && (is_read || self.ring_full || !self.landing.has_room()) {
-            // Nothing more can land, so no space is freed any more; and a read of what failed to land would wait for ever.
+        let room = !self.ring_full && self.landing.has_room();
+        if self.landing.failed() && (!room || request.op.needs_old_bytes()) {
+            // Nothing more can land, so no space is freed any more; and what the disk holds may be older than what was answered.
             return answer(context, request.id, Err(HostError::Io));
         }
         match self.inflight.enter(context, request, &mut self.steps) {
