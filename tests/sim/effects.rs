@@ -334,47 +334,51 @@ impl World {
         }
     }
 
+    fn on_start_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
+        match refusal {
+            // The operator asked twice, or while a planned one ran: asks again.
+            StartRefusal::Running => self.ask_again(node),
+            StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
+                self.takeover.asked[node.0] = None;
+            }
+            // What hosts were told outside the lanes is not here: no loss is accepted.
+            StartRefusal::MayLose { why: LossReason::LeftTheLanes, .. } | StartRefusal::NoCut
+                if self.alone =>
+            {
+                self.takeover.asked[node.0] = None;
+            }
+            // An operator tries again.
+            StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
+            // No primary ever held the lane: there is nothing to take over.
+            StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
+                if self.watches.ring.epoch() == Epoch::NONE =>
+            {
+                self.takeover.asked[node.0] = None;
+            }
+            // The other site's operator was quicker.
+            StartRefusal::LaneRefused { reason: RefusedReason::OlderEpoch, .. }
+                if self.decided.is_some_and(|decided| decided.node != node_id(node)) =>
+            {
+                self.takeover.asked[node.0] = None;
+            }
+            StartRefusal::LaneRefused { .. }
+            | StartRefusal::NotStarting
+            | StartRefusal::LaneReachable { .. }
+            | StartRefusal::SecondaryAhead
+            | StartRefusal::OtherServes
+            | StartRefusal::MayLose { .. }
+            | StartRefusal::NoCut
+            | StartRefusal::NotSplit => {
+                self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
+            }
+        }
+    }
+
     fn on_note(&mut self, node: NodeIndex, note: Note) {
         match note {
             Note::Serving { epoch } => self.on_serving(node, epoch),
             Note::Start(StartNote::Done(report)) => self.on_start_done(node, &report),
-            Note::Start(StartNote::Refused(refusal)) => match refusal {
-                // The operator asked twice, or while a planned one ran: asks again.
-                StartRefusal::Running => self.ask_again(node),
-                StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
-                    self.takeover.asked[node.0] = None;
-                }
-                // What hosts were told outside the lanes is not here: no loss is accepted.
-                StartRefusal::MayLose { why: LossReason::LeftTheLanes, .. } | StartRefusal::NoCut
-                    if self.alone =>
-                {
-                    self.takeover.asked[node.0] = None;
-                }
-                // An operator tries again.
-                StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
-                // No primary ever held the lane: there is nothing to take over.
-                StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
-                    if self.watches.ring.epoch() == Epoch::NONE =>
-                {
-                    self.takeover.asked[node.0] = None;
-                }
-                // The other site's operator was quicker.
-                StartRefusal::LaneRefused { reason: RefusedReason::OlderEpoch, .. }
-                    if self.decided.is_some_and(|decided| decided.node != node_id(node)) =>
-                {
-                    self.takeover.asked[node.0] = None;
-                }
-                StartRefusal::LaneRefused { .. }
-                | StartRefusal::NotStarting
-                | StartRefusal::LaneReachable { .. }
-                | StartRefusal::SecondaryAhead
-                | StartRefusal::OtherServes
-                | StartRefusal::MayLose { .. }
-                | StartRefusal::NoCut
-                | StartRefusal::NotSplit => {
-                    self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
-                }
-            },
+            Note::Start(StartNote::Refused(refusal)) => self.on_start_refused(node, refusal),
             Note::Start(StartNote::Aborted) => self.takeover.asked = [None; 3],
             Note::Start(
                 StartNote::Fencing

@@ -7,6 +7,7 @@ mod journal;
 mod wire;
 mod strangers;
 mod rot;
+mod failing;
 
 use crate::rig::{Cluster, LIMIT, Place, Program, pause, wait_for};
 

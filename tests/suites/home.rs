@@ -12,7 +12,7 @@ use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix};
 use midspan::nbd_client::Client;
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, same_content, wait_for};
+use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 
 /// Kills of each node while the former primary comes back, unless `MIDSPAN_ROUNDS` (50 there, too) says otherwise.
 const KILLS: u64 = 4;
@@ -60,14 +60,6 @@ fn configure(cluster: &Cluster, initial: &str, round_rate: &str) {
     }
 }
 
-fn run(cluster: &mut Cluster) {
-    for place in Place::ALL {
-        cluster.format(place).well();
-        cluster.start(place);
-    }
-    cluster.wait_serving(Place::Primary);
-}
-
 /// Kills each node so many times, at random moments and in random order, while hosts write.
 fn harass(cluster: &mut Cluster, load: &Load, dice: &mut Seeded) {
     let mut hand: Vec<Place> = Vec::new();
@@ -98,22 +90,13 @@ fn failback(cluster: &mut Cluster) {
     cluster.wait_serving(Place::Primary);
 }
 
-/// Ends everything, and demands that both sites hold the same bytes.
-fn compare(cluster: &mut Cluster) {
-    cluster.wait_no_lag(Place::Primary);
-    cluster.stop_all();
-    for volume in 1..=cluster.shape().volumes {
-        same_content(&cluster.disk(Place::Primary, volume), &cluster.disk(Place::Secondary, volume));
-    }
-}
-
 /// There and home again, with kills on the way. The round takes some seconds, so that most of them hit it.
 fn there_and_home(name: &str, shape: Shape, round_rate: &str) {
     let seed = seed(name);
     let mut dice = Seeded::new(seed, 1);
     let mut cluster = Cluster::new(shape);
     configure(&cluster, "equal", round_rate);
-    run(&mut cluster);
+    cluster.run();
     cluster.wait_following();
     let mut load = Load::start(workload(&cluster, seed));
     load.wait_for_answers();
@@ -147,7 +130,7 @@ fn there_and_home(name: &str, shape: Shape, round_rate: &str) {
     let verdict = load.verify(&home);
     println!("at home: {} answered, lost: {}", verdict.answered, verdict.lost);
     cluster.wait_paired();
-    compare(&mut cluster);
+    cluster.compare(Place::Primary);
 }
 
 /// What differs fits into the other site's ring: it is staged there, and that site keeps its cut until the round's end.
@@ -212,7 +195,7 @@ fn a_round_sends_what_the_takeover_marked_and_what_was_written_since_and_no_byte
     });
     failback(&mut cluster);
     cluster.wait_paired();
-    compare(&mut cluster);
+    cluster.compare(Place::Primary);
 }
 
 /// The secondary's disk held something else; hosts write from the first moment on.
@@ -226,7 +209,7 @@ fn a_first_copy_under_load_makes_a_takeover_possible_and_not_before() {
         .flat_map(u64::to_le_bytes)
         .collect();
     fs::write(cluster.disk(Place::Secondary, 1), garbage).unwrap();
-    run(&mut cluster);
+    cluster.run();
     let mut load = Load::start(workload(&cluster, seed));
     load.wait_for_answers();
     for how in ["--dry-run", "--yes", "--accept-loss"] {
@@ -252,7 +235,7 @@ fn a_first_copy_under_load_makes_a_takeover_possible_and_not_before() {
     failback(&mut cluster);
     load.verify(&cluster.uris(Place::Primary));
     cluster.wait_paired();
-    compare(&mut cluster);
+    cluster.compare(Place::Primary);
 }
 
 #[test]

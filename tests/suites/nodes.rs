@@ -8,6 +8,8 @@ mod clients;
 mod filesystem;
 mod kill;
 mod home;
+mod rounds;
+mod undone;
 mod postgres;
 mod paths;
 mod without_relay;

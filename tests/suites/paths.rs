@@ -3,7 +3,7 @@
 //!
 //! Namespaces and packet filters need root.
 
-use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause};
+use crate::rig::{GROUP, LIMIT, MOMENT, Place, Program, Scene, Shape, pause};
 
 #[test]
 fn row_primary_site() {
@@ -19,6 +19,30 @@ fn row_primary_process_comes_back() {
     scene.cluster.kill(Place::Primary);
     pause(MOMENT);
     scene.cluster.start(Place::Primary);
+    scene.load.wait_for_answers();
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.heal(disconnects);
+}
+
+/// Without its relay it does not know what it has answered: nothing is served until the relay is there.
+#[test]
+fn row_primary_process_comes_back_with_too_few_lanes() {
+    let Some(mut scene) = Scene::begin() else { return };
+    scene.cluster.kill(Place::Primary);
+    scene.network.cut(Place::Primary, Place::Relay);
+    scene.cluster.start(Place::Primary);
+    scene.wait_state(Place::Primary, "starting");
+    pause(MOMENT);
+    let group = scene.cluster.group(Place::Primary);
+    assert!(!group.serving && group.state == "starting", "{group:?}");
+    for uri in scene.cluster.uris(Place::Primary) {
+        Program::new("nbdinfo").arg(uri).run().badly(&["v1"]);
+    }
+    let said = scene.cluster.midspan(Place::Primary, &["status", GROUP]).well();
+    assert!(said.contains("the start waits for lane 0 at relay"), "{said}");
+    let start = ["start", GROUP, "--without-journal", "--yes"];
+    scene.cluster.midspan(Place::Primary, &start).badly(&["the other site can be reached and has more"]);
+    scene.network.heal();
     scene.load.wait_for_answers();
     let disconnects = scene.load.handle().counts().disconnects;
     scene.heal(disconnects);
@@ -79,13 +103,38 @@ fn row_site_site_path() {
     scene.network.cut(Place::Primary, Place::Secondary);
     scene.wait_path_dead();
     // Nothing stops: the secondary follows through the relay.
-    let applied = |scene: &mut Scene| scene.cluster.group(Place::Secondary).lanes[0].watermarks.applied;
-    let before = applied(&mut scene);
+    let applied = |scene: &mut Scene, place| scene.cluster.group(place).lanes[0].watermarks.applied;
+    let before = [Place::Primary, Place::Secondary].map(|place| applied(&mut scene, place));
     scene.hosts_go_on();
-    assert!(applied(&mut scene) > before, "the secondary should follow");
+    assert!(applied(&mut scene, Place::Secondary) > before[1], "the secondary should follow");
+    assert!(applied(&mut scene, Place::Primary) > before[0], "its receipts should come through the relay");
     for place in [Place::Primary, Place::Secondary] {
         assert_eq!(scene.cluster.group(place).state, "paired", "{}", place.name());
     }
+    scene.heal(disconnects);
+}
+
+/// The secondary has something to say when it is back at the relay; the primary is not. The newest manifests are kept all the
+/// same: the relay has not got them.
+#[test]
+fn receipts_come_from_site_to_site_when_the_primary_has_no_relay() {
+    let Some(mut scene) = Scene::begin() else { return };
+    let disconnects = scene.load.handle().counts().disconnects;
+    scene.network.cut(Place::Relay, Place::Secondary);
+    scene.wait_state(Place::Secondary, "detached");
+    scene.hosts_go_on();
+    scene.load.stop();
+    pause(MOMENT);
+    let kept = scene.kept();
+    assert!(kept > 10, "{kept} manifests");
+    scene.network.only_cut(Place::Primary, Place::Relay);
+    scene.cluster.node(Place::Primary).wait("told that the secondary has everything", LIMIT, |group| {
+        let marks = &group.lanes[0].watermarks;
+        marks.applied.is_some() && marks.applied == marks.sealed
+    });
+    assert!(scene.kept() < kept, "receipts should cover manifests");
+    scene.wait_state(Place::Primary, "stalled");
+    scene.load.resume(scene.cluster.uris(Place::Primary));
     scene.heal(disconnects);
 }
 

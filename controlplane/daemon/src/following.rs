@@ -41,10 +41,13 @@ impl Operation {
     }
 }
 
+/// How an operation was asked for, and where it stands.
+type Followed<W, T> = (W, watch::Receiver<Progress<T>>);
+
 /// The newest operation of each kind, and how it was asked for.
 #[derive(Debug)]
 pub struct Following<K, W, T> {
-    newest: Mutex<BTreeMap<K, (W, watch::Receiver<Progress<T>>)>>,
+    newest: Mutex<BTreeMap<K, Followed<W, T>>>,
 }
 
 impl<K, W, T> Default for Following<K, W, T> {

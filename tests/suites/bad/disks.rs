@@ -85,7 +85,7 @@ fn sizes_that_do_not_fit_are_refused() {
 
 /// A volume that has joined the group is known again; another disk, or another size, at its place is not believed.
 #[test]
-fn a_volume_that_was_swapped_or_has_shrunk_is_refused() {
+fn row_disk_swapped() {
     let mut cluster = Cluster::running(Shape::new(1, 8));
     for place in [Place::Primary, Place::Secondary] {
         super::qemu_io(&cluster.uri(Place::Primary, 1), &["write -P 1 0 64k"]);

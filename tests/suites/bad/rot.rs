@@ -161,9 +161,9 @@ fn flipped_bits_on_a_journal_disk_never_pass_for_data() {
     }
 }
 
-/// A disk that was formatted anew is another one, not an empty one: its areas have other ids.
+/// A relay that was formatted anew is a lost lane, not an empty one: its areas have other ids.
 #[test]
-fn a_relay_formatted_anew_is_a_lost_lane_and_not_an_empty_one() {
+fn row_area_wiped() {
     let (mut cluster, content) = at_rest();
     let config = cluster.config(Place::Relay);
     let format = Program::new(crate::rig::midspan()).args(["relay", "format", "--force", "--config"]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use midspan_daemon::api::types::{Event, GroupStatus, NodeStatus, OperationStatus, Role};
 
-use super::folder::{Folder, create_disk};
+use super::folder::{Folder, create_disk, same_content};
 use super::node::Node;
 use super::place::Place;
 use super::program::{Program, Said, midspan};
@@ -52,13 +52,18 @@ impl Cluster {
     /// A cluster whose nodes run: the primary serves, the secondary follows.
     pub fn running(shape: Shape) -> Self {
         let mut cluster = Self::new(shape);
-        for place in Place::ALL {
-            cluster.format(place).well();
-            cluster.start(place);
-        }
-        cluster.wait_serving(Place::Primary);
+        cluster.run();
         cluster.wait_following();
         cluster
+    }
+
+    /// Formats and starts all nodes; the primary serves then.
+    pub fn run(&mut self) {
+        for place in Place::ALL {
+            self.format(place).well();
+            self.start(place);
+        }
+        self.wait_serving(Place::Primary);
     }
 
     /// Its folder.
@@ -276,6 +281,15 @@ impl Cluster {
             }
             same
         })
+    }
+
+    /// Ends everything in order, and demands that both sites hold the same bytes. Nothing must be written meanwhile.
+    pub fn compare(&mut self, serves: Place) {
+        self.wait_no_lag(serves);
+        self.stop_all();
+        for volume in 1..=self.shape.volumes {
+            same_content(&self.disk(Place::Primary, volume), &self.disk(Place::Secondary, volume));
+        }
     }
 
     /// Takes the group over at the secondary, and demands that it can say that nothing is lost.

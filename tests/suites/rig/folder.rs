@@ -1,7 +1,7 @@
 //! The folder of one test: everything it makes lies there and goes with it, unless the test fails.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,18 +56,23 @@ pub fn create_disk(path: &Path, bytes: u64) {
     }
 }
 
-/// Demands that two files have the same bytes.
+/// Demands that two files, or devices, have the same bytes.
 #[track_caller]
 pub fn same_content(one: &Path, other: &Path) {
-    let bytes =
-        |path: &Path| fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
+    let open = |path: &Path| File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (mut left, mut right) = (open(one), open(other));
+    // A device says its size in no other way.
+    let bytes = [&mut left, &mut right].map(|file| {
+        let end = file.seek(SeekFrom::End(0)).unwrap();
+        file.rewind().unwrap();
+        end
+    });
     let (shown, other_shown) = (one.display(), other.display());
-    assert_eq!(bytes(one), bytes(other), "the sizes of {shown} and {other_shown}");
-    let (mut left, mut right) = (File::open(one).unwrap(), File::open(other).unwrap());
+    assert_eq!(bytes[0], bytes[1], "the sizes of {shown} and {other_shown}");
     let (mut here, mut there) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let mut at = 0;
-    while at < bytes(one) {
-        let length = here.len().min(usize::try_from(bytes(one) - at).unwrap());
+    while at < bytes[0] {
+        let length = here.len().min(usize::try_from(bytes[0] - at).unwrap());
         left.read_exact(&mut here[..length]).unwrap();
         right.read_exact(&mut there[..length]).unwrap();
         if let Some(place) = (0..length).find(|place| here[*place] != there[*place]) {

@@ -1,8 +1,10 @@
 //! Hosts that write beside a test: the hammer, stopped to judge what is there, and taken from site to site.
 
 use midspan::hammer::command::random_run_id;
-use midspan::hammer::{Config, Hammer, Handle, Ledger, Verdict};
+use midspan::hammer::{Config, Hammer, Handle, Initial, Ledger, OnDisconnect, SizeMix, Verdict};
 
+use super::cluster::Cluster;
+use super::place::Place;
 use super::{LIMIT, wait_for};
 
 /// So many writes must be answered before hosts count as served again.
@@ -29,6 +31,21 @@ impl Load {
     pub fn start(config: Config) -> Self {
         let handle = Hammer::start(config.clone(), random_run_id()).unwrap();
         Self { config, run: Run::Going(handle) }
+    }
+
+    /// Hosts at the primary that are in no hurry, and wait where they are not served.
+    pub fn gentle(cluster: &Cluster) -> Self {
+        let load = Self::start(Config {
+            connections: 2,
+            seed: random_run_id(),
+            sizes: SizeMix::parse("4k:90,64k:10").unwrap(),
+            rate: Some(300),
+            on_disconnect: OnDisconnect::Reconnect { give_up_after: LIMIT },
+            initial: Initial::Zeroes,
+            ..Config::new(cluster.uris(Place::Primary))
+        });
+        load.wait_for_answers();
+        load
     }
 
     /// The workload, which runs.

@@ -12,6 +12,7 @@ mod meddler;
 mod journal;
 mod load;
 mod mount;
+mod failing;
 mod scene;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use midspan::clock::{Clock, Signal};
 
 pub use cluster::{Cluster, GROUP};
+pub use failing::{Failing, Fails};
 pub use folder::{Folder, create_disk, same_content};
 pub use journal::{Journal, flip};
 pub use load::Load;

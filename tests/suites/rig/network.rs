@@ -74,8 +74,17 @@ impl Network {
     /// Nothing passes between these two any more: as behind a broken path, nobody is told.
     pub fn cut(&self, one: Place, other: Place) {
         for (here, there) in [(one, other), (other, one)] {
-            self.nft(here, &format!("add rule inet cuts input ip saddr {} drop", host(there)));
-            self.nft(here, &format!("add rule inet cuts output ip daddr {} drop", host(there)));
+            self.nft(here, &rules(there));
+        }
+    }
+
+    /// Nothing passes between these two, and everything between all others; no packet finds both paths open meanwhile.
+    pub fn only_cut(&self, one: Place, other: Place) {
+        for (here, there) in [(one, other), (other, one)] {
+            self.nft(here, &format!("flush table inet cuts ; {}", rules(there)));
+        }
+        for place in Place::ALL.into_iter().filter(|place| *place != one && *place != other) {
+            self.nft(place, "flush table inet cuts");
         }
     }
 
@@ -113,6 +122,14 @@ impl Drop for Network {
 
 fn ip(arguments: &[&str]) -> Said {
     Program::new("ip").args(arguments).run()
+}
+
+/// What drops everything from and to a node.
+fn rules(there: Place) -> String {
+    let address = host(there);
+    format!(
+        "add rule inet cuts input ip saddr {address} drop ; add rule inet cuts output ip daddr {address} drop"
+    )
 }
 
 /// The address of a node.

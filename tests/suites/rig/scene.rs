@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use midspan::hammer::command::random_run_id;
-use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix};
+use midspan_daemon::api::types::KeptManifests;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, GROUP};
 use super::load::Load;
 use super::network::{Network, may_cut};
 use super::place::Place;
@@ -41,22 +40,21 @@ impl Scene {
         }
         let network = Network::new();
         let cluster = Cluster::running(network.with(shape));
-        let load = Load::start(Config {
-            connections: 2,
-            seed: random_run_id(),
-            sizes: SizeMix::parse("4k:90,64k:10").unwrap(),
-            rate: Some(300),
-            on_disconnect: OnDisconnect::Reconnect { give_up_after: LIMIT },
-            initial: Initial::Zeroes,
-            ..Config::new(cluster.uris(Place::Primary))
-        });
-        load.wait_for_answers();
+        let load = Load::gentle(&cluster);
         Some(Self { load, cluster, network })
     }
 
     /// Writes answered so far.
     pub fn answered(&self) -> u64 {
         self.load.handle().counts().answered
+    }
+
+    /// How many manifests the primary keeps.
+    pub fn kept(&self) -> u64 {
+        let said = self.cluster.midspan(Place::Primary, &["manifests", GROUP, "--output", "json"]).well();
+        let kept: KeptManifests = serde_json::from_str(&said).unwrap();
+        assert_eq!(kept.manifests.is_empty(), kept.kept == 0, "{said}");
+        kept.kept
     }
 
     /// Hosts are answered while something is cut, and still so after a moment.

@@ -367,17 +367,32 @@ fn a_lone_disk_is_served_on_a_socket_that_was_passed() {
     assert!(said(&nobody).contains("--socket"), "{nobody:?}");
 }
 
-#[test]
-fn the_demo_holds_and_cleans_up() {
-    let place = Place::new("cli-demo");
+/// Runs the demo; gives its last line, which says that it held.
+fn demo(name: &str, scenario: &[&str]) -> Value {
+    let place = Place::new(name);
     let folder = place.file("");
     let before = std::fs::read_dir(&folder).unwrap().count();
-    let output = midspan(&["demo", "--seconds", "2", "--json", "--dir", folder.to_str().unwrap()]);
+    let line = ["demo", "--seconds", "2", "--json", "--dir", folder.to_str().unwrap()];
+    let output = midspan(&[&line, scenario].concat());
     assert_eq!(code(&output), 0, "{output:?}");
     let line = String::from_utf8_lossy(&output.stdout);
     let outcome: Value = serde_json::from_str(line.lines().last().unwrap()).unwrap();
-    assert_eq!((&outcome["scenario"], &outcome["verdict"]), (&"primary-loss".into(), &"held".into()));
+    assert_eq!(outcome["verdict"], "held", "{outcome}");
     assert_eq!((&outcome["lost"], &outcome["corrupt"]), (&0.into(), &0.into()));
     assert!(outcome["answered"].as_u64() > Some(0) && outcome["takeover_ms"].as_u64() > Some(0), "{outcome}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), before, "the demo's folder is left behind");
+    outcome
+}
+
+#[test]
+fn the_demo_holds_and_cleans_up() {
+    let outcome = demo("cli-demo", &[]);
+    assert_eq!((&outcome["scenario"], &outcome["failback_pause_ms"]), (&"primary-loss".into(), &Value::Null));
+}
+
+#[test]
+fn the_demo_goes_home_and_holds() {
+    let outcome = demo("cli-demo-home", &["--scenario", "failback"]);
+    assert_eq!(outcome["scenario"], "failback");
+    assert!(outcome["failback_pause_ms"].is_u64(), "{outcome}");
 }

@@ -88,7 +88,7 @@ fn ranges(list: &Value, offset: &str, length: &str) -> Vec<(u64, u64)> {
 #[test]
 fn what_only_the_victim_holds_is_listed_exported_and_given_up() {
     let place = Place::new("cli-split");
-    let [_relay, _b, mut a] = split(&place);
+    let [_relay, mut b, mut a] = split(&place);
     let expected = [(0, 2 * MIB), (5 * MIB, REGION), (6 * MIB - REGION, 2 * REGION)];
 
     let list = ask(&place, "a", &["resolve", "vault", "--list", "--output", "json"]);
@@ -120,6 +120,7 @@ fn what_only_the_victim_holds_is_listed_exported_and_given_up() {
 
     export(&place, &expected);
     give_up(&place, &mut a);
+    same_at_both(&place, &mut b, &mut a);
 }
 
 fn export(place: &Place, expected: &[(u64, u64)]) {
@@ -166,4 +167,20 @@ fn give_up(place: &Place, a: &mut Daemon) {
     a.wait("paired", |status| vault(status)["role"] == "secondary" && vault(status)["state"] == "paired");
     let late = ask(place, "a", &["resolve", "vault", "--list"]);
     assert_eq!(code(&late), 4, "{late:?}");
+}
+
+/// What was given up is nowhere any more: a holds what b does, and in the place of what a alone had, what was there before.
+fn same_at_both(place: &Place, b: &mut Daemon, a: &mut Daemon) {
+    b.wait("ahead of nobody", |status| {
+        let vault = vault(status);
+        vault["state"] == "paired" && vault["lag"]["applied_bytes"] == 0 && vault["dirty_bytes"] == 0
+    });
+    for daemon in [b, a] {
+        daemon.signal("TERM");
+        assert_eq!(daemon.end().code(), Some(0), "{}", daemon.log());
+    }
+    let [mine, theirs] = ["a", "b"].map(|node| fs::read(place.file(&format!("{node}.disk"))).unwrap());
+    assert!(mine == theirs, "both sites hold the same");
+    let alone = usize::try_from(5 * MIB).unwrap();
+    assert!(mine[alone..alone + 512].iter().all(|byte| *byte == 0), "what a alone held is gone");
 }

@@ -249,8 +249,9 @@ impl<B: Buffer> Primary<B> {
         if self.closed {
             return answer(context, request.id, Err(HostError::NotServing));
         }
-        if self.landing.failed() && (self.ring_full || !self.landing.has_room()) {
-            // Nothing more can land, so no space is freed any more.
+        let room = !self.ring_full && self.landing.has_room();
+        if self.landing.failed() && (!room || request.op.needs_old_bytes()) {
+            // Nothing more can land, so no space is freed any more; and what the disk holds may be older than what was answered.
             return answer(context, request.id, Err(HostError::Io));
         }
         match self.inflight.enter(context, request, &mut self.steps) {

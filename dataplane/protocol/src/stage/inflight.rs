@@ -368,6 +368,17 @@ impl<B: Buffer> Inflight<B> {
         }
     }
 
+    /// The next read, or write without a time, from `from` on that waits for an earlier entry to leave.
+    pub fn next_waiting(&self, from: u32) -> Option<u32> {
+        let waits = |op: &Op<B>| match op.kind {
+            OpKind::Read => op.phase == Phase::Free,
+            OpKind::Write | OpKind::Zero { .. } => op.phase == Phase::Clear,
+            OpKind::Copy => false,
+        };
+        let end = u32::try_from(self.ops.len()).unwrap_or(u32::MAX);
+        (from..end).find(|&id| self.ranges.blockers(id) > 0 && self.op(id).is_some_and(waits))
+    }
+
     fn op(&self, id: u32) -> Option<&Op<B>> {
         self.ops.get(id as usize).and_then(Option::as_ref)
     }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use midspan_format::control::LossReason;
 use midspan_format::frame::FrameHeader;
-use midspan_format::geometry::Position;
+use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
 use midspan_format::ids::{Epoch, NodeId, VolumeId};
 use midspan_format::message::{Hello, Message};
 use midspan_format::time::Time;
@@ -111,6 +111,19 @@ pub enum HostOp<B> {
     Zero { offset: u64, length: u64, unmap: bool, fua: bool },
     /// Everything answered before is durable when this is answered.
     Flush,
+}
+
+impl<B> HostOp<B> {
+    /// Whether it cannot be done without what the disk holds: a read, or a write of parts of blocks.
+    pub fn needs_old_bytes(&self) -> bool {
+        match self {
+            HostOp::Read { .. } => true,
+            HostOp::Write { offset, length, .. } => {
+                !offset.is_multiple_of(BLOCK_U64) || !length.is_multiple_of(BLOCK)
+            }
+            HostOp::Zero { .. } | HostOp::Flush => false,
+        }
+    }
 }
 
 /// A host request on one volume.

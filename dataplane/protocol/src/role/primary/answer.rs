@@ -97,6 +97,12 @@ impl<B: Buffer> Primary<B> {
             if let Some(request) = self.inflight.take_request(op) {
                 answer(context, request, Err(error));
             }
+            // What waits for it would wait for ever.
+            let mut from = 0;
+            while let Some(waiting) = self.inflight.next_waiting(from) {
+                self.end_op(context, waiting, Err(HostError::Io));
+                from = waiting + 1;
+            }
             return;
         }
         // It failed while its partial blocks were read: it never had a time, and nothing of it is anywhere. Or this role

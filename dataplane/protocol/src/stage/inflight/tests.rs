@@ -80,6 +80,28 @@ fn a_read_waits_for_the_write_that_it_overlaps() {
     assert_eq!(rig.steps.disk, [read]);
 }
 
+/// A write whose disk has failed never leaves: what waits for it is let go before it.
+#[test]
+fn what_waits_without_a_time_is_found_and_may_leave_first() {
+    let mut rig = Rig::new();
+    let whole = rig.write(0, 4096);
+    let (read, part, behind) = (rig.read(0, 8192), rig.write(100, 50), rig.write(0, 4096));
+    let (_free, timed) = (rig.read(65_536, 4096), rig.write(4096, 4096));
+    let mut found = Vec::new();
+    while let Some(next) = rig.table.next_waiting(found.last().map_or(0, |last| last + 1)) {
+        found.push(next);
+    }
+    found.sort_unstable();
+    let mut waiting = [read, part, behind];
+    waiting.sort_unstable();
+    assert_eq!(found, waiting, "neither what waits for nothing nor what has its time");
+    waiting.iter().for_each(|id| rig.leave(*id));
+    rig.land(timed);
+    assert_eq!(rig.table.next_waiting(0), None);
+    assert!(!rig.steps.join.contains(&behind) && !rig.table.is_empty());
+    rig.land(whole);
+}
+
 #[test]
 fn a_partial_write_reads_its_block_when_it_stands_alone() {
     let mut rig = Rig::new();
