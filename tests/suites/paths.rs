@@ -3,7 +3,7 @@
 //!
 //! Namespaces and packet filters need root.
 
-use crate::rig::{GROUP, LIMIT, MOMENT, Place, Program, Scene, Shape, pause};
+use crate::rig::{GROUP, LIMIT, MOMENT, Place, Program, Scene, Shape, pause, wait_for};
 
 #[test]
 fn row_primary_site() {
@@ -91,6 +91,11 @@ fn row_relay_secondary_path() {
     let Some(mut scene) = Scene::begin() else { return };
     let disconnects = scene.load.handle().counts().disconnects;
     scene.network.cut(Place::Relay, Place::Secondary);
+    // What was on its way has come by now; what the secondary hears of from here on the primary has told it.
+    pause(MOMENT / 2);
+    let known = |scene: &mut Scene| scene.cluster.group(Place::Secondary).last_time_ns;
+    let before = known(&mut scene);
+    wait_for("manifests should come from site to site", LIMIT, || (known(&mut scene) > before).then_some(()));
     scene.wait_state(Place::Secondary, "detached");
     scene.hosts_go_on();
     scene.heal(disconnects);
