@@ -7,15 +7,15 @@
 //! the former primary may lack or have torn, everything behind its newest `landed`, is durably marked first) and I8 (where
 //! the journal does not verify up to its prefix, nobody says that nothing is lost).
 
+mod lane;
 mod marking;
 mod missing;
 mod report;
 mod unfenced;
 
 use midspan_format::control::LossReason;
-use midspan_format::frame::MAY_BE_ALONE;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch};
+use midspan_format::ids::Epoch;
 use midspan_format::message::{FenceIntent, Fenced};
 use midspan_format::superblock::LanePoint;
 use midspan_format::time::Time;
@@ -120,6 +120,9 @@ pub struct Takeover {
     replaces: Epoch,
     /// The other site may be a secondary, too: it was not the one who was fenced, or had handed its role over.
     contested: bool,
+    /// What was handed over to this site counts no more, once this change is recorded: only then the lane is fenced. A start that
+    /// found the handover behind this fence would go on as if nothing had happened in between.
+    forgets: Option<u64>,
 }
 
 impl Takeover {
@@ -153,6 +156,7 @@ impl Takeover {
             unfenced: false,
             replaces: Epoch::NONE,
             contested: false,
+            forgets: None,
         }
     }
 
@@ -216,6 +220,13 @@ impl Takeover {
         let now = context.now.mono;
         match &mut self.step {
             Step::Fencing => {
+                if self.forgets.is_some() && store.failed() {
+                    return self.may_lose(LossReason::DiskFailed, secondary, store);
+                }
+                if self.forgets.is_some_and(|change| store.is_saved(change)) {
+                    self.forgets = None;
+                    self.fencer.fence(context);
+                }
                 self.fencer.on_tick(context);
                 if self.fencer.is_up() {
                     self.heard = now;
@@ -280,7 +291,7 @@ impl Takeover {
         context: &mut Context<'_, S>,
         fenced: &Fenced,
         secondary: &Secondary<S::Buf>,
-        store: &StateStore,
+        store: &mut StateStore,
         tracker: &Tracker,
     ) -> Outcome {
         self.look(fenced, store);
@@ -313,6 +324,11 @@ impl Takeover {
             return self.may_lose(why, secondary, store);
         }
         context.note(Note::Start(StartNote::Fencing));
+        if self.asked.handed.is_none() && store.get().handover {
+            self.contested = true;
+            self.forgets = Some(store.change(context, |state| state.handover = false));
+            return Outcome::Running;
+        }
         self.fencer.fence(context);
         Outcome::Running
     }
@@ -325,7 +341,7 @@ impl Takeover {
         store: &StateStore,
     ) -> Outcome {
         self.look(fenced, store);
-        self.contested = fenced.found.node != self.config.other_site() || store.get().handover;
+        self.contested |= fenced.found.node != self.config.other_site();
         self.why = self.why.or(self.may_be_alone());
         // A lane that holds less than was fetched from it has lost what it once acknowledged. Only now its prefix is final.
         let position = self.facts.ring.journaled;
@@ -340,47 +356,6 @@ impl Takeover {
         self.step = Step::Applying;
         secondary.set_target(context, to);
         Outcome::Running
-    }
-
-    /// Whether the lane holds nothing but what the primary that hands over had put there, and this site has all of it.
-    fn is_handed<B: Buffer>(&self, secondary: &Secondary<B>) -> bool {
-        let ring = &self.facts.ring;
-        // The lane may have been fenced for it already, by a process of this site that did not get to record it.
-        let untaken =
-            Some(self.facts.epoch) == self.asked.handed || self.facts.epoch.node == self.config.node;
-        untaken
-            && ring.last.map(|last| last.epoch) == self.asked.handed
-            && ring.journaled == secondary.persisted().tip.position
-    }
-
-    /// The group lets its primary go on where nobody reaches it, by this site's config or by what the primary said itself: only
-    /// its own word says that it has not.
-    fn may_be_alone(&self) -> Option<LossReason> {
-        let said = self.facts.ring.last.is_some_and(|last| last.flags & MAY_BE_ALONE != 0);
-        ((self.config.alone || said) && self.asked.handed.is_none()).then_some(LossReason::MayBeAlone)
-    }
-
-    /// What the lane's facts permit to say.
-    fn look(&mut self, fenced: &Fenced, store: &StateStore) {
-        let recorded = store.get().lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
-        self.why = match LaneFacts::new(fenced, self.config.lane) {
-            None => Some(LossReason::LaneUnreachable),
-            Some(facts) => {
-                self.facts = facts;
-                let ring = facts.ring;
-                let foreign = recorded != AreaId::NONE && recorded != ring.area;
-                // Of a lane that no primary ever held, or that lost what this site has, nobody knows what was in it.
-                let unheld = !fenced.found.is_held();
-                let damaged = !ring.open || ring.journaled < self.acquired_before;
-                if foreign || unheld {
-                    Some(LossReason::LaneUnreachable)
-                } else if damaged {
-                    Some(LossReason::JournalDamaged { position: ring.journaled })
-                } else {
-                    None
-                }
-            }
-        };
     }
 
     /// Goes on to the next step when the present one is complete.
