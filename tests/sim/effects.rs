@@ -332,41 +332,45 @@ impl World {
         }
     }
 
+    fn on_start_refused(&mut self, refusal: StartRefusal) {
+        match refusal {
+            // The operator asked twice, or while a planned one ran: asks again.
+            StartRefusal::Running => self.takeover.asked_life = 0,
+            StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
+                self.takeover.asked = None;
+            }
+            // What hosts were told outside the lanes is not here: no loss is accepted.
+            StartRefusal::MayLose { why: LossReason::LeftTheLanes, .. } | StartRefusal::NoCut
+                if self.alone =>
+            {
+                self.takeover.asked = None;
+            }
+            // An operator tries again.
+            StartRefusal::LaneUnreachable { .. } => self.takeover.asked_life = 0,
+            // No primary ever held the lane: there is nothing to take over.
+            StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
+                if self.watches.ring.epoch() == Epoch::NONE =>
+            {
+                self.takeover.asked = None;
+            }
+            StartRefusal::LaneRefused { .. }
+            | StartRefusal::NotStarting
+            | StartRefusal::LaneReachable { .. }
+            | StartRefusal::SecondaryAhead
+            | StartRefusal::OtherServes
+            | StartRefusal::MayLose { .. }
+            | StartRefusal::NoCut
+            | StartRefusal::NotSplit => {
+                self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
+            }
+        }
+    }
+
     fn on_note(&mut self, node: NodeIndex, note: Note) {
         match note {
             Note::Serving { epoch } => self.on_serving(node, epoch),
             Note::Start(StartNote::Done(report)) => self.on_start_done(node, &report),
-            Note::Start(StartNote::Refused(refusal)) => match refusal {
-                // The operator asked twice, or while a planned one ran: asks again.
-                StartRefusal::Running => self.takeover.asked_life = 0,
-                StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
-                    self.takeover.asked = None;
-                }
-                // What hosts were told outside the lanes is not here: no loss is accepted.
-                StartRefusal::MayLose { why: LossReason::LeftTheLanes, .. } | StartRefusal::NoCut
-                    if self.alone =>
-                {
-                    self.takeover.asked = None;
-                }
-                // An operator tries again.
-                StartRefusal::LaneUnreachable { .. } => self.takeover.asked_life = 0,
-                // No primary ever held the lane: there is nothing to take over.
-                StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
-                    if self.watches.ring.epoch() == Epoch::NONE =>
-                {
-                    self.takeover.asked = None;
-                }
-                StartRefusal::LaneRefused { .. }
-                | StartRefusal::NotStarting
-                | StartRefusal::LaneReachable { .. }
-                | StartRefusal::SecondaryAhead
-                | StartRefusal::OtherServes
-                | StartRefusal::MayLose { .. }
-                | StartRefusal::NoCut
-                | StartRefusal::NotSplit => {
-                    self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
-                }
-            },
+            Note::Start(StartNote::Refused(refusal)) => self.on_start_refused(refusal),
             Note::Start(StartNote::Aborted) => self.takeover.asked = None,
             Note::Start(
                 StartNote::Fencing
