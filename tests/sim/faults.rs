@@ -83,6 +83,10 @@ impl World {
             Fault::Swap | Fault::Switchover => {
                 for site in [NodeIndex::A, NodeIndex::B] {
                     self.tell(site, Inbox::Command(GroupCommand::Switchover));
+                    // Now and then the operator has second thoughts, in time or not.
+                    if index % 4 == 3 {
+                        self.tell(site, Inbox::Command(GroupCommand::Stay));
+                    }
                 }
             }
             Fault::Takeover { accept_loss } => {

@@ -262,7 +262,9 @@ impl Ordeal {
     }
 
     /// What was asked of a node, without the rounds that begin by themselves.
-    fn asked(&self, place: Place) -> Vec<OperationStatus> {
+    fn asked(&mut self, place: Place) -> Vec<OperationStatus> {
+        // One that has just been started answers in a moment.
+        self.cluster.status(place);
         let mut asked = self.cluster.operations(place);
         asked.retain(|operation| operation.kind != "round");
         asked

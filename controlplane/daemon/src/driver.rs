@@ -269,11 +269,12 @@ impl Driver {
                 (operation, Waiting::Change(progress), Action::Change { group, change }, before)
             }
         };
+        self.end_again(&action);
         let key = action.key();
         self.running.insert(key.clone(), Running { operation, since_ns: now_ns, waiting });
         match before {
             Some(before) => {
-                self.again.insert(key, Again { before, since_ns: now_ns, action });
+                self.again.insert(key, Again { before, since_ns: now_ns, action, cancelled: false });
             }
             None => self.due.push(action),
         }

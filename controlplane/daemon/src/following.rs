@@ -41,10 +41,14 @@ impl Operation {
     }
 }
 
-/// How an operation was asked for, and where it stands.
-type Followed<W, T> = (W, watch::Receiver<Progress<T>>);
+/// An operation, how it was asked for, and where its steps are told.
+#[derive(Debug)]
+struct Followed<W, T> {
+    how: W,
+    steps: watch::Receiver<Progress<T>>,
+}
 
-/// The newest operation of each kind, and how it was asked for.
+/// The newest operation of each kind.
 #[derive(Debug)]
 pub struct Following<K, W, T> {
     newest: Mutex<BTreeMap<K, Followed<W, T>>>,
@@ -72,11 +76,12 @@ impl<K: Ord, W: PartialEq, T: Clone + Default> Following<K, W, T> {
         ask: impl FnOnce(watch::Sender<Progress<T>>) -> Result<(), ApiError>,
     ) -> Result<watch::Receiver<Progress<T>>, ApiError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((asked, running)) = newest.get(&key)
-            && runs(running)
+        if let Some(running) = newest.get(&key)
+            && runs(&running.steps)
         {
-            let operation = running.borrow().operation;
-            return if *asked == how { Ok(running.clone()) } else { Err(differs(asked, operation)) };
+            let operation = running.steps.borrow().operation;
+            let is_same = running.how == how;
+            return if is_same { Ok(running.steps.clone()) } else { Err(differs(&running.how, operation)) };
         }
         let first = Progress {
             group: group.to_owned(),
@@ -84,28 +89,28 @@ impl<K: Ord, W: PartialEq, T: Clone + Default> Following<K, W, T> {
             message: "asks the shard of the group".to_owned(),
             ..Progress::default()
         };
-        let (progress, receiver) = watch::channel(first);
+        let (progress, steps) = watch::channel(first);
         ask(progress)?;
-        newest.insert(key, (how, receiver.clone()));
-        Ok(receiver)
+        newest.insert(key, Followed { how, steps: steps.clone() });
+        Ok(steps)
     }
 
     /// The newest step of the newest operation under this key.
     pub fn newest(&self, key: &K) -> Option<Progress<T>> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.get(key).map(|(_, receiver)| receiver.borrow().clone())
+        newest.get(key).map(|found| found.steps.borrow().clone())
     }
 
     /// Where the steps of the newest operation under this key are told.
     pub fn receiver(&self, key: &K) -> Option<watch::Receiver<Progress<T>>> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.get(key).map(|(_, receiver)| receiver.clone())
+        newest.get(key).map(|found| found.steps.clone())
     }
 
     /// Whether one runs under this key.
     pub fn runs(&self, key: &K) -> bool {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.get(key).is_some_and(|(_, receiver)| runs(receiver))
+        newest.get(key).is_some_and(|found| runs(&found.steps))
     }
 }
 

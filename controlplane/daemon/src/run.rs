@@ -138,7 +138,8 @@ fn known_before(config: &Config) -> Before {
         let message = format!("{kind} {operation}: the daemon ended while it was at `{phase}`; it goes on");
         tells.push(Tell::info("operation_resumed", format!("group:{group}"), message));
     }
-    for operation in &unfinished.ended {
+    // Of a round that follows another one people hear when it begins.
+    for operation in unfinished.ended.iter().filter(|operation| operation.kind != "round") {
         let OperationStatus { operation, group, kind, message, hint, .. } = operation;
         let message = format!("{kind} {operation}: {message}");
         let tell = Tell::warn("operation_interrupted", format!("group:{group}"), message);

@@ -25,6 +25,8 @@ pub(super) struct Again {
     pub(super) since_ns: u64,
     /// What is asked then.
     pub(super) action: Action,
+    /// Somebody has ended it meanwhile.
+    pub(super) cancelled: bool,
 }
 
 /// What becomes of it.
@@ -44,6 +46,10 @@ enum Next {
 
 impl Again {
     fn look(&self, now_ns: u64, found: &GroupStatus, peers: &[PeerStatus]) -> Next {
+        if self.cancelled {
+            let message = format!("group {}: it was cancelled before it went on", found.group);
+            return Next::Refused(refused(message));
+        }
         match &self.action {
             Action::TakeOver { .. } => self.look_at_takeover(now_ns, found, peers),
             Action::Change { change, .. } => match change {
@@ -114,6 +120,26 @@ fn refused(message: String) -> ApiError {
 }
 
 impl Driver {
+    /// What is asked now ends what was to go on.
+    pub(super) fn end_again(&mut self, asked: &Action) {
+        let Action::Change { group, change } = asked else { return };
+        let ended: &[Operation] = match change {
+            Change::Abort => &[Operation::Takeover],
+            Change::Stay => &[Operation::Change(Change::Switchover), Operation::Change(Change::Failback)],
+            Change::Switchover
+            | Change::Failback
+            | Change::Pause
+            | Change::Resume
+            | Change::Resolve
+            | Change::WithoutJournal => &[],
+        };
+        for operation in ended {
+            if let Some(again) = self.again.get_mut(&(group.clone(), *operation)) {
+                again.cancelled = true;
+            }
+        }
+    }
+
     /// Looks at what is to go on of a group, now that it is known how it stands.
     pub(super) fn look_at_again(&mut self, shared: &Shared, now_ns: u64, group: &str) {
         let view = shared.view();
@@ -133,7 +159,7 @@ impl Driver {
 
     fn decide(&mut self, shared: &Shared, now_ns: u64, again: Again, key: (String, Operation), next: Next) {
         let (group, operation) = key;
-        let Again { before, since_ns: _, action } = again;
+        let Again { before, action, .. } = again;
         match (next, operation) {
             (Next::Wait, _) => {}
             (Next::Ask, _) => self.due.push(action),
@@ -199,7 +225,7 @@ mod tests {
             None => Action::TakeOver { group, accept_loss: false, dry_run: false },
             Some(change) => Action::Change { group, change },
         };
-        Again { before: Before::default(), since_ns: 10 * SECOND, action }
+        Again { before: Before::default(), since_ns: 10 * SECOND, action, cancelled: false }
     }
 
     fn group(role: Role, serving: bool, state: &str) -> GroupStatus {
@@ -232,6 +258,21 @@ mod tests {
         let replaced = GroupStatus { fenced_by: by, ..group(Role::Primary, false, "fenced") };
         let Next::Refused(error) = again.look(20 * SECOND, &replaced, &[]) else { panic!("goes on") };
         assert!(error.message.contains("replaced by a"), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_ended_before_it_could_go_on_does_not() {
+        let mut driver = Driver::default();
+        let group = "vault".to_owned();
+        driver.again.insert((group.clone(), Operation::Takeover), again(None));
+        driver.end_again(&Action::Change { group: group.clone(), change: Change::Stay });
+        let looked = |driver: &Driver| {
+            let found = driver.again.get(&("vault".to_owned(), Operation::Takeover)).unwrap();
+            found.look(20 * SECOND, &self::group(Role::Secondary, false, "paired"), &[])
+        };
+        assert_eq!(looked(&driver), Next::Ask);
+        driver.end_again(&Action::Change { group, change: Change::Abort });
+        assert!(matches!(looked(&driver), Next::Refused(error) if error.message.contains("cancelled")));
     }
 
     #[test]

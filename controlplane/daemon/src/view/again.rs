@@ -7,7 +7,7 @@ use crate::api::types::{
 };
 use crate::operations::{Before, Ended};
 
-use super::{Request, Shared};
+use super::{Request, Shared, unknown_group};
 
 /// Who asks for a takeover that no operator asks for.
 pub const AUTOMATIC: &str = "automatic: the primary is dead";
@@ -28,9 +28,20 @@ impl Shared {
         );
         self.step_operation(number, phase, &message);
         let before = Before { epoch: found.epoch, handed_over };
-        if let Err(error) = self.follow_again(found, before, phase, &message) {
+        let followed = if self.is_here(&found.group) {
+            self.follow_again(found, before, phase, &message)
+        } else {
+            // It was taken out of the config meanwhile.
+            let node = self.view().status.node.clone();
+            Err(unknown_group(&found.group, &node))
+        };
+        if let Err(error) = followed {
             self.end_operation(number, Ended::refused(&error));
         }
+    }
+
+    fn is_here(&self, group: &str) -> bool {
+        self.view().status.groups.iter().any(|found| found.group == group)
     }
 
     fn follow_again(
