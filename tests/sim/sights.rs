@@ -169,6 +169,7 @@ impl World {
             | GroupCommand::Pause
             | GroupCommand::Resume
             | GroupCommand::Stay
+            | GroupCommand::Prevail
             | GroupCommand::Stop => {}
         }
     }

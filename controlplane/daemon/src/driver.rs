@@ -383,6 +383,7 @@ impl Driver {
             | Change::Stay
             | Change::Failback
             | Change::Resolve
+            | Change::Prevail
             | Change::WithoutJournal => {}
         }
         self.end_change(shared, now_ns, &group, change, waiting::changed(change), pause);

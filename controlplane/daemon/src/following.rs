@@ -35,7 +35,7 @@ impl Operation {
             Operation::Change(Change::Failback) => "failback_refused",
             Operation::Change(Change::Pause) => "pause_refused",
             Operation::Change(Change::Resume) => "resume_refused",
-            Operation::Change(Change::Resolve) => "resolve_refused",
+            Operation::Change(Change::Resolve | Change::Prevail) => "resolve_refused",
             Operation::Change(Change::WithoutJournal) => "start_refused",
         }
     }

@@ -185,6 +185,7 @@ impl<P: DataPlane> Port<P> {
                     Change::Pause => GroupCommand::Pause,
                     Change::Resume => GroupCommand::Resume,
                     Change::Resolve => GroupCommand::Resolve,
+                    Change::Prevail => GroupCommand::Prevail,
                     Change::WithoutJournal => GroupCommand::WithoutJournal,
                 };
                 (group, Operation::Change(change), command)
@@ -279,7 +280,11 @@ impl<P: DataPlane> Port<P> {
         let Operation::Change(change) = operation else { return };
         let Some(wait) = self.waits.get_mut(&(index, operation)) else { return };
         match change {
-            Change::Switchover | Change::Stay | Change::Failback | Change::WithoutJournal => {}
+            Change::Switchover
+            | Change::Stay
+            | Change::Failback
+            | Change::Prevail
+            | Change::WithoutJournal => {}
             Change::Abort => *wait = Wait::Taken,
             Change::Resolve => {
                 *wait = Wait::Taken;
@@ -377,10 +382,10 @@ impl<P: DataPlane> Port<P> {
             StartNote::Reading { from, to } => Step::Reading { from: from.0, to: to.0 },
             StartNote::Redoing => Step::Redoing,
             StartNote::Skipping { landed, last } => Step::Skipping { landed: landed.0, last: last.0 },
-            StartNote::Done(_) if operation == Operation::Change(Change::WithoutJournal) => {
-                self.changed(index, Change::WithoutJournal);
+            // The event says what may be missing.
+            StartNote::Done(_) if let Operation::Change(change) = operation => {
+                self.changed(index, change);
                 self.ask_group(index);
-                // The event says what may be missing.
                 return false;
             }
             StartNote::Done(found) | StartNote::Probed(found) => {
@@ -413,8 +418,11 @@ impl<P: DataPlane> Port<P> {
     fn addressee(&self, index: usize, step: &StartNote) -> Operation {
         let abort = Operation::Change(Change::Abort);
         let word = Operation::Change(Change::WithoutJournal);
-        if self.runs(index, word) {
-            return word;
+        let prevail = Operation::Change(Change::Prevail);
+        for word in [word, prevail] {
+            if self.runs(index, word) {
+                return word;
+            }
         }
         match step {
             StartNote::Aborted | StartNote::Refused(StartRefusal::NothingToAbort) => abort,

@@ -52,6 +52,8 @@ pub enum GroupCommand {
     Stop,
     /// Give a switchover up whose hosts still wait: this site stays primary.
     Stay,
+    /// Keep what this site holds against the other site, which replaced it and holds something else: that one is replaced in turn.
+    Prevail,
 }
 
 /// Control plane → data plane.

@@ -155,8 +155,12 @@ fn export(place: &Place, expected: &[(u64, u64)]) {
 
 fn give_up(place: &Place, a: &mut Daemon) {
     assert_eq!(code(&ask(place, "a", &["resolve", "vault"])), 2);
-    let wrong = ask(place, "a", &["resolve", "vault", "--keep", "a", "--yes"]);
-    assert_eq!((code(&wrong), said(&wrong).contains("was replaced by b")), (4, true), "{wrong:?}");
+    let wrong = ask(place, "a", &["resolve", "vault", "--keep", "relay", "--yes"]);
+    assert_eq!(
+        (code(&wrong), said(&wrong).contains("was replaced by b, not by relay")),
+        (4, true),
+        "{wrong:?}"
+    );
     let asked = ask(place, "a", &["resolve", "vault", "--keep", "b"]);
     assert_eq!(code(&asked), 4, "{asked:?}");
     for part in ["a alone holds 2.1 MiB", "was not confirmed", "add --yes"] {

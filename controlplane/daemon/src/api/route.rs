@@ -159,8 +159,8 @@ impl Route {
             Route::Change(Change::Failback) => "A switchover to the group's home, refused anywhere else",
             Route::Change(Change::Pause) => "Hold the round that runs or is to come",
             Route::Change(Change::Resume) => "Let a held round go on",
-            Route::Change(Change::Resolve) => {
-                "Give up what this site alone holds, and follow the one that replaced it"
+            Route::Change(Change::Resolve | Change::Prevail) => {
+                "End a split: `keep` names the site whose writes stay; where it is the other one, this site gives up what it alone holds and follows"
             }
             Route::Change(Change::WithoutJournal) => {
                 "Serve although the relay cannot be read; what only it held may be missing"

@@ -54,7 +54,7 @@ impl Again {
             Action::TakeOver { .. } => self.look_at_takeover(now_ns, found, peers),
             Action::Change { change, .. } => match change {
                 Change::Switchover | Change::Failback => look_at_roles(found),
-                Change::Resolve => look_at_split(found),
+                Change::Resolve | Change::Prevail => look_at_split(found),
                 Change::Abort | Change::Stay | Change::Pause | Change::Resume | Change::WithoutJournal => {
                     Next::Ask
                 }
@@ -131,6 +131,7 @@ impl Driver {
             | Change::Pause
             | Change::Resume
             | Change::Resolve
+            | Change::Prevail
             | Change::WithoutJournal => &[],
         };
         for operation in ended {

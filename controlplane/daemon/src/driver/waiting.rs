@@ -127,6 +127,10 @@ pub(super) const fn changed(change: Change) -> (&'static str, &'static str) {
             "started_without_journal",
             "hosts are served without the journal; everything is marked to be sent to the other site",
         ),
+        Change::Prevail => (
+            "split_kept",
+            "this site goes on with what it holds; the other site finds itself replaced, and `midspan resolve` there gives up what it alone holds",
+        ),
         Change::Resolve => {
             ("split_resolved", "what this site alone held is given up; it follows the site that replaced it")
         }

@@ -194,7 +194,7 @@ fn a_switchover_is_followed_to_its_outcome() {
 }
 
 #[test]
-fn a_split_is_resolved_only_for_the_site_that_replaced_this_one() {
+fn a_split_is_resolved_for_this_site_or_for_the_one_that_replaced_it_and_for_no_other() {
     let mut served = Served::start("resolve");
     {
         let mut view = served.shared.view();
@@ -202,13 +202,16 @@ fn a_split_is_resolved_only_for_the_site_that_replaced_this_one() {
         group.state = "split".into();
         group.fenced_by = Some(crate::api::types::Epoch { number: 4, node: "a".into() });
     }
-    let answer = served.ask("POST /v1/groups/db/resolve\n{\"keep\":\"b\"}");
+    let answer = served.ask("POST /v1/groups/db/resolve\n{\"keep\":\"c\"}");
     assert_refused(&answer, "409", "refused");
-    assert!(answer.contains("this site was replaced by a, not by b"), "{answer}");
+    assert!(answer.contains("this site was replaced by a, not by c"), "{answer}");
     assert!(served.requests.try_recv().is_err(), "nothing is given up");
     let request = crate::api::types::ResolveRequest { keep: "a".into() };
     served.shared.resolve("db", &request, "a test").unwrap();
     assert!(matches!(served.requests.try_recv(), Ok(Request::Change { change: Change::Resolve, .. })));
     assert_eq!(served.shared.view().operations.newest(None, 9)[0].with, "keep a");
+    let own = crate::api::types::ResolveRequest { keep: served.shared.view().status.node.clone() };
+    served.shared.resolve("db", &own, "a test").unwrap();
+    assert!(matches!(served.requests.try_recv(), Ok(Request::Change { change: Change::Prevail, .. })));
     served.end();
 }

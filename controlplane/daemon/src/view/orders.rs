@@ -64,11 +64,16 @@ impl Shared {
         asked_by: &str,
     ) -> Result<watch::Receiver<ChangeProgress>, ApiError> {
         let keep = &request.keep;
+        let mut change = Change::Resolve;
         self.permit(group, |found, node| {
             may_change(found, node, Change::Resolve)?;
+            if node == keep {
+                change = Change::Prevail;
+                return Ok(());
+            }
             may_keep(found, keep)
         })?;
-        self.change_with(group, Change::Resolve, &format!("keep {keep}"), asked_by)
+        self.change_with(group, change, &format!("keep {keep}"), asked_by)
     }
 
     fn change_with(
@@ -90,6 +95,7 @@ impl Shared {
             | Change::Pause
             | Change::Resume
             | Change::Resolve
+            | Change::Prevail
             | Change::WithoutJournal => None,
         };
         if let Some(other) = other
@@ -184,11 +190,15 @@ fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
 
 fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), ApiError> {
     match (change, found.role) {
-        (Change::Resolve, Role::Relay | Role::Unknown) => Err(no_site(found, node, ON_SPLIT)),
-        (Change::Resolve, Role::Primary | Role::Secondary) if found.state == PairState::Split.word() => {
+        (Change::Resolve | Change::Prevail, Role::Relay | Role::Unknown) => {
+            Err(no_site(found, node, ON_SPLIT))
+        }
+        (Change::Resolve | Change::Prevail, Role::Primary | Role::Secondary)
+            if found.state == PairState::Split.word() =>
+        {
             Ok(())
         }
-        (Change::Resolve, Role::Primary | Role::Secondary) => {
+        (Change::Resolve | Change::Prevail, Role::Primary | Role::Secondary) => {
             let message = format!("group {}: node {node} is in state {}", found.group, found.state);
             Err(ApiError::new("refused", message, ON_SPLIT))
         }
@@ -234,7 +244,7 @@ fn may_keep(found: &GroupStatus, keep: &str) -> Result<(), ApiError> {
         Some(by) => {
             let message = format!("group {group}: this site was replaced by {}, not by {keep}", by.node);
             let hint = format!(
-                "only the replaced site can give up what it holds: export that first if it matters, then --keep {}",
+                "--keep {} gives up what this site alone holds (export that first if it matters), --keep with this site's name keeps it",
                 by.node
             );
             Err(ApiError::new("refused", message, hint))

@@ -28,6 +28,7 @@ use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role};
 
 use self::alone::Alone;
+use self::following::Rival;
 use self::handover::Handover;
 use self::hearing::Hearing;
 use crate::lane::fencer::{Fencer, FencerEvent};
@@ -96,6 +97,8 @@ pub struct Group<B> {
     pub(super) split: bool,
     /// An operator has decided that this site gives its writes up.
     resolved: bool,
+    /// Of a split: the one that replaced this site.
+    rival: Option<Rival>,
     /// The primary's role is being handed over.
     handover: Option<Handover>,
     /// The lanes are being left.
@@ -144,6 +147,7 @@ impl<B: Buffer> Group<B> {
             fenced_by: None,
             split: false,
             resolved: false,
+            rival: None,
             handover: None,
             departs: false,
             relay_lost: false,
@@ -207,6 +211,7 @@ impl<B: Buffer> Group<B> {
             GroupCommand::Switchover => self.begin_handover(context),
             GroupCommand::Stay => self.cancel_handover(context),
             GroupCommand::Resolve => self.resolve(context),
+            GroupCommand::Prevail => self.prevail(context),
             GroupCommand::WithoutJournal => self.start_without_journal(context),
             GroupCommand::Pause => self.hold_round(true),
             GroupCommand::Resume => self.hold_round(false),

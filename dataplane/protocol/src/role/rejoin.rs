@@ -271,6 +271,16 @@ impl Found {
         self.facts.epoch
     }
 
+    /// Where the lane ended when it was read.
+    pub fn end(&self) -> LanePoint {
+        let ring = &self.facts.ring;
+        LanePoint {
+            position: ring.journaled,
+            sequence: ring.last.map_or(0, |last| last.sequence),
+            header_checksum: ring.last.map_or(0, |last| last.checksum),
+        }
+    }
+
     /// What the site records, to be a secondary from now on; `with_cut`: its disks hold what the mark says, and nothing else.
     pub fn follow(&self, state: &mut GroupState, with_cut: bool) {
         let known = with_cut && self.has_cut();

@@ -19,8 +19,9 @@ pub const RESOLVE: &str = "Example:
   midspan resolve vault --export /srv/vault-of-a
   midspan resolve vault --keep b --yes
 
-Where both sites answered hosts, one of them must give up what it alone holds. It runs there, on the site in state `split`,
-and --keep names the other one, whose writes stay. What differs is then copied from that one.
+Where both sites answered hosts, one of them must give up what it alone holds. It runs on the site in state `split`, and --keep
+names the site whose writes stay. Is it the other one, this site follows it, and what differs is copied from there. Is it this
+one, it serves from now on and the other one finds itself in a split, where the same command makes it give up what it alone holds.
 
 --list shows first what would be given up: ranges of each volume, and the time span in which they were written. --export
 writes them into a folder: a sparse VOLUME.img for each volume, and ranges.json, which is written last. Both change nothing.
@@ -32,7 +33,7 @@ const SHOWN: usize = 20;
 /// Arguments of `resolve`.
 #[derive(Debug, Args)]
 pub struct ResolveArguments {
-    /// The site whose writes stay: the one that replaced this one
+    /// The site whose writes stay
     #[arg(long, value_name = "NODE", required_unless_present_any = ["list", "export"], conflicts_with_all = ["list", "export"])]
     pub keep: Option<String>,
     /// Only show what this site alone holds
@@ -91,6 +92,13 @@ fn give_up(client: &Client, keep: &str, arguments: &Arguments, out: &mut dyn Wri
     let group = &arguments.group;
     if !arguments.yes {
         let held = alone::gather(client, group)?;
+        if held.node == keep {
+            confirm(
+                &format!("resolve of {group}"),
+                &format!("Serve {group} from {keep}, and put an end to what its other site serves now?"),
+            )?;
+            return change::resolve(client, keep, arguments, out);
+        }
         match arguments.output {
             Form::Table => alone::show(&held, SHOWN, out)?,
             // The one line of JSON is the outcome.
@@ -102,6 +110,6 @@ fn give_up(client: &Client, keep: &str, arguments: &Arguments, out: &mut dyn Wri
             &format!("Give up what only {} holds of {group}, for good?", held.node),
         )?;
     }
-    // The daemon refuses it where another site than that one has replaced this one.
+    // The daemon refuses it where another site than these two is named.
     change::resolve(client, keep, arguments, out)
 }

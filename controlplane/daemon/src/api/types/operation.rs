@@ -61,12 +61,14 @@ pub enum Change {
     Resume,
     /// `POST /v1/groups/{name}/resolve`: give up what this site alone holds, and follow the site that replaced it.
     Resolve,
+    /// The same with this site's own name: keep what this site holds, against the one that replaced it.
+    Prevail,
     /// `POST /v1/groups/{name}/start/without-journal`: serve although the relay cannot be read.
     WithoutJournal,
 }
 
 impl Change {
-    /// All of them.
+    /// Those that have a way of their own to be asked for.
     pub const ALL: [Change; 8] = [
         Change::Abort,
         Change::Switchover,
@@ -88,6 +90,7 @@ impl Change {
             Change::Pause => "pause",
             Change::Resume => "resume",
             Change::Resolve => "resolve",
+            Change::Prevail => "prevail",
             Change::WithoutJournal => "without_journal",
         }
     }
@@ -101,7 +104,7 @@ impl Change {
             Change::Failback => "failback",
             Change::Pause => "pause",
             Change::Resume => "resume",
-            Change::Resolve => "resolve",
+            Change::Resolve | Change::Prevail => "resolve",
             Change::WithoutJournal => "start/without-journal",
         }
     }
@@ -115,6 +118,7 @@ impl Change {
             | Change::Pause
             | Change::Resume
             | Change::Resolve
+            | Change::Prevail
             | Change::WithoutJournal => false,
         }
     }

@@ -2,9 +2,10 @@
 
 use alloc::boxed::Box;
 
+use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::{PairState, Role};
+use midspan_format::superblock::{LanePoint, PairState, Role};
 use midspan_format::time::Time;
 
 use super::{Group, Play, is_outside};
@@ -14,7 +15,17 @@ use crate::role::secondary::Secondary;
 use crate::role::start::Start;
 use crate::role::unfenced;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, Note, StartNote, StartRefusal};
+use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
+
+/// Of a split: who replaced this site, as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rival {
+    epoch: Epoch,
+    /// Where the lane ends.
+    end: LanePoint,
+    /// An operator keeps this site: everything is being marked.
+    pub(super) prevails: bool,
+}
 
 impl<B: Buffer> Group<B> {
     /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
@@ -94,6 +105,8 @@ impl<B: Buffer> Group<B> {
             Decision::Full => self.follow_found(context, found, false),
             Decision::Split => {
                 self.split = true;
+                let prevails = self.rival.is_some_and(|rival| rival.prevails);
+                self.rival = found.map(|found| Rival { epoch: found.epoch(), end: found.end(), prevails });
                 // What only this site holds is read from its disk: marks that nobody waited for go there, too.
                 if let Some(tracker) = self.tracker.as_mut() {
                     tracker.poke(context);
@@ -117,6 +130,54 @@ impl<B: Buffer> Group<B> {
         self.fenced_by = None;
         let change = self.store.change(context, |state| found.follow(state, with_cut));
         self.become_secondary(context, change);
+    }
+
+    /// An operator keeps what this site holds, against the one that replaced it: it goes on outside the lanes, by that word, and
+    /// replaces that one when it meets the lane, as long as nothing has come behind what was read there
+    /// ([`crate::role::unfenced`]). What the other site has written is not known here, so all of it is sent.
+    pub(super) fn prevail<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let may = self.split && !self.stopping && !unfenced::is_unfenced(self.store.get());
+        let Some(rival) = self.rival.as_mut().filter(|_| may) else {
+            return context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
+        };
+        if let (false, Some(tracker)) = (core::mem::replace(&mut rival.prevails, true), self.tracker.as_mut())
+        {
+            tracker.mark_all();
+        }
+        self.go_on_prevailing(context);
+    }
+
+    /// Serves once everything is durably marked: a restart that believes the state must find the marks (I6).
+    pub(super) fn go_on_prevailing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(Rival { epoch: replaced, end, .. }) = self.rival.filter(|rival| rival.prevails) else {
+            return;
+        };
+        if let Some(tracker) = self.tracker.as_mut() {
+            tracker.poke(context);
+            if tracker.failed() {
+                self.rival = None;
+                let refusal = StartRefusal::MayLose { why: LossReason::DiskFailed, missing: None };
+                return context.note(Note::Start(StartNote::Refused(refusal)));
+            }
+            if !tracker.is_durable() {
+                return;
+            }
+        }
+        self.close_role(context);
+        (self.split, self.fenced_by, self.rival) = (false, None, None);
+        let epoch = Epoch { number: replaced.number + 1, node: self.config.node };
+        let change = self.store.change(context, |state| {
+            (state.epoch, state.takeover_epoch, state.takeover_replaces) = (epoch, epoch, replaced);
+            (state.role, state.pair, state.handover) = (Role::Primary, PairState::TakenOver, false);
+            (state.left, state.answered, state.by_word) = (true, true, true);
+            (state.former_landed, state.former_landed_time) = (LanePoint::default(), Time::ZERO);
+            if let Some(lane) = state.lanes_mut().first_mut() {
+                lane.point = end;
+            }
+        });
+        let why = Some(LossReason::MayBeAlone);
+        let report = StartReport { epoch, lost_nothing: false, why, ..StartReport::default() };
+        self.serve_outside(context, report, None, Some(change), false);
     }
 
     /// An operator gives up what this site alone holds: it follows the one that replaced it.
