@@ -187,6 +187,13 @@ impl Fencer {
         self.send(context, found, epoch, self.plan.intent);
     }
 
+    /// Asks once more, a moment later. Without effect unless the last event was [`FencerEvent::Probed`].
+    pub fn look_again(&mut self, now: u64) {
+        if matches!(self.step, Step::Probed { .. }) {
+            self.step = Step::Idle { retry_at: now + RETRY_NS };
+        }
+    }
+
     /// Gives the epoch back that the probe found. Without effect unless the last event was [`FencerEvent::Probed`].
     pub fn release<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         let Step::Probed { found } = self.step else { return };

@@ -286,6 +286,11 @@ impl Takeover {
         }
     }
 
+    /// Whether damage may still be that of the way.
+    fn hopes(&mut self, now: u64) -> bool {
+        now < *self.damaged_since.get_or_insert(now) + DAMAGE_NS
+    }
+
     fn on_probed<S: Buffers>(
         &mut self,
         context: &mut Context<'_, S>,
@@ -306,8 +311,16 @@ impl Takeover {
         }
         self.why = self.why.or(self.may_be_alone());
         // What would end the takeover behind the fence must end it before: a living primary goes on then.
+        let now = context.now.mono;
         let disk_failed = store.failed() || tracker.failed();
         match secondary.obstacle() {
+            // What flipped on its way is read again in a moment: only damage that lasts ends a takeover.
+            Some(Note::Damaged { .. })
+                if !self.asked.accept_loss && !self.asked.dry_run && self.hopes(now) =>
+            {
+                self.fencer.look_again(now);
+                return Outcome::Running;
+            }
             Some(Note::Damaged { position, .. }) => {
                 self.why = self.why.or(Some(LossReason::JournalDamaged { position }));
             }
@@ -435,7 +448,7 @@ impl Takeover {
         match secondary.obstacle() {
             None => self.damaged_since = None,
             Some(Note::Damaged { position, .. }) => {
-                if now < *self.damaged_since.get_or_insert(now) + DAMAGE_NS {
+                if self.hopes(now) {
                     return None;
                 }
                 let why = LossReason::JournalDamaged { position };
