@@ -120,8 +120,8 @@ pub struct Takeover {
     replaces: Epoch,
     /// The other site may be a secondary, too: it was not the one who was fenced, or had handed its role over.
     contested: bool,
-    /// What was handed over to this site counts no more, once this change is recorded: only then the lane is fenced. A start that
-    /// found the handover behind this fence would go on as if nothing had happened in between.
+    /// What was handed over to this site counts no more, once this change is recorded, because the other site has gone on since: only
+    /// then the lane is fenced. A start that found the handover behind this fence would go on as if nothing had happened in between.
     forgets: Option<u64>,
 }
 
@@ -337,8 +337,12 @@ impl Takeover {
             return self.may_lose(why, secondary, store);
         }
         context.note(Note::Start(StartNote::Fencing));
-        if self.asked.handed.is_none() && store.get().handover {
-            self.contested = true;
+        let was_handed = self.asked.handed.is_none() && store.get().handover;
+        self.contested |= was_handed;
+        // The other site has taken its lane back meanwhile: it is that one which is replaced.
+        let back =
+            fenced.epoch.node == self.config.other_site() && fenced.epoch != store.get().handover_epoch;
+        if was_handed && back {
             self.forgets = Some(store.change(context, |state| state.handover = false));
             return Outcome::Running;
         }
