@@ -49,6 +49,14 @@ impl Broken {
         assert!(offset.parse::<u64>().is_ok() && !told.hint.is_empty(), "{told:?}");
     }
 
+    /// Everything that was answered is at the other site when the primary dies.
+    fn outlives_the_primary(&mut self, load: &mut Load) {
+        self.cluster.kill(Place::Primary);
+        load.handle().cut();
+        println!("{}", self.cluster.take_over());
+        load.verify(&self.cluster.uris(Place::Secondary));
+    }
+
     fn wait_state(&mut self, place: Place, state: &str) {
         self.cluster.node(place).wait(state, LIMIT, |group| group.state == state);
     }
@@ -88,10 +96,7 @@ fn row_disk_error_of_the_secondarys_volume() {
     broken.cluster.start(Place::Secondary);
     broken.cluster.wait_paired();
     load.wait_for_answers();
-    broken.cluster.kill(Place::Primary);
-    load.handle().cut();
-    println!("{}", broken.cluster.take_over());
-    load.verify(&broken.cluster.uris(Place::Secondary));
+    broken.outlives_the_primary(&mut load);
 }
 
 /// A host is told of what cannot be read, and is never given old bytes; what is answered is at the relay. The other site has
@@ -168,10 +173,7 @@ fn row_disk_error_of_the_relays_journal() {
     load.wait_for_answers();
     assert_eq!(load.handle().counts().disconnects, before.disconnects, "hosts have at most waited");
     broken.cluster.wait_paired();
-    broken.cluster.kill(Place::Primary);
-    load.handle().cut();
-    println!("{}", broken.cluster.take_over());
-    load.verify(&broken.cluster.uris(Place::Secondary));
+    broken.outlives_the_primary(&mut load);
 }
 
 /// The same where the group may leave its lanes: hosts go on, and a round brings the other site what it lacks.
@@ -190,10 +192,7 @@ fn row_disk_error_of_the_relays_journal_is_repaired_by_a_round() {
     broken.cluster.start(Place::Relay);
     broken.cluster.wait_paired();
     load.wait_for_answers();
-    broken.cluster.kill(Place::Primary);
-    load.handle().cut();
-    println!("{}", broken.cluster.take_over());
-    load.verify(&broken.cluster.uris(Place::Secondary));
+    broken.outlives_the_primary(&mut load);
 }
 
 /// What cannot be read at the relay is said, and lets no takeover say that nothing is lost; hosts go on. When it can be read
@@ -219,10 +218,7 @@ fn row_disk_error_of_the_relays_journal_when_it_is_read() {
     broken.disk.heal();
     broken.cluster.wait_paired();
     load.wait_for_answers();
-    broken.cluster.kill(Place::Primary);
-    load.handle().cut();
-    println!("{}", broken.cluster.take_over());
-    load.verify(&broken.cluster.uris(Place::Secondary));
+    broken.outlives_the_primary(&mut load);
 }
 
 /// A frame is there twice as long as the relay remembers it: the damaged copy on its disk is not used. After a restart of the

@@ -8,13 +8,29 @@ use super::{Outcome, Step, Takeover};
 use crate::role::secondary::Secondary;
 use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
-use crate::vocab::buffer::Buffers;
+use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note, StartRefusal, StartReport};
 
 impl Takeover {
     /// Whether the lane's silence does not end it.
     pub(super) fn may_go_unfenced(&self) -> bool {
         self.asked.accept_loss && !self.asked.dry_run && self.asked.handed.is_none()
+    }
+
+    /// Why this site's copy is of no use, with or without the lane.
+    fn useless<B: Buffer>(
+        &self,
+        secondary: &Secondary<B>,
+        store: &StateStore,
+        tracker: &Tracker,
+    ) -> Option<Outcome> {
+        if store.get().round_in_place {
+            return Some(Outcome::Refused(StartRefusal::NoCut));
+        }
+        // Damage in the lane is no matter where the lane is not read.
+        let readable = matches!(secondary.obstacle(), Some(Note::Damaged { .. }) | None);
+        let failed = !readable || store.failed() || tracker.failed();
+        failed.then(|| self.may_lose(LossReason::DiskFailed, secondary, store))
     }
 
     /// Goes on without the lane. What would make this site's copy useless still ends it.
@@ -25,12 +41,8 @@ impl Takeover {
         store: &mut StateStore,
         tracker: &mut Tracker,
     ) -> Outcome {
-        if store.get().round_in_place {
-            return Outcome::Refused(StartRefusal::NoCut);
-        }
-        let damaged = matches!(secondary.obstacle(), Some(Note::Damaged { .. }) | None);
-        if !damaged || store.failed() || tracker.failed() {
-            return self.may_lose(LossReason::DiskFailed, secondary, store);
+        if let Some(refused) = self.useless(secondary, store, tracker) {
+            return refused;
         }
         self.fencer.close(context);
         secondary.stop_fetching(context);
@@ -53,12 +65,8 @@ impl Takeover {
         store: &StateStore,
         tracker: &Tracker,
     ) -> Outcome {
-        if store.get().round_in_place {
-            return Outcome::Refused(StartRefusal::NoCut);
-        }
-        let damaged = matches!(secondary.obstacle(), Some(Note::Damaged { .. }) | None);
-        if !damaged || store.failed() || tracker.failed() {
-            return self.may_lose(LossReason::DiskFailed, secondary, store);
+        if let Some(refused) = self.useless(secondary, store, tracker) {
+            return refused;
         }
         self.fencer.close(context);
         let why = LossReason::LaneUnreachable;
