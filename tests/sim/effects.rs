@@ -336,8 +336,8 @@ impl World {
 
     fn on_start_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
         match refusal {
-            // The operator asked twice, or while a planned one ran: asks again.
-            StartRefusal::Running => self.ask_again(node),
+            // The operator asked twice, or while a planned one ran, or the relay is away: tries again.
+            StartRefusal::Running | StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
             StartRefusal::NotSecondary | StartRefusal::Stopping | StartRefusal::NothingToAbort => {
                 self.takeover.asked[node.0] = None;
             }
@@ -347,8 +347,6 @@ impl World {
             {
                 self.takeover.asked[node.0] = None;
             }
-            // An operator tries again.
-            StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
             // No primary ever held the lane: there is nothing to take over.
             StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
                 if self.watches.ring.epoch() == Epoch::NONE =>
@@ -368,7 +366,8 @@ impl World {
             | StartRefusal::OtherServes
             | StartRefusal::MayLose { .. }
             | StartRefusal::NoCut
-            | StartRefusal::NotSplit => {
+            | StartRefusal::NotSplit
+            | StartRefusal::NotToBeKept => {
                 self.fail("I4", format!("the takeover is refused, but no disk ever failed: {refusal:?}"));
             }
         }

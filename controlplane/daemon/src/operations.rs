@@ -176,6 +176,9 @@ fn fate(operation: &OperationStatus) -> Fate {
         "abort" => Fate::Ends(
             "what the takeover had fenced is given back by itself as soon as the relay answers: `midspan status` at both sites",
         ),
+        "prevail" => Fate::Ends(
+            "`midspan status` tells whether hosts are served here; where the state is still `split`, ask for it again",
+        ),
         "without_journal" => Fate::Ends(
             "`midspan status` tells whether hosts are served; where the state is still `starting`, ask for it again",
         ),

@@ -418,13 +418,17 @@ impl<P: DataPlane> Port<P> {
     fn addressee(&self, index: usize, step: &StartNote) -> Operation {
         let abort = Operation::Change(Change::Abort);
         let word = Operation::Change(Change::WithoutJournal);
+        if self.runs(index, word) {
+            return word;
+        }
+        // In a split nothing else starts here.
         let prevail = Operation::Change(Change::Prevail);
-        for word in [word, prevail] {
-            if self.runs(index, word) {
-                return word;
-            }
+        let other = matches!(step, StartNote::Refused(StartRefusal::NotSplit | StartRefusal::NothingToAbort));
+        if self.runs(index, prevail) && !other {
+            return prevail;
         }
         match step {
+            StartNote::Refused(StartRefusal::NotToBeKept) => prevail,
             StartNote::Aborted | StartNote::Refused(StartRefusal::NothingToAbort) => abort,
             StartNote::Refused(StartRefusal::NotSplit) => Operation::Change(Change::Resolve),
             StartNote::Refused(_) if matches!(self.waits.get(&(index, abort)), Some(Wait::Taken)) => abort,

@@ -229,6 +229,11 @@ impl Names {
                 "this site holds nothing alone that it could give up".to_owned(),
                 "`midspan status` shows the roles; resolve runs on the site in state `split`",
             ),
+            StartRefusal::NotToBeKept => (
+                "this site cannot be kept: its disks do not hold all that it answered, or the lane does not say where the other site stands"
+                    .to_owned(),
+                "`midspan resolve --export` saves what it alone holds; --keep with the other site's name gives it up",
+            ),
             StartRefusal::NotStarting => {
                 ("no start waits for the relay here".to_owned(), "`midspan status` shows what this site is")
             }

@@ -54,10 +54,13 @@ impl Again {
             Action::TakeOver { .. } => self.look_at_takeover(now_ns, found, peers),
             Action::Change { change, .. } => match change {
                 Change::Switchover | Change::Failback => look_at_roles(found),
-                Change::Resolve | Change::Prevail => look_at_split(found),
-                Change::Abort | Change::Stay | Change::Pause | Change::Resume | Change::WithoutJournal => {
-                    Next::Ask
-                }
+                Change::Resolve => look_at_split(found),
+                Change::Abort
+                | Change::Stay
+                | Change::Pause
+                | Change::Resume
+                | Change::Prevail
+                | Change::WithoutJournal => Next::Ask,
             },
         }
     }

@@ -189,7 +189,10 @@ impl<B: Buffer> Comeback<B> {
             Step::Fencing(fencer) => fencer.on_tick(context),
             Step::Inside(inside) => {
                 inside.receipts.on_tick(context);
-                inside.say_leave(context, &self.config, store.get());
+                // A mark whose epoch is not recorded would be another one's to the next process.
+                if store.is_idle() && !store.wants_to_write() && !store.failed() {
+                    inside.say_leave(context, &self.config, store.get());
+                }
                 let event = inside.writer.on_tick(context);
                 return self.on_writer(context, event);
             }

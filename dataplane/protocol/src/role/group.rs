@@ -28,7 +28,6 @@ use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role};
 
 use self::alone::Alone;
-use self::following::Rival;
 use self::handover::Handover;
 use self::hearing::Hearing;
 use crate::lane::fencer::{Fencer, FencerEvent};
@@ -97,8 +96,8 @@ pub struct Group<B> {
     pub(super) split: bool,
     /// An operator has decided that this site gives its writes up.
     resolved: bool,
-    /// Of a split: the one that replaced this site.
-    rival: Option<Rival>,
+    /// An operator keeps this site, of a split, against the one that replaced it.
+    prevails: bool,
     /// The primary's role is being handed over.
     handover: Option<Handover>,
     /// The lanes are being left.
@@ -147,7 +146,7 @@ impl<B: Buffer> Group<B> {
             fenced_by: None,
             split: false,
             resolved: false,
-            rival: None,
+            prevails: false,
             handover: None,
             departs: false,
             relay_lost: false,
@@ -362,7 +361,7 @@ impl<B: Buffer> Group<B> {
                 self.on_outside(context, outcome);
             }
             Play::Fenced(rejoin) => {
-                if !self.split {
+                if !self.split || self.prevails {
                     rejoin.on_tick(context, store.get().epoch);
                 }
             }

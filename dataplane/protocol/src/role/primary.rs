@@ -231,6 +231,10 @@ impl<B: Buffer> Primary<B> {
 
     /// Whether another host request can be taken.
     pub fn has_room(&self) -> bool {
+        if self.landing.failed() && !self.inflight.has_room() {
+            // What a failed disk has not taken keeps its place for good: requests are told so, not left waiting.
+            return true;
+        }
         self.inflight.has_room() && self.waiting_flushes.len() < self.config.limits.requests
     }
 
@@ -249,7 +253,7 @@ impl<B: Buffer> Primary<B> {
         if self.closed {
             return answer(context, request.id, Err(HostError::NotServing));
         }
-        let room = !self.ring_full && self.landing.has_room();
+        let room = !self.ring_full && self.landing.has_room() && self.inflight.has_room();
         if self.landing.failed() && (!room || request.op.needs_old_bytes()) {
             // Nothing more can land, so no space is freed any more; and what the disk holds may be older than what was answered.
             return answer(context, request.id, Err(HostError::Io));

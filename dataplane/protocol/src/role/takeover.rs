@@ -299,6 +299,9 @@ impl Takeover {
         store: &mut StateStore,
         tracker: &Tracker,
     ) -> Outcome {
+        if self.forgets.is_some() {
+            return Outcome::Running;
+        }
         self.look(fenced, store);
         if self.asked.handed.is_some() && !self.is_handed(secondary) {
             return Outcome::Refused(StartRefusal::NotSecondary);
@@ -358,7 +361,11 @@ impl Takeover {
         store: &StateStore,
     ) -> Outcome {
         self.look(fenced, store);
-        self.contested |= fenced.found.node != self.config.other_site();
+        // The other site was primary in the epoch that is replaced, and said so last: else it may be a secondary, too.
+        let found = fenced.found;
+        let served = self.facts.ring.last.is_some_and(|last| last.epoch == found);
+        self.contested |=
+            !served || found.node != self.config.other_site() || found == store.get().handover_epoch;
         self.why = self.why.or(self.may_be_alone());
         // A lane that holds less than was fetched from it has lost what it once acknowledged. Only now its prefix is final.
         let position = self.facts.ring.journaled;

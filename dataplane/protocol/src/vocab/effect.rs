@@ -304,6 +304,8 @@ pub enum StartRefusal {
     NothingToAbort,
     /// This site holds nothing alone that it could give up.
     NotSplit,
+    /// The disks here do not hold all that was answered, or it cannot be said where the other site stands.
+    NotToBeKept,
     /// No start waits for a lane here.
     NotStarting,
     /// The lane's node answers: the start needs nobody's word.

@@ -102,9 +102,8 @@ impl<B: Buffer> Group<B> {
         self.end_alone(context, None);
     }
 
-    /// Timers of the question; without an answer it goes on. And what else an operator's word has begun.
+    /// Timers of the question; without an answer it goes on.
     pub(super) fn go_on_alone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        self.go_on_prevailing(context);
         let Some(alone) = self.alone.as_mut() else { return };
         if !alone.marking {
             alone.site_link.on_tick(context);

@@ -14,18 +14,9 @@ use crate::role::rejoin::{self, Rejoin};
 use crate::role::secondary::Secondary;
 use crate::role::start::Start;
 use crate::role::unfenced;
+use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
-
-/// Of a split: who replaced this site, as it was seen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rival {
-    epoch: Epoch,
-    /// Where the lane ends.
-    end: LanePoint,
-    /// An operator keeps this site: everything is being marked.
-    pub(super) prevails: bool,
-}
 
 impl<B: Buffer> Group<B> {
     /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
@@ -105,11 +96,12 @@ impl<B: Buffer> Group<B> {
             Decision::Full => self.follow_found(context, found, false),
             Decision::Split => {
                 self.split = true;
-                let prevails = self.rival.is_some_and(|rival| rival.prevails);
-                self.rival = found.map(|found| Rival { epoch: found.epoch(), end: found.end(), prevails });
                 // What only this site holds is read from its disk: marks that nobody waited for go there, too.
                 if let Some(tracker) = self.tracker.as_mut() {
                     tracker.poke(context);
+                }
+                if self.prevails {
+                    return self.go_on_prevailing(context, found);
                 }
             }
         }
@@ -132,52 +124,65 @@ impl<B: Buffer> Group<B> {
         self.become_secondary(context, change);
     }
 
-    /// An operator keeps what this site holds, against the one that replaced it: it goes on outside the lanes, by that word, and
-    /// replaces that one when it meets the lane, as long as nothing has come behind what was read there
-    /// ([`crate::role::unfenced`]). What the other site has written is not known here, so all of it is sent.
+    /// An operator keeps what this site holds, against the one that replaced it: the lane is looked at anew, and everything is
+    /// marked, for what the other site has written is not known here. Only where the disks hold all that was answered: what
+    /// was answered in the lanes after a return to them may still be on its way to the disks.
     pub(super) fn prevail<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let may = self.split && !self.stopping && !unfenced::is_unfenced(self.store.get());
-        let Some(rival) = self.rival.as_mut().filter(|_| may) else {
-            return context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
-        };
-        if let (false, Some(tracker)) = (core::mem::replace(&mut rival.prevails, true), self.tracker.as_mut())
+        let state = self.store.get();
+        let may = self.split && is_outside(state.pair) && !unfenced::is_unfenced(state);
+        if !may || self.stopping || self.tracker.is_none() {
+            return context.note(Note::Start(StartNote::Refused(StartRefusal::NotToBeKept)));
+        }
+        if let (false, Some(tracker)) = (core::mem::replace(&mut self.prevails, true), self.tracker.as_mut())
         {
             tracker.mark_all();
         }
-        self.go_on_prevailing(context);
+        self.look_anew(context);
     }
 
-    /// Serves once everything is durably marked: a restart that believes the state must find the marks (I6).
-    pub(super) fn go_on_prevailing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let Some(Rival { epoch: replaced, end, .. }) = self.rival.filter(|rival| rival.prevails) else {
-            return;
+    /// Serves once everything is durably marked, so that a restart which believes the state finds the marks (I6), and once the lane
+    /// says that this site has taken over: what was read there last is replaced as by a taker that met no fence
+    /// ([`crate::role::unfenced`]), if nothing has come behind it.
+    fn go_on_prevailing<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        found: Option<rejoin::Found>,
+    ) {
+        let failed = self.tracker.as_ref().is_none_or(Tracker::failed);
+        let Some(found) = found.filter(|_| !failed) else {
+            self.prevails = false;
+            return context.note(Note::Start(StartNote::Refused(StartRefusal::NotToBeKept)));
         };
-        if let Some(tracker) = self.tracker.as_mut() {
-            tracker.poke(context);
-            if tracker.failed() {
-                self.rival = None;
-                let refusal = StartRefusal::MayLose { why: LossReason::DiskFailed, missing: None };
-                return context.note(Note::Start(StartNote::Refused(refusal)));
-            }
-            if !tracker.is_durable() {
-                return;
-            }
+        if !self.tracker.as_ref().is_some_and(Tracker::is_durable) {
+            return self.look_anew(context);
         }
         self.close_role(context);
-        (self.split, self.fenced_by, self.rival) = (false, None, None);
+        (self.split, self.prevails, self.fenced_by) = (false, false, None);
+        let (replaced, end) = (found.epoch(), found.end());
         let epoch = Epoch { number: replaced.number + 1, node: self.config.node };
         let change = self.store.change(context, |state| {
             (state.epoch, state.takeover_epoch, state.takeover_replaces) = (epoch, epoch, replaced);
             (state.role, state.pair, state.handover) = (Role::Primary, PairState::TakenOver, false);
             (state.left, state.answered, state.by_word) = (true, true, true);
-            (state.former_landed, state.former_landed_time) = (LanePoint::default(), Time::ZERO);
+            (state.round, state.whole_at, state.acquired) = (0, Position(0), Position(0));
+            (state.told_left, state.former_landed_time) = (Time::ZERO, Time::ZERO);
+            state.former_landed = LanePoint::default();
             if let Some(lane) = state.lanes_mut().first_mut() {
                 lane.point = end;
             }
         });
         let why = Some(LossReason::MayBeAlone);
         let report = StartReport { epoch, lost_nothing: false, why, ..StartReport::default() };
-        self.serve_outside(context, report, None, Some(change), false);
+        self.serve_outside(context, report, None, Some(change), true);
+    }
+
+    /// A split looks at the lane again only when it is asked to.
+    fn look_anew<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Play::Fenced(rejoin) = &mut self.play {
+            rejoin.close(context);
+            **rejoin = Rejoin::new(self.config.clone(), None);
+        }
+        self.on_tick(context);
     }
 
     /// An operator gives up what this site alone holds: it follows the one that replaced it.
@@ -187,11 +192,8 @@ impl<B: Buffer> Group<B> {
             return self.follow_anew(context);
         }
         if core::mem::take(&mut self.split) {
-            self.resolved = true;
-            if let Play::Fenced(rejoin) = &mut self.play {
-                **rejoin = Rejoin::new(self.config.clone(), None);
-            }
-            self.on_tick(context);
+            (self.resolved, self.prevails) = (true, false);
+            self.look_anew(context);
         } else {
             context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
         }

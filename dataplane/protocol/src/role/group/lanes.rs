@@ -142,6 +142,9 @@ impl<B: Buffer> Group<B> {
         contested: bool,
     ) {
         self.close_role(context);
+        let facts = facts.filter(|facts| facts.ring.open);
+        // A lane that takes nothing more can say nothing either.
+        let contested = contested && (facts.is_some() || word.is_some());
         if !contested {
             context.note(Note::Serving { epoch: report.epoch });
             context.note(Note::Start(StartNote::Done(report)));
@@ -157,7 +160,6 @@ impl<B: Buffer> Group<B> {
         if first {
             self.store.change(context, |state| (state.left, state.answered) = (true, true));
         }
-        let facts = facts.filter(|facts| facts.ring.open);
         let mut outside = Outside::new(self.config.clone(), tracker, facts, &self.store);
         if matches!(self.store.get().pair, PairState::Suspended | PairState::Degraded) {
             outside = outside.leaving(word.unwrap_or(0), Vec::new());

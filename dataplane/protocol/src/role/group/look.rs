@@ -111,8 +111,7 @@ impl<B: Buffer> Group<B> {
             Play::Resuming { flushed: false, .. } => u64::MAX,
             Play::Outside(outside) if outside.is_closed() => soon,
             Play::Outside(outside) => outside.deadline(soon),
-            Play::Fenced(_) if self.rival.is_some_and(|rival| rival.prevails) => soon,
-            Play::Fenced(_) if self.split => u64::MAX,
+            Play::Fenced(_) if self.split && !self.prevails => u64::MAX,
             Play::Fenced(rejoin) => rejoin.deadline(),
             Play::Aborting(_, fencer, until) if !fencer.has_ended() => {
                 fencer.deadline().min(soon).min(*until)
