@@ -111,8 +111,6 @@ paired() { ask site-a status --check && ask site-b status --check && ask relay s
 
 gone() { [[ ! -d /proc/$1 ]]; }
 
-let_go() { umount "$1" 2>/dev/null; }
-
 attach() { # NAME: its export becomes a disk
     site=$1
     mkdir -p "$site.fuse" "$site.tree"
@@ -131,7 +129,7 @@ detach() { # in order
     umount "$site.tree"
     losetup --detach "${device[$site]}"
     # The kernel lets go of the device's file a moment after it was detached.
-    until_it "the export of $site should be in use by nobody" let_go "$site.fuse"
+    until_it "the export of $site should be in use by nobody" umount "$site.fuse"
     until_it "nbdfuse should end at $site" gone "${fuse[$site]}"
     mounted=""
 }
