@@ -129,12 +129,12 @@ impl Driver {
         let ended: &[Operation] = match change {
             Change::Abort => &[Operation::Takeover],
             Change::Stay => &[Operation::Change(Change::Switchover), Operation::Change(Change::Failback)],
+            Change::Prevail => &[Operation::Change(Change::Resolve)],
             Change::Switchover
             | Change::Failback
             | Change::Pause
             | Change::Resume
             | Change::Resolve
-            | Change::Prevail
             | Change::WithoutJournal => &[],
         };
         for operation in ended {

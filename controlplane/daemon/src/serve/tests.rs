@@ -208,9 +208,15 @@ fn a_split_is_resolved_for_this_site_or_for_the_one_that_replaced_it_and_for_no_
     assert!(served.requests.try_recv().is_err(), "nothing is given up");
     let request = crate::api::types::ResolveRequest { keep: "a".into() };
     served.shared.resolve("db", &request, "a test").unwrap();
-    assert!(matches!(served.requests.try_recv(), Ok(Request::Change { change: Change::Resolve, .. })));
+    let runs = served.requests.try_recv();
+    assert!(matches!(&runs, Ok(Request::Change { change: Change::Resolve, .. })));
     assert_eq!(served.shared.view().operations.newest(None, 9)[0].with, "keep a");
     let own = crate::api::types::ResolveRequest { keep: served.shared.view().status.node.clone() };
+    let error = served.shared.resolve("db", &own, "a test").unwrap_err();
+    assert!(error.message.contains("a resolve is running already"), "one order at a time: {error:?}");
+    served.end();
+    let mut served = Served::start("prevail");
+    served.shared.view().status.groups[1].state = "split".into();
     served.shared.resolve("db", &own, "a test").unwrap();
     assert!(matches!(served.requests.try_recv(), Ok(Request::Change { change: Change::Prevail, .. })));
     served.end();

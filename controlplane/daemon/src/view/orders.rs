@@ -90,13 +90,9 @@ impl Shared {
         let other = match change {
             Change::Switchover => Some(Change::Failback),
             Change::Failback => Some(Change::Switchover),
-            Change::Abort
-            | Change::Stay
-            | Change::Pause
-            | Change::Resume
-            | Change::Resolve
-            | Change::Prevail
-            | Change::WithoutJournal => None,
+            Change::Resolve => Some(Change::Prevail),
+            Change::Prevail => Some(Change::Resolve),
+            Change::Abort | Change::Stay | Change::Pause | Change::Resume | Change::WithoutJournal => None,
         };
         if let Some(other) = other
             && self.changes.runs(&(group.to_owned(), other))

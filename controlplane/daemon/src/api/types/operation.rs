@@ -38,7 +38,7 @@ impl TakeoverRequest {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResolveRequest {
-    /// Name of the site whose writes stay: the one that replaced this one. Refused where it is another.
+    /// Name of the site whose writes stay: this one, or the one that replaced it. Refused where it is another.
     pub keep: String,
 }
 
@@ -219,7 +219,7 @@ pub struct OperationStatus {
     pub operation: u64,
     /// Name of the group.
     pub group: String,
-    /// `takeover`, `abort`, `switchover`, `failback`, `stay`, `pause`, `resume`, `resolve` or `without_journal`; `round` is what a primary
+    /// `takeover`, `abort`, `switchover`, `failback`, `stay`, `pause`, `resume`, `resolve`, `prevail` or `without_journal`; `round` is what a primary
     /// sends to the other site by itself.
     pub kind: String,
     /// What else was asked: `dry_run`, `accept_loss`; empty when nothing.
