@@ -240,7 +240,7 @@ impl Driver {
             }
             News::Round { group, step } => self.rounds.on_step(shared, &group, step),
             News::Step { group, operation, step } => {
-                if let Some(running) = self.running.get(&(group, operation)) {
+                if let Some(running) = self.running.get_mut(&(group, operation)) {
                     let (phase, message) = waiting::said(step);
                     running.on_step(now_ns, step, phase, &message);
                     shared.step_operation(running.operation, phase, &message);
@@ -271,7 +271,7 @@ impl Driver {
         };
         self.end_again(&action);
         let key = action.key();
-        self.running.insert(key.clone(), Running { operation, since_ns: now_ns, waiting });
+        self.running.insert(key.clone(), Running { operation, since_ns: now_ns, skipped: None, waiting });
         match before {
             Some(before) => {
                 self.again.insert(key, Again { before, since_ns: now_ns, action, cancelled: false });
@@ -407,11 +407,13 @@ impl Driver {
         let waited = host_pause_ms.zip(drained_ms).map(|(whole, here)| {
             format!("; hosts waited {whole} ms until it was seen to serve, {here} ms of that here")
         });
+        let skipped = running.as_ref().and_then(|running| running.skipped.as_deref());
+        let statement =
+            skipped.map_or_else(|| statement.to_owned(), |skipped| format!("{statement}; {skipped}"));
         let message = format!("{statement}{}", waited.unwrap_or_default());
         shared.tell(Tell::info(kind, object, message.clone()));
         if let Some(running) = running {
             shared.end_operation(running.operation, Ended::done(message));
-            let statement = statement.to_owned();
             running.on_changed(ChangeOutcome { statement, host_pause_ms, drained_ms, took_ms });
         }
     }

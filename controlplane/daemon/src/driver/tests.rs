@@ -368,3 +368,22 @@ fn a_site_without_a_cut_never_promises_zero_loss() {
     fixture.tell(0, News::Group(Box::new(news)));
     assert_eq!(fixture.shared.status().groups[0].zero_loss, Some(false));
 }
+
+/// A client that asks now and then may see the end only, and must be told then what may be missing.
+#[test]
+fn the_end_of_a_start_without_the_journal_says_what_may_be_missing() {
+    let mut fixture = fixture();
+    let mut starting = secondary(0);
+    starting.pair = PairFacts { primary: true, ..PairFacts::default() };
+    starting.status.role = Role::Primary;
+    fixture.tell(0, News::Group(Box::new(starting)));
+    let (progress, _) = change(&mut fixture, Change::WithoutJournal);
+    let (group, word) = ("vault".to_owned(), Operation::Change(Change::WithoutJournal));
+    let step = Step::Skipping { landed: 0, last: 1_000 * MS };
+    fixture.tell(6 * MS, News::Step { group: group.clone(), operation: word, step });
+    fixture.tell(7 * MS, News::Changed { group, change: Change::WithoutJournal });
+    let said = progress.borrow().clone();
+    for message in [&said.message, &said.outcome.unwrap().statement] {
+        assert!(message.contains("without the journal") && message.contains("may be missing"), "{message}");
+    }
+}

@@ -16,6 +16,8 @@ pub(super) struct Running {
     pub(super) operation: u64,
     /// When it was asked for.
     pub(super) since_ns: u64,
+    /// What may be missing by an operator's word: whoever hears of the end only must be told of it, too.
+    pub(super) skipped: Option<String>,
     pub(super) waiting: Waiting,
 }
 
@@ -41,8 +43,11 @@ impl Running {
     }
 
     /// It goes on.
-    pub(super) fn on_step(&self, now_ns: u64, step: Step, phase: &str, message: &str) {
+    pub(super) fn on_step(&mut self, now_ns: u64, step: Step, phase: &str, message: &str) {
         let elapsed_ms = self.elapsed_ms(now_ns);
+        if let Step::Skipping { .. } = step {
+            self.skipped = Some(message.to_owned());
+        }
         match &self.waiting {
             Waiting::Takeover { progress, .. } => {
                 progress.send_modify(|p| show(p, step, (phase, message), elapsed_ms));
