@@ -40,6 +40,8 @@ pub fn run(command: &mut Command) -> Result<bool> {
 pub struct Tests {
     pub passed: u64,
     pub failed: u64,
+    /// Of those that passed: how many did only when they were run again.
+    pub flaky: u64,
 }
 
 /// Runs a command that runs tests, passing on both its outputs line by line; true where it succeeded.
@@ -76,10 +78,11 @@ fn count(line: &str, tests: &mut Tests) {
     let Some(result) = result else { return };
     let number = |word: &str| -> u64 {
         let before = result.split_once(word).map_or("", |(before, _)| before).trim_end();
-        before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+        before.rsplit([' ', '(']).next().and_then(|number| number.parse().ok()).unwrap_or(0)
     };
     tests.passed += number(" passed");
     tests.failed += [" failed", " exec failed", " timed out"].into_iter().map(number).sum::<u64>();
+    tests.flaky += number(" flaky");
 }
 
 #[cfg(test)]
@@ -95,7 +98,7 @@ mod tests {
             &mut tests,
         );
         count("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out", &mut tests);
-        assert_eq!(tests, Tests { passed: 4, failed: 2 });
+        assert_eq!(tests, Tests { passed: 4, failed: 2, flaky: 0 });
     }
 
     #[test]
@@ -106,7 +109,9 @@ mod tests {
             "     Summary [   9.1s] 7/9 tests run: 4 passed (1 slow), 2 failed, 1 timed out, 3 skipped",
             &mut tests,
         );
-        assert_eq!(tests, Tests { passed: 39, failed: 3 });
+        count("     Summary [   3.0s] 3 tests run: 3 passed (1 slow, 2 flaky), 0 skipped", &mut tests);
+        count("     Summary [   3.0s] 1 test run: 1 passed (1 flaky), 0 skipped", &mut tests);
+        assert_eq!(tests, Tests { passed: 43, failed: 3, flaky: 3 });
     }
 
     #[test]

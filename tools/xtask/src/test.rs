@@ -55,6 +55,12 @@ pub fn run_stages(root: &Path, quick: bool, no_setup: bool) -> Result<bool> {
         stages.run("fuzz smoke", || fuzz(root))?;
     }
     let held = stages.summary()?;
+    if tests.flaky > 0 {
+        say(&format!(
+            "{} passed only when they were run again: FLAKY above; each is a bug to be found",
+            tests.flaky
+        ))?;
+    }
     say(&format!("{} passed, {} failed", tests.passed, tests.failed))?;
     Ok(held)
 }
