@@ -19,6 +19,7 @@ pub mod probe;
 pub mod buffer;
 pub mod pool;
 pub mod file;
+mod congestion;
 pub mod socket;
 pub mod wake;
 pub mod queue;

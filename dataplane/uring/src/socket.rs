@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock;
+use crate::congestion;
 use crate::errno::{Errno, check};
 
 /// Where to listen or connect.
@@ -64,7 +65,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Applies `options`.
+    /// Applies `options` to a connected socket; a long way is given the system's congestion control.
     ///
     /// # Errors
     /// The kernel's refusal of an option.
@@ -78,6 +79,7 @@ impl Socket {
         if get_option(&self.fd, libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_UNIX {
             return Ok(());
         }
+        congestion::settle(&self.fd);
         set_option(&self.fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, options.nodelay.into())?;
         set_option(&self.fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, options.keepalive.is_some().into())?;
         if let Some(idle) = options.keepalive {
@@ -133,7 +135,11 @@ impl Socket {
         // SAFETY: a call on numbers.
         let fd = check(unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
         // SAFETY: the kernel has just returned this descriptor, so nothing else owns it.
-        Ok(Socket { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        if let Address::Tcp(_) = address {
+            congestion::start(&fd);
+        }
+        Ok(Socket { fd })
     }
 
     /// Takes over any connected stream socket (std's, tokio's). A ring wants blocking mode: it waits by itself.
@@ -178,7 +184,7 @@ impl Listener {
 
     fn bind_once(address: &Address) -> Result<Listener, Errno> {
         match address {
-            Address::Tcp(address) => Ok(Listener { fd: TcpListener::bind(address)?.into(), unlink: None }),
+            Address::Tcp(address) => Listener::adopt(TcpListener::bind(address)?.into()),
             Address::Unix(path) => {
                 remove_stale(path)?;
                 Ok(Listener { fd: UnixListener::bind(path)?.into(), unlink: Some(path.clone()) })
@@ -195,6 +201,9 @@ impl Listener {
             return Err(Errno::INVALID);
         }
         set_blocking(&fd)?;
+        if get_option(&fd, libc::SOL_SOCKET, libc::SO_DOMAIN)? != libc::AF_UNIX {
+            congestion::start(&fd);
+        }
         Ok(Listener { fd, unlink: None })
     }
 
