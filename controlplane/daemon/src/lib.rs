@@ -49,6 +49,8 @@ mod serve;
 #[cfg(feature = "server")]
 mod check;
 #[cfg(feature = "server")]
+mod cores;
+#[cfg(feature = "server")]
 mod translate;
 #[cfg(feature = "server")]
 mod measure;

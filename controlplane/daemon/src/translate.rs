@@ -12,6 +12,7 @@ use midspan_node::config::{
 use midspan_node::peer::Peer;
 
 use crate::config::{Answer, Config, ControlPath, Group, Id, Initial, Isolated, Mode, NbdListen, Role, Size};
+use crate::cores;
 
 /// The lone disk's number.
 const LONE: VolumeId = VolumeId(0);
@@ -49,7 +50,10 @@ pub fn node(config: &Config) -> NodeConfig {
         config.groups.iter().filter(move |group| (group.role == Role::Relay) == (role == Role::Relay))
     };
     let mut node = NodeConfig::new(node_id(config.node.id));
-    node.cores = config.node.cores.iter().map(|core| usize::from(*core)).collect();
+    node.cores = match &config.node.cores {
+        Some(cores) => cores.iter().copied().map(usize::from).collect(),
+        None => vec![cores::of_node(config.node.id.get())],
+    };
     node.memory = memory(config);
     node.spin_ns = u64::try_from(config.node.spin.duration().as_nanos()).unwrap_or(u64::MAX);
     node.recorder_bytes = usize::try_from(config.node.recorder.bytes()).unwrap_or(usize::MAX);
@@ -73,7 +77,7 @@ pub fn node(config: &Config) -> NodeConfig {
 /// A node that only serves one disk.
 pub fn lone(lone: &Lone) -> NodeConfig {
     let mut node = NodeConfig::new(LONE_NODE);
-    node.cores = vec![first_core()];
+    node.cores = vec![cores::first()];
     node.memory = MemoryConfig::default();
     node.lone = vec![LoneConfig { id: LONE, path: lone.disk.clone() }];
     node.exports = vec![ExportConfig {
@@ -90,16 +94,8 @@ pub fn lone(lone: &Lone) -> NodeConfig {
     node
 }
 
-/// The first core that this process may use.
-fn first_core() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
-    let number = list.trim().split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    number.parse().unwrap_or(0)
-}
-
 fn memory(config: &Config) -> MemoryConfig {
-    let shards = config.node.cores.len().max(1);
+    let shards = config.node.cores.as_ref().map_or(1, |cores| cores.len().max(1));
     let bytes = usize::try_from(config.node.memory.bytes()).unwrap_or(usize::MAX) / shards;
     MemoryConfig { huge_pages: config.node.huge_pages, ..MemoryConfig::of_bytes(bytes) }
 }

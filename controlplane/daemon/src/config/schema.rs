@@ -52,9 +52,9 @@ pub struct Node {
     pub api: PathBuf,
     /// The journal disk: a block device or a preallocated file, formatted beforehand.
     pub journal: PathBuf,
-    /// Cores that the data path is pinned to, one shard each.
-    #[serde(default = "default_cores")]
-    pub cores: Vec<u16>,
+    /// Cores that the data path is pinned to, one shard each; without them one, chosen by the node's number.
+    #[serde(default)]
+    pub cores: Option<Vec<u16>>,
     /// Allows plain TCP on other addresses than loopback.
     #[serde(default)]
     pub insecure: bool,
@@ -280,10 +280,6 @@ pub enum ControlPath {
     Relay,
     /// From site to site only.
     Direct,
-}
-
-fn default_cores() -> Vec<u16> {
-    vec![0]
 }
 
 fn default_memory() -> Size {

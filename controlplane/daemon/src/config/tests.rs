@@ -69,7 +69,7 @@ fn the_sample_is_read_as_written_and_has_no_findings() {
     let config = parse(SITE).unwrap();
     assert_eq!(config.check(), []);
     assert_eq!((config.node.id.get(), config.node.name.as_str()), (1, "a"));
-    assert_eq!(config.node.cores, [0]);
+    assert_eq!(config.node.cores, None);
     assert_eq!(config.node.memory, Size::from_mib(256));
     assert!(!config.node.insecure && !config.node.huge_pages);
     let group = &config.groups[0];

@@ -90,10 +90,11 @@ pub(super) fn socket_path(path: &Path, field: &Field, report: &mut Report<'_>) {
 }
 
 fn cores(config: &Config, field: &Field, report: &mut Report<'_>) {
-    if config.node.cores.is_empty() {
+    let Some(cores) = &config.node.cores else { return };
+    if cores.is_empty() {
         report.error(field, "at least one core is needed, such as [0]".to_owned());
     }
-    let cores = config.node.cores.iter().enumerate();
+    let cores = cores.iter().enumerate();
     report.distinct(
         |core| format!("core {core}"),
         cores.map(|(index, core)| (field.clone().index(index), *core)),

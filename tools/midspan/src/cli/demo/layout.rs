@@ -72,7 +72,6 @@ impl Place {
 pub struct Layout {
     folder: PathBuf,
     ports: [u16; 3],
-    cores: Vec<u16>,
 }
 
 impl Layout {
@@ -83,7 +82,7 @@ impl Layout {
     pub fn create(parent: &Path) -> Result<Self, Failure> {
         let folder = parent.join(format!("midspan-demo-{}", std::process::id()));
         fs::create_dir(&folder).map_err(|error| Failure::io(folder.display(), &error))?;
-        let layout = Self { folder, ports: free_ports()?, cores: allowed_cores() };
+        let layout = Self { folder, ports: free_ports()? };
         for place in Place::ALL {
             volume::create(&layout.file(place, "journal"), JOURNAL_BYTES, false, false)?;
             if place != Place::Relay {
@@ -136,12 +135,9 @@ impl Layout {
 
     fn text(&self, place: Place) -> String {
         let name = place.name();
-        // One core each where there are enough.
-        let core =
-            self.cores.get(usize::from(place.id() - 1) % self.cores.len().max(1)).copied().unwrap_or(0);
         let mut text = format!(
             "# Node {name} of the demo.\n\n[node]\nid = {}\nname = \"{name}\"\nlisten = \"{}\"\napi = \"{name}.api\"\n\
-             journal = \"{name}.journal\"\ncores = [{core}]\nmemory = \"128MiB\"\n",
+             journal = \"{name}.journal\"\nmemory = \"128MiB\"\n",
             place.id(),
             self.address(place)
         );
@@ -167,22 +163,6 @@ impl Layout {
     }
 }
 
-/// The cores that this process may use.
-fn allowed_cores() -> Vec<u16> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
-    cores_in(list)
-}
-
-/// `0-2,5` as 0, 1, 2, 5.
-fn cores_in(list: &str) -> Vec<u16> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?)
-    };
-    list.split(',').filter_map(range).flatten().collect()
-}
-
 /// Three ports that nobody listens on now.
 fn free_ports() -> Result<[u16; 3], Failure> {
     let failed = |error: std::io::Error| Failure::other(format!("no free loopback port: {error}"));
@@ -194,16 +174,4 @@ fn free_ports() -> Result<[u16; 3], Failure> {
         *port = listener.local_addr().map_err(failed)?.port();
     }
     Ok(ports)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_cores_is_read_with_its_ranges() {
-        assert_eq!(cores_in("\t0-2,5\n"), [0, 1, 2, 5]);
-        assert_eq!(cores_in("7"), [7]);
-        assert_eq!(cores_in(""), [0; 0]);
-    }
 }
