@@ -103,8 +103,13 @@ fn row_disk_error_of_the_secondarys_volume() {
 /// all of it.
 #[test]
 fn row_disk_error_of_the_primarys_volume() {
-    let Some(mut broken) = Broken::new(roomy(), |cluster| cluster.disk(Place::Primary, 1)) else { return };
+    let two_volumes = Shape { ring_mib: 64, ..Shape::new(2, 16) };
+    let Some(mut broken) = Broken::new(two_volumes, |cluster| cluster.disk(Place::Primary, 1)) else {
+        return;
+    };
     let mut host = Client::connect(&broken.cluster.uri(Place::Primary, 1), LIMIT).unwrap();
+    let mut well = Client::connect(&broken.cluster.uri(Place::Primary, 2), LIMIT).unwrap();
+    well.write(0, &[5; PIECE], false).unwrap();
     let pieces = 16_u64;
     let at = |piece: u64| piece * PIECE as u64;
     for piece in 0..pieces {
@@ -135,6 +140,10 @@ fn row_disk_error_of_the_primarys_volume() {
     // Nor is a part of a block put beside what it may hold wrongly.
     let refused = host.write(512, &[4; 512], false).unwrap_err();
     assert!(matches!(refused, NbdError::Server { .. }), "{refused}");
+    // The other volume's disk has everything: it is read, and a part of a block is written to it, as before.
+    well.read(0, &mut found).unwrap();
+    assert!(found == [5; PIECE]);
+    well.write(512, &[6; 512], false).unwrap();
     broken
         .cluster
         .midspan(Place::Primary, &["switchover", GROUP, "--yes"])

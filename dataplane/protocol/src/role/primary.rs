@@ -254,8 +254,9 @@ impl<B: Buffer> Primary<B> {
             return answer(context, request.id, Err(HostError::NotServing));
         }
         let room = !self.ring_full && self.landing.has_room() && self.inflight.has_room();
-        if self.landing.failed() && (!room || request.op.needs_old_bytes()) {
-            // Nothing more can land, so no space is freed any more; and what the disk holds may be older than what was answered.
+        let is_stale = self.landing.is_stale(request.volume) && request.op.needs_old_bytes();
+        if is_stale || (self.landing.failed() && !room) {
+            // What the disk holds may be older than what was answered; and nothing more can land, so no space is freed any more.
             return answer(context, request.id, Err(HostError::Io));
         }
         match self.inflight.enter(context, request, &mut self.steps) {
@@ -297,13 +298,18 @@ impl<B: Buffer> Primary<B> {
                 if result.is_err() {
                     // What the drive dropped is said once: a later flush would succeed over it.
                     let volume = VolumeId(u32::try_from((token.0 >> 32) & 0xFF_FFFF).unwrap_or(0));
-                    self.landing.on_failed();
+                    self.landing.on_failed(volume);
                     context.note(Note::DiskFailed { disk_is_journal: false, volume });
                 }
                 self.answer_flushed(context, request, result.map(|_| None).map_err(host_error));
             }
             tags::LAND => {
-                self.landing.on_flushed(result.is_err());
+                if result.is_err() {
+                    let volume = VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
+                    self.landing.on_failed(volume);
+                    context.note(Note::DiskFailed { disk_is_journal: false, volume });
+                }
+                self.landing.on_flushed();
             }
             tags::TRACKER => self.on_marked(context, token, result.is_err()),
             _ => debug_assert!(false, "a token of somebody else"),
@@ -461,7 +467,7 @@ impl<B: Buffer> Primary<B> {
             if !self.inflight.is_read(op) {
                 let durable = self.config.answer == AnswerMode::JournaledLocal && self.inflight.is_fua(op);
                 self.inflight.start_disk(context, op, durable);
-            } else if self.landing.failed() {
+            } else if self.landing.is_stale(self.volume_of(op)) {
                 // The disk that failed a write is older than what was answered: it serves nothing any more.
                 self.end_op(context, op, Err(HostError::Io));
             } else if self.has_lease(context.now.mono) {

@@ -40,7 +40,10 @@ pub struct Landing<B> {
     landed: (Position, Time),
     flushing: Option<((Position, Time), usize)>,
     last_flush: u64,
-    failed: bool,
+    /// Volumes whose disk failed a write or a flush.
+    broken: Vec<VolumeId>,
+    /// The dirty map's disk failed.
+    map_failed: bool,
 }
 
 impl<B> Landing<B> {
@@ -53,12 +56,13 @@ impl<B> Landing<B> {
             answerable: 0,
             flight_of: alloc::vec![0; requests].into_boxed_slice(),
             spare: (0..frames).map(|_| Vec::with_capacity(MAX_RECORDS)).collect(),
+            broken: Vec::with_capacity(volumes.len()),
             volumes,
             written: landed,
             landed,
             flushing: None,
             last_flush: 0,
-            failed: false,
+            map_failed: false,
         }
     }
 
@@ -74,7 +78,12 @@ impl<B> Landing<B> {
 
     /// Whether a local disk failed: `landed` stands still.
     pub fn failed(&self) -> bool {
-        self.failed
+        self.map_failed || !self.broken.is_empty()
+    }
+
+    /// Whether a volume's disk may be older than what was answered: it serves nothing any more. The others do.
+    pub fn is_stale(&self, volume: VolumeId) -> bool {
+        self.map_failed || self.broken.contains(&volume)
     }
 
     /// An empty list for the entries of the next frame.
@@ -145,9 +154,16 @@ impl<B> Landing<B> {
         }
     }
 
-    /// An entry's disk write failed: that disk holds less than the journal, and `landed` stops for good.
-    pub fn on_failed(&mut self) {
-        self.failed = true;
+    /// A volume's disk failed a write or a flush: it holds less than the journal, and `landed` stops for good.
+    pub fn on_failed(&mut self, volume: VolumeId) {
+        if !self.broken.contains(&volume) {
+            self.broken.push(volume);
+        }
+    }
+
+    /// The dirty map cannot be written any more: `landed` stops for good, and no disk is trusted.
+    pub fn on_map_failed(&mut self) {
+        self.map_failed = true;
     }
 
     /// Starts a flush of all volumes when something was written and it is time (or `urgent`); says whether it did. `others`
@@ -161,7 +177,7 @@ impl<B> Landing<B> {
     ) -> bool {
         let now = context.now.mono;
         let due = urgent || now >= self.last_flush + pace_ns;
-        if self.written.0 == self.landed.0 || self.flushing.is_some() || self.failed || !due {
+        if self.written.0 == self.landed.0 || self.flushing.is_some() || self.failed() || !due {
             return false;
         }
         self.last_flush = now;
@@ -172,9 +188,8 @@ impl<B> Landing<B> {
         true
     }
 
-    /// A volume was flushed. `true` when `landed` moved.
-    pub fn on_flushed(&mut self, failed: bool) -> bool {
-        self.failed |= failed;
+    /// A volume was flushed, or failed to, or one of the others is durable. `true` when `landed` moved.
+    pub fn on_flushed(&mut self) -> bool {
         let Some((to, left)) = self.flushing.as_mut() else { return false };
         *left = left.saturating_sub(1);
         if *left > 0 {
@@ -182,15 +197,16 @@ impl<B> Landing<B> {
         }
         let to = *to;
         self.flushing = None;
-        if !self.failed {
+        let moves = !self.failed();
+        if moves {
             self.landed = to;
         }
-        !self.failed
+        moves
     }
 
     /// When the next flush is due; `u64::MAX` when nothing waits for one.
     pub fn deadline(&self, pace_ns: u64) -> u64 {
-        let waits = self.written.0 != self.landed.0 && self.flushing.is_none() && !self.failed;
+        let waits = self.written.0 != self.landed.0 && self.flushing.is_none() && !self.failed();
         if waits { self.last_flush + pace_ns } else { u64::MAX }
     }
 

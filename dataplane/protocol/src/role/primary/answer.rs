@@ -91,16 +91,19 @@ impl<B: Buffer> Primary<B> {
         timed: bool,
         error: HostError,
     ) {
-        context.note(Note::DiskFailed { disk_is_journal: false, volume: self.volume_of(op) });
+        let volume = self.volume_of(op);
+        context.note(Note::DiskFailed { disk_is_journal: false, volume });
         if timed && !self.closed {
-            self.landing.on_failed();
+            self.landing.on_failed(volume);
             if let Some(request) = self.inflight.take_request(op) {
                 answer(context, request, Err(error));
             }
             // What waits for it would wait for ever.
             let mut from = 0;
             while let Some(waiting) = self.inflight.next_waiting(from) {
-                self.end_op(context, waiting, Err(HostError::Io));
+                if self.volume_of(waiting) == volume {
+                    self.end_op(context, waiting, Err(HostError::Io));
+                }
                 from = waiting + 1;
             }
             return;

@@ -144,7 +144,7 @@ impl<B: Buffer> Primary<B> {
         repair.tracker.on_disk(context, token, failed, &mut self.answerable);
         self.answerable.clear();
         if failed {
-            self.landing.on_failed();
+            self.landing.on_map_failed();
             context
                 .note(Note::DiskFailed { disk_is_journal: true, volume: midspan_format::ids::VolumeId(0) });
         }
@@ -155,7 +155,10 @@ impl<B: Buffer> Primary<B> {
         let Some(repair) = self.repair.as_mut() else { return };
         if repair.barrier && (repair.tracker.is_barrier_met() || repair.tracker.failed()) {
             repair.barrier = false;
-            self.landing.on_flushed(repair.tracker.failed());
+            if repair.tracker.failed() {
+                self.landing.on_map_failed();
+            }
+            self.landing.on_flushed();
         }
         if repair.opening && (repair.tracker.is_durable() || repair.tracker.failed()) {
             repair.opening = false;
