@@ -3,7 +3,6 @@
 //! `tests/README.md` says what each shows and how to run it alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
 
-mod rig;
 mod clients;
 mod filesystem;
 mod kill;

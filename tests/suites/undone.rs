@@ -2,7 +2,7 @@
 
 use midspan_daemon::api::types::{OperationState, OperationStatus};
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape};
+use rig::{Cluster, GROUP, LIMIT, Load, Place, Shape};
 
 /// Long enough for an operator to change his mind: a takeover waits for so long after the fence.
 const LEASE: &str = "5s";

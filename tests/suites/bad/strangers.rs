@@ -12,7 +12,7 @@ use midspan_format::message::{
 };
 use midspan_format::version::PROTOCOL_VERSION;
 
-use crate::rig::{Cluster, LIMIT, Place, Program, Shape, midspan, wait_for};
+use rig::{Cluster, LIMIT, Place, Program, Shape, midspan, wait_for};
 
 const GROUP: GroupId = GroupId(1);
 

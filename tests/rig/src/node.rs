@@ -83,6 +83,11 @@ impl Node {
         wait_for(&what, limit, || self.ended())
     }
 
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by name, by its process number.
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
