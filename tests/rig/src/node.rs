@@ -49,7 +49,8 @@ impl Node {
                 status.unwrap_or_else(|error| panic!("status of {}: {error}: {}", self.name, said.out)),
             );
         }
-        assert_eq!(said.status.code(), Some(7), "either it answers or nobody does: {said}");
+        // Nobody is there, or there was no answer in time: a machine may be busy with other things.
+        assert!(matches!(said.status.code(), Some(5 | 7)), "either it answers or nobody does: {said}");
         None
     }
 
