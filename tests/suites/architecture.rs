@@ -31,9 +31,10 @@ const NODE: &str = "midspan-node";
 const CONTROL: &str = "midspan-control";
 const DAEMON: &str = "midspan-daemon";
 const CLI: &str = "midspan";
+const RIG: &str = "midspan-rig";
 
 /// Records go right, numbers go left; pure crates decide, one crate touches the kernel, thin crates connect them.
-const TABLE: [Row; 10] = [
+const TABLE: [Row; 11] = [
     // Pure: every byte on disk or wire. Its crates from outside work without an operating system.
     Row {
         name: FORMAT,
@@ -85,10 +86,12 @@ const TABLE: [Row; 10] = [
     // Of the daemon it has the API's types only, which a test below demands.
     Row { name: CLI, folder: "tools/midspan", ours: &[FORMAT, DAEMON], outside: Outside::Any },
     Row { name: "xtask", folder: "tools/xtask", ours: &[], outside: Outside::Any },
+    // Real processes, seen as an operator sees them: of the daemon it has the API's types only, too.
+    Row { name: RIG, folder: "tests/rig", ours: &[DAEMON, CLI], outside: Outside::Any },
     Row {
         name: "midspan-tests",
         folder: "tests",
-        ours: &[FORMAT, PROTOCOL, URING, NODE, CONTROL, DAEMON, CLI],
+        ours: &[FORMAT, PROTOCOL, URING, NODE, CONTROL, DAEMON, CLI, RIG],
         outside: Outside::Any,
     },
 ];
@@ -202,14 +205,17 @@ fn a_crate_imports_from_outside_only_what_the_table_allows() {
     }
 }
 
-/// The command reaches the daemon over its socket: the server, and with it the data plane, stays out of it.
+/// The command and the rig reach the daemon over its socket: the server, and with it the data plane, stays out of them.
 #[test]
 fn the_command_has_the_types_of_the_api_and_not_the_server() {
     let packages = packages();
-    let cli = packages.iter().find(|package| package.name == CLI).unwrap();
-    let daemon =
-        cli.dependencies.iter().find(|dependency| dependency.name == DAEMON && !dependency.is_dev).unwrap();
-    assert!(!daemon.default_features && daemon.features.is_empty(), "features: {:?}", daemon.features);
+    for name in [CLI, RIG] {
+        let package = packages.iter().find(|package| package.name == name).unwrap();
+        let mut dependencies = package.dependencies.iter();
+        let daemon = dependencies.find(|dependency| dependency.name == DAEMON && !dependency.is_dev).unwrap();
+        let features = &daemon.features;
+        assert!(!daemon.default_features && features.is_empty(), "{name}: {features:?}");
+    }
 }
 
 /// These change every byte of an archive, for the whole graph: they are stated and never inherited from a default.

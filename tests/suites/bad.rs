@@ -9,7 +9,7 @@ mod strangers;
 mod rot;
 mod failing;
 
-use crate::rig::{Cluster, LIMIT, Place, Program, pause, wait_for};
+use rig::{Cluster, LIMIT, Place, Program, pause, wait_for};
 
 use midspan_daemon::api::types::Event;
 

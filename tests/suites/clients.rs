@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use midspan::hammer::random::Seeded;
 use serde_json::Value;
 
-use crate::rig::{Cluster, Folder, GROUP, LIMIT, Lone, Place, Program, Shape, create_disk, same_content};
+use rig::{Cluster, Folder, GROUP, LIMIT, Lone, Place, Program, Shape, create_disk, same_content};
 
 /// MiB of each export: more than the largest payload.
 const MIB: u64 = 48;
@@ -256,7 +256,7 @@ fn sigterm_ends_a_server_with_0_and_a_stale_socket_is_no_obstacle() {
     // Of a server that runs neither the socket nor the disk is taken.
     let other = lone.folder().file("other");
     create_disk(&other, 1 << 20);
-    let serve = || Program::new(crate::rig::midspan()).args(["nbd", "serve"]);
+    let serve = || Program::new(rig::midspan()).args(["nbd", "serve"]);
     let socket = lone.socket();
     serve()
         .arg(&other)
@@ -301,10 +301,9 @@ fn systemd_hands_over_its_sockets() {
     let (disk, socket) = (folder.file("disk"), folder.file("nbd"));
     create_disk(&disk, 1 << 20);
     let activate = Program::new("systemd-socket-activate").arg("--listen").arg(&socket);
-    let serve =
-        activate.arg(crate::rig::midspan()).args(["nbd", "serve"]).arg(&disk).args(["--export", "disk"]);
+    let serve = activate.arg(rig::midspan()).args(["nbd", "serve"]).arg(&disk).args(["--export", "disk"]);
     let mut server = serve.start(&folder.file("server"));
-    crate::rig::wait_for("systemd's socket", LIMIT, || socket.exists().then_some(()));
+    rig::wait_for("systemd's socket", LIMIT, || socket.exists().then_some(()));
     let uri = format!("nbd+unix:///disk?socket={}", socket.display());
     Program::new("qemu-io").args(["-f", "raw", "-c", "write -P 3 0 64k", &uri]).run().well();
     Program::new("qemu-io").args(["-f", "raw", "-c", "read -P 3 0 64k", &uri]).run().well();
@@ -324,18 +323,18 @@ fn a_node_serves_on_the_sockets_of_systemd() {
     cluster.start(Place::Secondary);
     let socket = cluster.folder().file("passed");
     let activate = Program::new("systemd-socket-activate").arg("--listen").arg(&socket);
-    let node = activate.arg(crate::rig::midspand()).arg("--config").arg(cluster.config(Place::Primary));
+    let node = activate.arg(rig::midspand()).arg("--config").arg(cluster.config(Place::Primary));
     let mut node = node.start(&cluster.folder().file("node"));
-    crate::rig::wait_for("systemd's socket", LIMIT, || socket.exists().then_some(()));
+    rig::wait_for("systemd's socket", LIMIT, || socket.exists().then_some(()));
     let uri = format!("nbd+unix:///v1?socket={}", socket.display());
     // The first connection starts the node; until its start has ended hosts are refused.
-    crate::rig::wait_for("the node should serve", LIMIT, || {
+    rig::wait_for("the node should serve", LIMIT, || {
         let said = Program::new("qemu-io").args(["-f", "raw", "-c", "write -P 9 0 64k", &uri]).run();
         said.status.success().then_some(())
     });
     let own = cluster.uri(Place::Primary, 1);
     Program::new("qemu-io").args(["-f", "raw", "-c", "read -P 9 0 64k", &own]).run().well();
-    crate::rig::wait_for("status should say so, too", LIMIT, || {
+    rig::wait_for("status should say so, too", LIMIT, || {
         let status = cluster.midspan(Place::Primary, &["status", GROUP]).well();
         status.contains("paired").then_some(())
     });

@@ -13,7 +13,7 @@ use std::time::Duration;
 use midspan::hammer::command::random_run_id;
 use midspan::hammer::random::Seeded;
 
-use crate::rig::{Background, Cluster, Folder, LIMIT, Place, Program, Shape, may_mount, pause, wait_for};
+use rig::{Background, Cluster, Folder, LIMIT, Place, Program, Shape, may_mount, pause, wait_for};
 
 /// Files of each writer, at most: so that the volume does not fill.
 const FILES: u64 = 3000;

@@ -12,7 +12,7 @@ use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix};
 use midspan::nbd_client::Client;
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
+use rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 
 /// Kills of each node while the former primary comes back, unless `MIDSPAN_ROUNDS` (50 there, too) says otherwise.
 const KILLS: u64 = 4;

@@ -10,8 +10,8 @@ use midspan::hammer::command::random_run_id;
 use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix, Verdict};
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 use midspan_daemon::api::types::{OperationState, OperationStatus};
+use rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 
 /// Rounds of the suite with one role, unless `MIDSPAN_ROUNDS` says otherwise.
 const ROUNDS: u64 = 50;

@@ -3,7 +3,7 @@
 //! `tests/README.md` says what each shows and how to run it alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
 
-mod rig;
+mod stranger;
 mod clients;
 mod filesystem;
 mod kill;
@@ -14,3 +14,5 @@ mod postgres;
 mod paths;
 mod without_relay;
 mod bad;
+mod bounds;
+mod torture;

@@ -3,7 +3,7 @@
 //!
 //! Namespaces and packet filters need root.
 
-use crate::rig::{GROUP, LIMIT, MOMENT, Place, Program, Scene, Shape, pause, wait_for};
+use rig::{GROUP, LIMIT, MOMENT, Place, Program, Scene, Shape, pause, wait_for};
 
 #[test]
 fn row_primary_site() {

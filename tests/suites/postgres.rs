@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::rig::{LIMIT, Program, free_ports, may_mount, midspan, midspand};
+use rig::{LIMIT, Program, free_ports, may_mount, midspan, midspand};
 
 #[test]
 fn every_acknowledged_commit_outlives_the_site_and_comes_home() {

@@ -9,7 +9,7 @@ use midspan::clock::Clock;
 use midspan::hammer::random::Seeded;
 use midspan_daemon::api::types::RoundStatus;
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
+use rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 
 const MIB: u64 = 1 << 20;
 

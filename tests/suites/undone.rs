@@ -1,8 +1,10 @@
 //! A takeover that has fenced the relay and is undone: the former primary serves again, and nothing is missing.
 
+use std::time::Duration;
+
 use midspan_daemon::api::types::{OperationState, OperationStatus};
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape};
+use rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, pause, wait_for};
 
 /// Long enough for an operator to change his mind: a takeover waits for so long after the fence.
 const LEASE: &str = "5s";
@@ -66,4 +68,39 @@ fn a_takeover_is_undone_and_the_former_primary_serves_again() {
     load.handle().cut();
     println!("{}", cluster.take_over());
     load.verify(&cluster.uris(Place::Secondary));
+}
+
+/// Two operators at once: one hands over at the primary, the other takes over at the other site, which is first because nothing
+/// more gets through the lane. Both hear how it ended.
+#[test]
+fn a_switchover_that_a_takeover_comes_before_ends_and_says_so() {
+    let mut cluster = Cluster::running(Shape::new(1, 16));
+    let mut load = Load::gentle(&cluster);
+    // Writes are under way from here on, so the switchover waits for them.
+    cluster.node(Place::Relay).signal("STOP");
+    pause(Duration::from_millis(200));
+    let ask = |place, what: &str| {
+        let asked = cluster.ask_midspan(place, &[what, GROUP, "--yes"]).start(&cluster.folder().file(what));
+        wait_for(&format!("the {what} should begin"), LIMIT, || {
+            let newest = cluster.operations(place).pop()?;
+            (newest.kind == what && newest.phase != "starting").then_some(())
+        });
+        asked
+    };
+    let mut switchover = ask(Place::Primary, "switchover");
+    let mut takeover = ask(Place::Secondary, "takeover");
+    cluster.node(Place::Relay).signal("CONT");
+    assert!(takeover.wait(LIMIT).success(), "{}", takeover.err());
+    assert_eq!(switchover.wait(LIMIT).code(), Some(4), "{}", switchover.err());
+    assert!(switchover.err().contains("the other site has taken over meanwhile"), "{}", switchover.err());
+    let operations = cluster.operations(Place::Primary);
+    assert!(operations.iter().all(|one| one.state != OperationState::Running), "{operations:?}");
+    load.handle().cut();
+    load.stop_replaced();
+    cluster.wait_paired();
+    load.verify(&cluster.uris(Place::Secondary));
+    // Nothing keeps the next one away.
+    println!("{}", cluster.midspan(Place::Secondary, &["switchover", GROUP, "--yes"]).well());
+    cluster.wait_serving(Place::Primary);
+    load.verify(&cluster.uris(Place::Primary));
 }

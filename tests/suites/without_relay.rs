@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use midspan::clock::Clock;
 
-use crate::rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause, wait_for};
+use rig::{GROUP, LIMIT, MOMENT, Place, Scene, Shape, pause, wait_for};
 
 const AVAILABLE: &str = "mode = \"max-availability\"\n";
 

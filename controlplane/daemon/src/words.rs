@@ -301,6 +301,10 @@ pub const fn handover_refused(refusal: HandoverRefusal) -> (&'static str, &'stat
             "it was cancelled; this site goes on as primary",
             "`midspan operations` shows who asked for that",
         ),
+        HandoverRefusal::Replaced => (
+            "the other site has taken over meanwhile; this one follows it",
+            "`midspan operations` at the other site shows who asked for that",
+        ),
         HandoverRefusal::Failed => (
             "a disk of this site failed, or the daemon is ending",
             "see the events; a takeover on the other site does not need this one's disks",
@@ -329,6 +333,7 @@ pub fn handover_error(group: &str, refusal: HandoverRefusal) -> ApiError {
         | HandoverRefusal::Running
         | HandoverRefusal::NotPaired
         | HandoverRefusal::Cancelled
+        | HandoverRefusal::Replaced
         | HandoverRefusal::Failed => "refused",
     };
     ApiError::new(code, format!("group {group}: {message}"), hint)

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::rig::{Cluster, LIMIT, Place, Program, Said, Shape, create_disk, flip, free_ports, midspand};
+use rig::{Cluster, LIMIT, Place, Program, Said, Shape, create_disk, flip, free_ports, midspand};
 
 /// Exit code of what the state does not allow.
 const REFUSED: i32 = 4;

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use midspan::nbd_client::{Client, NbdError};
 
-use crate::rig::{
-    Cluster, Failing, Fails, GROUP, Journal, LIMIT, Load, Place, Shape, flip, may_mount, pause,
-};
+use rig::{Cluster, Failing, Fails, GROUP, Journal, LIMIT, Load, Place, Shape, flip, may_mount, pause};
 
 /// The kernel's word for what these disks answer.
 const EIO: &str = "Input/output error";

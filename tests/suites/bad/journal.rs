@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::rig::{Cluster, GROUP, Journal, LIMIT, Place, Program, Shape, pause};
+use rig::{Cluster, GROUP, Journal, LIMIT, Place, Program, Shape, pause};
 
 /// What is done to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

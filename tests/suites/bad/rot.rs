@@ -10,7 +10,7 @@ use midspan::hammer::command::random_run_id;
 use midspan::hammer::random::Seeded;
 use midspan_daemon::api::types::Role;
 
-use crate::rig::{Cluster, GROUP, LIMIT, Place, Program, Shape, flip, pause, same_content, wait_for};
+use rig::{Cluster, GROUP, LIMIT, Place, Program, Shape, flip, pause, same_content, wait_for};
 
 /// Rounds with flipped bits.
 const ROUNDS: u64 = 12;
@@ -166,7 +166,7 @@ fn flipped_bits_on_a_journal_disk_never_pass_for_data() {
 fn row_area_wiped() {
     let (mut cluster, content) = at_rest();
     let config = cluster.config(Place::Relay);
-    let format = Program::new(crate::rig::midspan()).args(["relay", "format", "--force", "--config"]);
+    let format = Program::new(rig::midspan()).args(["relay", "format", "--force", "--config"]);
     format.arg(config).run().well();
     for place in Place::ALL {
         cluster.start(place);

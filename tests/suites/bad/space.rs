@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rig::{Cluster, GROUP, LIMIT, Place, Program, Shape, pause, wait_for};
+use rig::{Cluster, GROUP, LIMIT, Place, Program, Shape, pause, wait_for};
 
 /// With the secondary away the ring fills: hosts wait without an error, status says why, and everything goes on when it is
 /// back.

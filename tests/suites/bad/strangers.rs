@@ -1,95 +1,17 @@
 //! Whoever may connect to a node's port: other versions, unknown groups, nodes without permission, and noise.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 
-use midspan_format::area::AreaKind;
 use midspan_format::checksum::checksum;
-use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, NodeId};
+use midspan_format::ids::{Epoch, GroupId, NodeId};
 use midspan_format::message::{
-    AreaDelete, Fence, FenceIntent, HEADER_BYTES, Hello, MAX_MESSAGE, Message, Refused, RefusedReason,
-    SessionKind,
+    AreaDelete, Fence, FenceIntent, HEADER_BYTES, Hello, Message, Refused, RefusedReason, SessionKind,
 };
 use midspan_format::version::PROTOCOL_VERSION;
 
-use crate::rig::{Cluster, LIMIT, Place, Program, Shape, midspan, wait_for};
-
-const GROUP: GroupId = GroupId(1);
-
-/// A connection to the relay, spoken on by hand.
-struct Stranger {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Stranger {
-    fn connect(cluster: &Cluster, place: Place) -> Self {
-        let stream = TcpStream::connect(cluster.shape().address(place)).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        Self { stream, received: Vec::new() }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        // The node may have closed already, which the answer shows.
-        let _ = self.stream.write_all(bytes);
-    }
-
-    fn say(&mut self, message: &Message) {
-        self.send(&bytes(message));
-    }
-
-    /// The next message; `None` at the end.
-    fn hear(&mut self) -> Option<Message> {
-        loop {
-            if let Some((message, length)) = Message::decode(&self.received).expect("a message of the node") {
-                self.received.drain(..length);
-                return Some(message);
-            }
-            let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(length) => self.received.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("neither an answer nor an end: {error}"),
-            }
-        }
-    }
-
-    /// Expects a refusal for this reason, and then the end.
-    #[track_caller]
-    fn is_refused(&mut self, wanted: RefusedReason) {
-        match self.hear() {
-            Some(Message::Refused(Refused { reason, .. })) => assert_eq!(reason, wanted),
-            other => panic!("{other:?} instead of a refusal for {wanted:?}"),
-        }
-    }
-
-    #[track_caller]
-    fn is_closed(&mut self) {
-        assert_eq!(self.hear(), None);
-    }
-}
-
-fn bytes(message: &Message) -> Vec<u8> {
-    let mut bytes = vec![0; MAX_MESSAGE];
-    let length = message.encode(&mut bytes).unwrap();
-    bytes.truncate(length);
-    bytes
-}
-
-fn hello(node: u32, group: GroupId, kind: SessionKind) -> Hello {
-    Hello {
-        protocol: PROTOCOL_VERSION,
-        node: NodeId(node),
-        group,
-        kind,
-        area_kind: AreaKind::Ring,
-        lane: LaneId(0),
-        area: AreaId::NONE,
-        epoch: Epoch::NONE,
-        lease_ms: 500,
-    }
-}
+use crate::stranger::{GROUP, Stranger, bytes, hello};
+use rig::{Cluster, LIMIT, Place, Program, Shape, midspan, wait_for};
 
 /// The message with another version in its header, and the checksum that goes with it.
 fn of_version(message: &Message, version: u16) -> Vec<u8> {

@@ -6,7 +6,7 @@ use midspan::hammer::command::random_run_id;
 use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Hammer, Handle, Initial};
 
-use crate::rig::{Cluster, Harm, LIMIT, Meddler, Place, Shape, Way, free_ports, pause, wait_for};
+use rig::{Cluster, Harm, LIMIT, Meddler, Place, Shape, Way, free_ports, pause, wait_for};
 
 /// Times that harm is done.
 const TIMES: u64 = 12;

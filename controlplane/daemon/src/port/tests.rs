@@ -271,6 +271,7 @@ fn a_refused_switchover_says_why_and_what_helps() {
         (HandoverRefusal::SecondaryAway, "timeout"),
         (HandoverRefusal::Failed, "refused"),
         (HandoverRefusal::Cancelled, "refused"),
+        (HandoverRefusal::Replaced, "refused"),
     ];
     for (refusal, code) in refusals {
         let mut port = port(false);

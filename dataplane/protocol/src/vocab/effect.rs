@@ -237,6 +237,8 @@ pub enum HandoverRefusal {
     Failed,
     /// An operator has cancelled it.
     Cancelled,
+    /// The other site was asked to take over meanwhile, and has.
+    Replaced,
 }
 
 /// Progress and outcome of a round at its source.

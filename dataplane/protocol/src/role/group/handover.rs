@@ -40,6 +40,8 @@ enum Step {
     Marking,
     /// The lane is asked to forget our lease.
     Releasing { until: u64 },
+    /// It is done, and was said.
+    Given,
 }
 
 impl<B: Buffer> Group<B> {
@@ -79,7 +81,7 @@ impl<B: Buffer> Group<B> {
         match self.handover.map(|handover| handover.step) {
             Some(Step::Draining) => self.give_up_handover(context, HandoverRefusal::Cancelled),
             // What is recorded may be in the lane: from there on the other site goes on by itself.
-            Some(Step::Recording { .. } | Step::Marking | Step::Releasing { .. }) | None => {
+            Some(Step::Recording { .. } | Step::Marking | Step::Releasing { .. } | Step::Given) | None => {
                 context.note(Note::Handover(HandoverNote::NotCancelled));
             }
         }
@@ -126,12 +128,32 @@ impl<B: Buffer> Group<B> {
                 self.set_step(Step::Releasing { until: now + RELEASE_NS });
             }
             Step::Releasing { until } if primary.is_released() || now >= until => {
-                let took_ns = now.saturating_sub(handover.since);
-                context.note(Note::Handover(HandoverNote::Given { took_ns }));
+                self.say_given(context, handover);
                 self.leave(context);
             }
-            Step::Recording { .. } | Step::Releasing { .. } => {}
+            Step::Recording { .. } | Step::Releasing { .. } | Step::Given => {}
         }
+    }
+
+    fn say_given<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, handover: Handover) {
+        self.set_step(Step::Given);
+        let took_ns = context.now.mono.saturating_sub(handover.since);
+        context.note(Note::Handover(HandoverNote::Given { took_ns }));
+    }
+
+    /// This site is no primary any more: whoever waits for a handover hears how it ended. The other site may have been asked
+    /// to take over at the same time, or have found the mark before the lane answered.
+    pub(super) fn end_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
+        let Some(handover) = self.handover else { return false };
+        match handover.step {
+            Step::Given => {}
+            Step::Releasing { .. } => self.say_given(context, handover),
+            Step::Draining | Step::Recording { .. } | Step::Marking => {
+                context.note(Note::Handover(HandoverNote::Refused(HandoverRefusal::Replaced)));
+            }
+        }
+        self.handover = None;
+        true
     }
 
     fn set_step(&mut self, step: Step) {

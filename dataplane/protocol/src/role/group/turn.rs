@@ -125,9 +125,12 @@ impl<B: Buffer> Group<B> {
             | Play::Stopped => return,
         };
         self.tracker = self.tracker.take().or(tracker);
-        let handed = self.handover.take().is_some();
+        if self.stopping {
+            self.play = Play::Stopped;
+            return;
+        }
+        let handed = self.end_handover(context);
         match self.fenced_by {
-            _ if self.stopping => self.play = Play::Stopped,
             Some(found) => self.fence_off(found),
             None if handed => self.follow(context),
             None => self.play = Play::Stopped,

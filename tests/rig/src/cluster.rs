@@ -37,8 +37,13 @@ pub struct Cluster {
 impl Cluster {
     /// Makes disks and configs; nothing is formatted or started yet.
     pub fn new(shape: Shape) -> Self {
+        Self::within(Folder::new(), shape)
+    }
+
+    /// The same in a folder that was made for it.
+    pub fn within(folder: Folder, shape: Shape) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let cluster = Self { nodes: [None, None, None], shape, folder: Folder::new(), _turn: turn };
+        let cluster = Self { nodes: [None, None, None], shape, folder, _turn: turn };
         for place in Place::ALL {
             create_disk(&cluster.journal(place), cluster.shape.journal_bytes());
             for volume in (1..=cluster.shape.volumes).filter(|_| place.is_site()) {
@@ -125,6 +130,14 @@ impl Cluster {
     /// Formats a node's journal disk.
     pub fn format(&self, place: Place) -> Said {
         Program::new(midspan()).args([place.kind(), "format", "--config"]).arg(self.config(place)).run()
+    }
+
+    /// Formats a node's journal disk although there is something on it.
+    pub fn format_anew(&self, place: Place) -> Said {
+        Program::new(midspan())
+            .args([place.kind(), "format", "--force", "--config"])
+            .arg(self.config(place))
+            .run()
     }
 
     /// Starts a node; it is not ready yet.

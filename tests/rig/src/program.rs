@@ -30,8 +30,9 @@ fn product(name: &str) -> PathBuf {
         return path;
     }
     let own = std::env::current_exe().expect("the path of this test");
-    // target/PROFILE/deps/nodes-…
-    let target = own.ancestors().nth(3).expect("a target folder");
+    // target/PROFILE/deps/nodes-… or target/PROFILE/midspan-torture
+    let mut folders = own.ancestors().skip(1).filter(|folder| !folder.ends_with("deps"));
+    let target = folders.nth(1).expect("a target folder");
     let built = |profile: &str| {
         let path = target.join(profile).join(name);
         let at = fs::metadata(&path).and_then(|found| found.modified()).ok()?;

@@ -1,6 +1,6 @@
 //! One `midspand` process: started, asked, killed.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -49,7 +49,8 @@ impl Node {
                 status.unwrap_or_else(|error| panic!("status of {}: {error}: {}", self.name, said.out)),
             );
         }
-        assert_eq!(said.status.code(), Some(7), "either it answers or nobody does: {said}");
+        // Nobody is there, or there was no answer in time: a machine may be busy with other things.
+        assert!(matches!(said.status.code(), Some(5 | 7)), "either it answers or nobody does: {said}");
         None
     }
 
@@ -81,6 +82,26 @@ impl Node {
     pub fn wait_ended(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("{} should end", self.name);
         wait_for(&what, limit, || self.ended())
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Memory of it that is in use, bytes: its resident set.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
+        let kib = line.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
+        kib.expect("a number of kB") * 1024
+    }
+
+    /// Files, sockets and other things that it has open.
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}")).count()
     }
 
     /// Sends it a signal by name, by its process number.

@@ -12,6 +12,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Also where nothing has failed.
+    keep: bool,
 }
 
 impl Folder {
@@ -19,8 +21,13 @@ impl Folder {
     pub fn new() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("midspan-suite-{}-{number}", std::process::id()));
+        Self::at(path, std::env::var_os("MIDSPAN_KEEP").is_some())
+    }
+
+    /// Makes the folder at a place of its own; `keep` keeps it in any case.
+    pub fn at(path: PathBuf, keep: bool) -> Self {
         fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self { path }
+        Self { path, keep }
     }
 
     /// Where it is.
@@ -34,9 +41,15 @@ impl Folder {
     }
 }
 
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var_os("MIDSPAN_KEEP").is_some() {
+        if std::thread::panicking() || self.keep {
             eprintln!("kept, with disks, configs and logs: {}", self.path.display());
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("{} cannot be removed: {error}", self.path.display());

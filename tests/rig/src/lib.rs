@@ -1,4 +1,12 @@
-//! The rig of the suites with real processes: three nodes on loopback in a folder of their own, and other people's programs.
+//! The rig of the tests with real processes: three nodes on loopback in a folder of their own, and other people's programs.
+//!
+//! It sees the product as an operator does: by its two programs, its API and its disks. Nothing here knows the data plane.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "the rig is a test: where something is not as wanted, it panics"
+)]
 
 mod folder;
 mod program;
@@ -27,6 +35,7 @@ pub use load::Load;
 pub use lone::Lone;
 pub use meddler::{Harm, Meddler, Way};
 pub use mount::may_mount;
+pub use network::{Network, can_cut};
 pub use place::Place;
 pub use program::{Background, Program, Said, midspan, midspand};
 pub use scene::{MOMENT, Scene};
