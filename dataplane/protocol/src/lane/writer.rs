@@ -221,6 +221,7 @@ impl<B: Buffer> Writer<B> {
             }
             LinkEvent::Message(Message::Refused(refused)) => {
                 if refused.reason == RefusedReason::Busy {
+                    rare!(WriterPutOff);
                     self.link.drop_connection(context);
                 } else {
                     self.link.on_refused(context);
@@ -244,6 +245,7 @@ impl<B: Buffer> Writer<B> {
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> WriterEvent {
         let now = context.now.mono;
         if self.link.on_tick(context) {
+            rare!(WriterSilent);
             return WriterEvent::Down;
         }
         if self.link.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
@@ -278,10 +280,12 @@ impl<B: Buffer> Writer<B> {
             && (other_area || found < self.journaled || found > tip.position || began_anew)
         {
             if other_area || !self.is_index {
+                rare!(WriterLaneLost);
                 let had = self.journaled;
                 self.link.drop_connection(context);
                 return WriterEvent::Lost { had, found };
             }
+            rare!(WriterIndexAnew);
             self.begin_anew();
         }
         self.area = welcome.area;
@@ -298,6 +302,7 @@ impl<B: Buffer> Writer<B> {
         if !self.advance(found) {
             if self.is_index {
                 // It ends inside what was sent: the next welcome begins anew.
+                rare!(WriterIndexEndsInside);
                 self.begin_anew();
                 self.link.drop_connection(context);
                 return WriterEvent::Down;
@@ -312,6 +317,7 @@ impl<B: Buffer> Writer<B> {
         }
         self.last_sent = now;
         if !self.unjournaled.is_empty() {
+            rare!(WriterResends);
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }

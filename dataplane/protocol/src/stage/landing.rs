@@ -147,6 +147,7 @@ impl<B> Landing<B> {
 
     /// An entry's disk write failed: that disk holds less than the journal, and `landed` stops for good.
     pub fn on_failed(&mut self) {
+        rare!(LandingFails);
         self.failed = true;
     }
 
@@ -174,6 +175,7 @@ impl<B> Landing<B> {
 
     /// A volume was flushed. `true` when `landed` moved.
     pub fn on_flushed(&mut self, failed: bool) -> bool {
+        rare!(LandingUnflushed if failed);
         self.failed |= failed;
         let Some((to, left)) = self.flushing.as_mut() else { return false };
         *left = left.saturating_sub(1);

@@ -19,6 +19,7 @@ impl Fetcher {
     pub(super) fn on_peeked(&mut self, journaled: Position) {
         self.asked.pop_front();
         if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
+            rare!(PeekFindsMore);
             self.plan.push_back(Range {
                 start: self.planned_to,
                 end: journaled,
