@@ -22,11 +22,14 @@ impl World {
     pub(crate) fn on_check(&mut self) {
         self.schedule.after(50 * MS, Event::Check);
         let now = self.schedule.now();
-        if self.phase != Phase::Faults && now > self.phase_since + PATIENCE {
+        if self.phase != Phase::Faults && now > self.phase_since + PATIENCE && !self.harmed.lasts() {
             let text = self.describe();
             return self.fail("liveness", format!("{:?} for {} s: {text}", self.phase, PATIENCE / SECOND));
         }
         self.repeat_takeover();
+        if self.gives_up() {
+            return self.enter(Phase::Done);
+        }
         match self.phase {
             Phase::Faults | Phase::Done => {}
             Phase::Healing if self.hosts_are_done() && self.takeover_is_over() => {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sim::lies::Lie;
 use sim::run::{Options, run};
 use sim::steps::{Deaths, Step};
-use sim::trace::Tracing;
 
 /// A planted bug must show within so many seeds.
 const SEEDS: u64 = 300;
@@ -25,8 +24,8 @@ fn seeds_that_once_showed_a_bug_hold() {
 #[test]
 fn equal_seeds_give_equal_runs() {
     for seed in [2, 4, 40] {
-        let first = run(seed, Options { tracing: Tracing::Off, lie: Lie::None }).expect("the seed holds");
-        let again = run(seed, Options { tracing: Tracing::Off, lie: Lie::None }).expect("the seed holds");
+        let first = run(seed, Options::default()).expect("the seed holds");
+        let again = run(seed, Options::default()).expect("the seed holds");
         assert_eq!(format!("{first:?}"), format!("{again:?}"), "seed {seed}");
     }
 }
@@ -61,7 +60,7 @@ fn a_site_dies_in_every_step_and_all_of_it_holds() {
 
 /// The oracle is able to fail: each planted bug breaks a rule in some seed.
 fn is_found(lie: Lie) {
-    let found = (1..=SEEDS).find(|seed| run(*seed, Options { tracing: Tracing::Off, lie }).is_err());
+    let found = (1..=SEEDS).find(|seed| run(*seed, Options { lie, ..Options::default() }).is_err());
     assert!(found.is_some(), "{lie:?} is not found within {SEEDS} seeds");
 }
 
