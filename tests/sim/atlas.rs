@@ -17,6 +17,8 @@ pub enum Theme {
     BadReadRelay,
     /// A site's journal disk does.
     BadReadSite,
+    /// Reads fail, one at a time.
+    ReadErrors,
     /// A write to the relay's ring goes elsewhere.
     Misdirected,
     /// A bit of the relay's ring rots.
@@ -43,9 +45,10 @@ pub enum Theme {
 
 impl Theme {
     /// All, in the order in which seeds take them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadReadRelay,
         Self::BadReadSite,
+        Self::ReadErrors,
         Self::Misdirected,
         Self::RottenRing,
         Self::DeadVolume,
@@ -78,6 +81,10 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
             swarm.recent = 0;
             swarm.rates.kill[relay] = often(random);
         }
+        Theme::ReadErrors => {
+            swarm.recent = 0;
+            swarm.rates.kill = [0; 3].map(|_| often(random));
+        }
         Theme::BadReadSite => {
             let site = random.pick(&[NodeIndex::A, NodeIndex::B]);
             swarm.rates.kill[site.0] = often(random);
@@ -106,7 +113,7 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     let random = &mut Random::new(seed, 12);
     let mut planned = Vec::new();
     let count = match theme {
-        Theme::BadReadRelay | Theme::BadReadSite => random.range(4, 30),
+        Theme::BadReadRelay | Theme::BadReadSite | Theme::ReadErrors => random.range(4, 30),
         Theme::Misdirected | Theme::RottenRing => random.range(1, 4),
         Theme::Hung | Theme::Doubled | Theme::SlowWay => random.range(2, 8),
         Theme::DeadVolume
@@ -142,6 +149,7 @@ fn harm(random: &mut Random, theme: Theme, site: NodeIndex) -> Harm {
     match theme {
         Theme::BadReadRelay => Harm::BadRead(NodeIndex::RELAY),
         Theme::BadReadSite => Harm::BadRead(random.pick(&[NodeIndex::A, NodeIndex::B])),
+        Theme::ReadErrors => Harm::ReadError { node: random.pick(&NodeIndex::ALL), disk: random.index(3) },
         Theme::Misdirected => Harm::Misdirect { by: random.draw() },
         Theme::RottenRing => Harm::RotRing { place: random.draw() },
         Theme::DeadVolume => Harm::Dies { node: site, disk: volume },

@@ -100,14 +100,13 @@ impl World {
     /// Whether a site is a primary outside the lanes.
     pub(crate) fn is_outside(&self, node: NodeIndex) -> bool {
         self.standing(node).is_some_and(|status| {
-            status.role == Role::Primary
-                && matches!(
-                    status.pair,
-                    PairState::TakenOver
-                        | PairState::InitialCopy
-                        | PairState::Suspended
-                        | PairState::Degraded
-                )
+            let outside = matches!(
+                status.pair,
+                PairState::TakenOver | PairState::InitialCopy | PairState::Suspended | PairState::Degraded
+            );
+            // With a dead journal disk it cannot record that it goes back, and serves on where it is: nothing is sealed there.
+            let sealed = status.lanes.first().is_some_and(|lane| lane.sealed.is_some());
+            status.role == Role::Primary && (outside || self.harmed.dead_journal[node.0] && !sealed)
         })
     }
 

@@ -118,13 +118,16 @@ pub struct Trouble {
     pub full: bool,
     /// The next read gives a bit that is not there.
     pub bad_read: bool,
+    /// The next read fails.
+    pub read_error: bool,
     /// The next durable write into bytes from here to there goes elsewhere within them, so many bytes off.
     pub misdirects: Option<(usize, usize, usize)>,
 }
 
 impl Trouble {
-    fn error(&self, work: &Work) -> Option<DiskError> {
+    fn error(&mut self, work: &Work) -> Option<DiskError> {
         match work {
+            Work::Read { .. } if std::mem::take(&mut self.read_error) => Some(DiskError::Failed),
             Work::Write { .. } | Work::Read { .. } | Work::Flush { .. } if self.dead => {
                 Some(DiskError::Failed)
             }

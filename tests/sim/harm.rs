@@ -7,6 +7,13 @@ use crate::event::NodeIndex;
 pub enum Harm {
     /// The next read of a node's journal disk gives a bit that is not on its media; the one behind it is right.
     BadRead(NodeIndex),
+    /// The next read of a disk fails; the one behind it does not.
+    ReadError {
+        /// Where.
+        node: NodeIndex,
+        /// Which.
+        disk: usize,
+    },
     /// The next write to the relay's ring goes to another place in it, and is said to be done.
     Misdirect {
         /// How far off, of any size.
@@ -68,7 +75,7 @@ pub enum Harm {
 /// What was done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Harmed {
-    /// A read of this node's journal disk was wrong once: what says that it sees damage is right until it starts anew.
+    /// A read of this node was wrong once, or failed: what says that it sees damage is right until it starts anew.
     pub read: [bool; 3],
     /// A disk of this node fails for good.
     pub disk: [bool; 3],

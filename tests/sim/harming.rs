@@ -10,7 +10,7 @@ use crate::trace;
 use crate::world::{Phase, World};
 
 /// How long a world with something broken for good is watched when everything else is repaired.
-const WATCHED: u64 = 15 * SECOND;
+const WATCHED: u64 = 25 * SECOND;
 /// How long an operator needs to start a process anew that says that it sees damage.
 const RESTART: u64 = 10 * MS;
 
@@ -22,6 +22,11 @@ impl World {
             Harm::BadRead(node) => {
                 self.harmed.read[node.0] = true;
                 self.nodes[node.0].disks[0].trouble.bad_read = true;
+            }
+            Harm::ReadError { node, disk } => {
+                let disk = disk.min(self.nodes[node.0].disks.len() - 1);
+                self.harmed.read[node.0] = true;
+                self.nodes[node.0].disks[disk].trouble.read_error = true;
             }
             Harm::Misdirect { by } => {
                 let [ring, ..] = self.layout.relay;
@@ -72,6 +77,7 @@ impl World {
             Harm::Double { node, .. } => self.wire.doubles[node.0] = false,
             Harm::SlowWay { from, to, .. } => self.wire.late[from.0][to.0] = 0,
             Harm::BadRead(_)
+            | Harm::ReadError { .. }
             | Harm::Misdirect { .. }
             | Harm::RotRing { .. }
             | Harm::Dies { .. }
@@ -107,7 +113,9 @@ impl World {
         self.wire.doubles = [false; 3];
         for node in NodeIndex::ALL {
             self.nodes[node.0].hung_until = 0;
-            self.nodes[node.0].disks[0].trouble.bad_read = false;
+            for disk in &mut self.nodes[node.0].disks {
+                (disk.trouble.bad_read, disk.trouble.read_error) = (false, false);
+            }
             if self.harmed.read[node.0] {
                 self.kill(node, RESTART);
             }
@@ -144,7 +152,7 @@ impl World {
         } else if matches!(note, Note::LaneLost { .. }) {
             harmed.ring || harmed.read[NodeIndex::RELAY.0] || harmed.disk[NodeIndex::RELAY.0]
         } else {
-            matches!(note, Note::DiskFailed { .. }) && harmed.disk[node.0]
+            matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };
         if !explained {
             self.fail("I8", format!("{node} says {note:?}, but nothing of the kind ever happened"));

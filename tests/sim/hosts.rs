@@ -207,7 +207,7 @@ impl World {
             }
             Some(Reply::Failed(error @ (HostError::Io | HostError::NoSpace))) => {
                 self.history.abandon(op);
-                if self.harmed.disk[sent.node.0] {
+                if self.harmed.disk[sent.node.0] || self.harmed.read[sent.node.0] {
                     Ok(())
                 } else {
                     Err(format!("op {op} failed with {error:?}, but no disk ever did: {sent:?}"))

@@ -411,14 +411,18 @@ impl World {
 
     /// Something became durable on a journal disk: the oracle looks.
     fn on_durable(&mut self, node: NodeIndex, offset: usize) {
+        let bad_reads = self.harmed.read[NodeIndex::RELAY.0];
         let disk = self.nodes[node.0].disks[0].told();
         let watches = &mut self.watches;
         let outcome = match node {
-            NodeIndex::RELAY => watches
-                .ring
-                .on_durable(disk, offset)
-                .and_then(|()| watches.manifest.on_durable(disk, offset))
-                .and_then(|()| watches.receipt.on_durable(disk, offset)),
+            NodeIndex::RELAY => {
+                let manifest = watches.manifest.on_durable(disk, offset);
+                let receipt = watches.receipt.on_durable(disk, offset);
+                // An index that was read wrongly begins anew where that was.
+                let indexes =
+                    manifest.and(receipt).or_else(|what| if bad_reads { Ok(()) } else { Err(what) });
+                watches.ring.on_durable(disk, offset).and(indexes)
+            }
             site => watches.own(site).on_durable(disk, offset),
         };
         self.demand("I2", outcome);
@@ -430,7 +434,8 @@ impl World {
 
     /// Holds a claim of the relay about one of its areas against what is durable there.
     pub(crate) fn on_claim(&mut self, kind: AreaKind, position: midspan_format::geometry::Position) {
-        if kind != AreaKind::Ring && self.swarm.rates.index_rot > 0 {
+        if kind != AreaKind::Ring && (self.swarm.rates.index_rot > 0 || self.harmed.read[NodeIndex::RELAY.0])
+        {
             // What rotted there cannot be found any more: only the journal's claims are held against the disk.
             return;
         }

@@ -276,6 +276,7 @@ impl<B: Buffer> Writer<B> {
         let found = welcome.journaled;
         let other_area = self.area != AreaId::NONE && self.area != welcome.area;
         let began_anew = self.is_index && welcome.last.is_none() && found > Position(0);
+        let began_anew = began_anew || self.is_index && self.stands_apart(welcome);
         if let Some(tip) = self.tip
             && (other_area || found < self.journaled || found > tip.position || began_anew)
         {
@@ -321,6 +322,15 @@ impl<B: Buffer> Writer<B> {
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
+    }
+
+    /// Whether the area ends where this chain does, or a part of it, with another frame: after damage at a start it had begun anew,
+    /// and at the next one the same bytes were read well.
+    fn stands_apart(&self, welcome: &Welcome) -> bool {
+        let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
+        let mut places = self.unjournaled.iter().map(|sent| Tip::before(&sent.frame.header)).chain(self.tip);
+        let here = places.find(|tip| tip.position == found.position);
+        here.is_some_and(|tip| (tip.sequence, tip.chain) != (found.sequence, found.chain))
     }
 
     fn begin_anew(&mut self) {

@@ -235,7 +235,7 @@ impl Fetcher {
         }
         self.retry_at = 0;
         if !has_room {
-            return;
+            return self.put_off_peek(context.now.mono);
         }
         while self.asked.len() < self.limits.fetches {
             let Some(range) = self.plan.front_mut() else { break };
