@@ -74,36 +74,56 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
     let Some(theme) = theme_of(seed) else { return };
     let random = &mut Random::new(seed, 11);
     swarm.faults_for = random.range(3 * SECOND, 6 * SECOND);
+    // The roles may change in any of them.
+    let far = swarm.paths[NodeIndex::B.0][NodeIndex::RELAY.0].latency;
+    swarm.pace.lease_ns = swarm.pace.lease_ns.max(far * 12);
     let often = |random: &mut Random| random.range(200 * MS, 900 * MS);
     let relay = NodeIndex::RELAY.0;
     match theme {
         Theme::BadReadRelay => {
             swarm.recent = 0;
             swarm.rates.kill[relay] = often(random);
+            swarm.rates.kill[NodeIndex::A.0] = often(random);
+            // A tail that has not landed is read again at a start.
+            swarm.pace.flush_ns = 200 * MS;
+            swarm.load.reads = 10;
         }
         Theme::ReadErrors => {
             swarm.recent = 0;
             swarm.rates.kill = [0; 3].map(|_| often(random));
+            swarm.initial_copy |= random.percent(40);
         }
         Theme::BadReadSite => {
-            let site = random.pick(&[NodeIndex::A, NodeIndex::B]);
-            swarm.rates.kill[site.0] = often(random);
+            if random.percent(50) {
+                let site = random.pick(&[NodeIndex::A, NodeIndex::B]);
+                swarm.rates.kill[site.0] = often(random);
+            } else {
+                // What was staged of a round is read again.
+                swarm.own_ring = swarm.own_ring.max(12 << 20);
+            }
         }
         Theme::Misdirected => {
             // What a relay knows of the end of its ring is in its memory, and in later frames. With both gone nobody can know.
             (swarm.rates.kill[relay], swarm.rates.power[relay]) = (0, 0);
             swarm.recent = random.pick(&[0, 0, 256 << 10]);
         }
-        Theme::RottenRing => swarm.recent = 0,
-        Theme::DeadVolume
-        | Theme::DeadJournal
-        | Theme::DeadRelay
+        Theme::RottenRing => {
+            swarm.recent = 0;
+            swarm.rates.kill[relay] = often(random);
+        }
+        Theme::DeadVolume => swarm.may_leave |= random.percent(50),
+        Theme::DeadJournal => swarm.initial_copy |= random.percent(50),
+        Theme::SlowWay => {
+            // The roles change while memory is short.
+            swarm.rates.starve = random.range(100 * MS, 300 * MS);
+            swarm.switchovers = (0..4).map(|_| random.below(swarm.faults_for)).collect();
+        }
+        Theme::DeadRelay
         | Theme::FullVolume
         | Theme::EmptyRelay
         | Theme::NewRelay
         | Theme::Hung
-        | Theme::Doubled
-        | Theme::SlowWay => {}
+        | Theme::Doubled => {}
     }
 }
 
@@ -130,6 +150,7 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
         last = at.max(last);
         planned.push(Planned { at, fault: Fault::Harm(harm(random, theme, site)) });
     }
+    planned.extend(around(random, theme, site, last, swarm));
     if random.percent(60) {
         // Whoever serves is lost behind it, and the other site is asked: what it says of losses must be true.
         let how = random.pick(&[How::Killed, How::Powerless, How::Paused, How::CutOff, How::Well]);
@@ -142,6 +163,49 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     planned
 }
 
+/// What makes it worse that a disk dies: something that runs, and needs it.
+fn around(random: &mut Random, theme: Theme, site: NodeIndex, at: u64, swarm: &Swarm) -> Vec<Planned> {
+    let before = |time: u64| at.saturating_sub(time);
+    let cut = |from: NodeIndex| Fault::Cut { from, to: NodeIndex::RELAY, both: true, time: 10 * SECOND };
+    match theme {
+        Theme::DeadVolume | Theme::FullVolume if random.percent(60) => {
+            let hang = Fault::Harm(Harm::Hang { node: site, time: 700 * MS });
+            let mut planned = vec![Planned { at: before(600 * MS), fault: hang }];
+            let while_it_hangs = before(random.range(MS, 500 * MS));
+            planned.push(if swarm.may_leave {
+                Planned {
+                    at: while_it_hangs.saturating_sub(swarm.pace.leave_ns + swarm.pace.silence_ns),
+                    fault: cut(site),
+                }
+            } else {
+                Planned { at: while_it_hangs, fault: Fault::Switchover }
+            });
+            planned
+        }
+        Theme::DeadRelay if random.percent(40) => {
+            let kill = Fault::Kill { node: NodeIndex::RELAY, fuse: 0, down: MS };
+            let asked = Fault::TakeoverAt(NodeIndex::B);
+            [(MS, kill), (20 * MS, asked), (900 * MS, Fault::Abort)]
+                .map(|(later, fault)| Planned { at: at + later, fault })
+                .into()
+        }
+        Theme::BadReadRelay
+        | Theme::BadReadSite
+        | Theme::ReadErrors
+        | Theme::Misdirected
+        | Theme::RottenRing
+        | Theme::DeadVolume
+        | Theme::DeadJournal
+        | Theme::DeadRelay
+        | Theme::FullVolume
+        | Theme::EmptyRelay
+        | Theme::NewRelay
+        | Theme::Hung
+        | Theme::Doubled
+        | Theme::SlowWay => Vec::new(),
+    }
+}
+
 fn harm(random: &mut Random, theme: Theme, site: NodeIndex) -> Harm {
     let volume = 1 + random.index(3);
     let time = random.range(100 * MS, 3 * SECOND);
@@ -149,7 +213,11 @@ fn harm(random: &mut Random, theme: Theme, site: NodeIndex) -> Harm {
     match theme {
         Theme::BadReadRelay => Harm::BadRead(NodeIndex::RELAY),
         Theme::BadReadSite => Harm::BadRead(random.pick(&[NodeIndex::A, NodeIndex::B])),
-        Theme::ReadErrors => Harm::ReadError { node: random.pick(&NodeIndex::ALL), disk: random.index(3) },
+        Theme::ReadErrors => Harm::ReadError {
+            node: random.pick(&NodeIndex::ALL),
+            disk: random.index(3),
+            times: if random.percent(70) { 1 } else { 16 },
+        },
         Theme::Misdirected => Harm::Misdirect { by: random.draw() },
         Theme::RottenRing => Harm::RotRing { place: random.draw() },
         Theme::DeadVolume => Harm::Dies { node: site, disk: volume },

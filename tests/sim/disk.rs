@@ -118,8 +118,8 @@ pub struct Trouble {
     pub full: bool,
     /// The next read gives a bit that is not there.
     pub bad_read: bool,
-    /// The next read fails.
-    pub read_error: bool,
+    /// So many reads to come fail.
+    pub read_errors: u32,
     /// The next durable write into bytes from here to there goes elsewhere within them, so many bytes off.
     pub misdirects: Option<(usize, usize, usize)>,
 }
@@ -127,7 +127,10 @@ pub struct Trouble {
 impl Trouble {
     fn error(&mut self, work: &Work) -> Option<DiskError> {
         match work {
-            Work::Read { .. } if std::mem::take(&mut self.read_error) => Some(DiskError::Failed),
+            Work::Read { .. } if self.read_errors > 0 => {
+                self.read_errors -= 1;
+                Some(DiskError::Failed)
+            }
             Work::Write { .. } | Work::Read { .. } | Work::Flush { .. } if self.dead => {
                 Some(DiskError::Failed)
             }
@@ -268,7 +271,10 @@ impl FakeDisk {
                 let source = if self.lies.old_reads { self.past(offset, length) } else { &self.seen };
                 bytes[at..at + length].copy_from_slice(&source[offset..offset + length]);
                 if std::mem::take(&mut self.trouble.bad_read) {
-                    bytes[at + self.random.index(length)] ^= 4;
+                    // Of what lies there, if chance finds anything: a bit of nothing harms nobody.
+                    let mut places = (0..16).map(|_| at + self.random.index(length));
+                    let place = places.find(|place| bytes[*place] != 0).unwrap_or(at);
+                    bytes[place] ^= 4;
                 }
                 into.set_filled(at + length);
                 Ok(Some(into))

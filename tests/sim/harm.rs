@@ -7,12 +7,14 @@ use crate::event::NodeIndex;
 pub enum Harm {
     /// The next read of a node's journal disk gives a bit that is not on its media; the one behind it is right.
     BadRead(NodeIndex),
-    /// The next read of a disk fails; the one behind it does not.
+    /// The next reads of a disk fail; those behind them do not.
     ReadError {
         /// Where.
         node: NodeIndex,
         /// Which.
         disk: usize,
+        /// So many.
+        times: u32,
     },
     /// The next write to the relay's ring goes to another place in it, and is said to be done.
     Misdirect {

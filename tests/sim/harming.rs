@@ -23,10 +23,10 @@ impl World {
                 self.harmed.read[node.0] = true;
                 self.nodes[node.0].disks[0].trouble.bad_read = true;
             }
-            Harm::ReadError { node, disk } => {
+            Harm::ReadError { node, disk, times } => {
                 let disk = disk.min(self.nodes[node.0].disks.len() - 1);
                 self.harmed.read[node.0] = true;
-                self.nodes[node.0].disks[disk].trouble.read_error = true;
+                self.nodes[node.0].disks[disk].trouble.read_errors = times;
             }
             Harm::Misdirect { by } => {
                 let [ring, ..] = self.layout.relay;
@@ -114,7 +114,7 @@ impl World {
         for node in NodeIndex::ALL {
             self.nodes[node.0].hung_until = 0;
             for disk in &mut self.nodes[node.0].disks {
-                (disk.trouble.bad_read, disk.trouble.read_error) = (false, false);
+                (disk.trouble.bad_read, disk.trouble.read_errors) = (false, 0);
             }
             if self.harmed.read[node.0] {
                 self.kill(node, RESTART);

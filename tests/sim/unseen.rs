@@ -3,7 +3,32 @@
 use midspan_protocol::rare::{Rare, passed};
 
 /// The list: the suite `rare` demands that its seeds pass every other path, and none of these.
-pub const UNSEEN: &[(Rare, &str)] = &[];
+pub const UNSEEN: &[(Rare, &str)] = &[
+    (Rare::MeetAlone, WORD),
+    (Rare::MeetBoth, WORD),
+    (Rare::TakeoverUnfenced, WORD),
+    (Rare::ReturnSplit, WORD),
+    (Rare::SendsAll, WORD),
+    (Rare::RoundGivenUp, WORD),
+    (Rare::WriterLaneLost, REFUSED_FIRST),
+    (Rare::PrimaryLaneLost, REFUSED_FIRST),
+    (Rare::ReceiptsLaneLost, REFUSED_FIRST),
+    (Rare::ComebackLaneLost, REFUSED_FIRST),
+    (
+        Rare::RelayBeforeWelcome,
+        "no machine of ours sends before its welcome: for peers that are none of ours",
+    ),
+    (
+        Rare::WriterIndexEndsInside,
+        "every prefix that a relay tells of ends with a frame: for one that does not",
+    ),
+];
+
+/// What only an operator's word leads to.
+const WORD: &str =
+    "the simulator has no operator who accepts loss or gives something up; suite `without_relay`";
+/// What a relay sees before a site does.
+const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; one that was set back to an older state: suite `bad::rot`";
 
 /// What this process has passed: never, and how often; `all`: also those that were passed.
 pub fn report(all: bool) -> String {
