@@ -352,3 +352,6 @@ impl<B: Buffer> Writer<B> {
         self.journaled == journaled
     }
 }
+
+#[cfg(test)]
+mod tests;
