@@ -22,11 +22,14 @@ impl World {
     pub(crate) fn on_check(&mut self) {
         self.schedule.after(50 * MS, Event::Check);
         let now = self.schedule.now();
-        if self.phase != Phase::Faults && now > self.phase_since + PATIENCE {
+        if self.phase != Phase::Faults && now > self.phase_since + PATIENCE && !self.harmed.lasts() {
             let text = self.describe();
             return self.fail("liveness", format!("{:?} for {} s: {text}", self.phase, PATIENCE / SECOND));
         }
         self.repeat_takeover();
+        if self.gives_up() {
+            return self.enter(Phase::Done);
+        }
         match self.phase {
             Phase::Faults | Phase::Done => {}
             Phase::Healing if self.hosts_are_done() && self.takeover_is_over() => {
@@ -97,14 +100,13 @@ impl World {
     /// Whether a site is a primary outside the lanes.
     pub(crate) fn is_outside(&self, node: NodeIndex) -> bool {
         self.standing(node).is_some_and(|status| {
-            status.role == Role::Primary
-                && matches!(
-                    status.pair,
-                    PairState::TakenOver
-                        | PairState::InitialCopy
-                        | PairState::Suspended
-                        | PairState::Degraded
-                )
+            let outside = matches!(
+                status.pair,
+                PairState::TakenOver | PairState::InitialCopy | PairState::Suspended | PairState::Degraded
+            );
+            // With a dead journal disk it cannot record that it goes back, and serves on where it is: nothing is sealed there.
+            let sealed = status.lanes.first().is_some_and(|lane| lane.sealed.is_some());
+            status.role == Role::Primary && (outside || self.harmed.dead_journal[node.0] && !sealed)
         })
     }
 

@@ -3,7 +3,9 @@
 //! Fault atlas: at a loss of power each write that was not flushed, and each on its way, is kept, lost, or torn between sectors,
 //! independently of all others. When only its process dies, writes on their way are done or not, block by block, and the
 //! cache stays. A completed durable write stays; a flush makes durable what had completed when it was asked for. Reads see a
-//! write on its way or not, sector by sector. By plan, operations fail, and a failed write may have been done in part.
+//! write on its way or not, sector by sector. By plan a disk dies (all operations fail from then on, and a failed write may have
+//! been done in part), is full, gives one bit that is not on its media, or writes to a place that is not the one named; and of the
+//! last one it keeps what it *said*, which is what the oracle holds against the machines.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +62,6 @@ pub struct Flying {
     owner: Owner,
     token: Token,
     work: Work,
-    fails: bool,
 }
 
 /// A completed write that is not durable.
@@ -100,8 +101,43 @@ pub struct FakeDisk {
     random: Random,
     /// Planted lies.
     pub lies: DiskLies,
+    /// What goes wrong with it.
+    pub trouble: Trouble,
+    /// What it said that it holds durably, once that is not what it holds.
+    told: Option<Vec<u8>>,
     /// What was there a while ago, for one of them.
     past: Vec<u8>,
+}
+
+/// What goes wrong with a disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trouble {
+    /// Every operation fails.
+    pub dead: bool,
+    /// No write finds room.
+    pub full: bool,
+    /// The next read gives a bit that is not there.
+    pub bad_read: bool,
+    /// So many reads to come fail.
+    pub read_errors: u32,
+    /// The next durable write into bytes from here to there goes elsewhere within them, so many bytes off.
+    pub misdirects: Option<(usize, usize, usize)>,
+}
+
+impl Trouble {
+    fn error(&mut self, work: &Work) -> Option<DiskError> {
+        match work {
+            Work::Read { .. } if self.read_errors > 0 => {
+                self.read_errors -= 1;
+                Some(DiskError::Failed)
+            }
+            Work::Write { .. } | Work::Read { .. } | Work::Flush { .. } if self.dead => {
+                Some(DiskError::Failed)
+            }
+            Work::Write { .. } if self.full => Some(DiskError::NoSpace),
+            Work::Write { .. } | Work::Read { .. } | Work::Flush { .. } => None,
+        }
+    }
 }
 
 /// Planted lies of a disk.
@@ -129,6 +165,8 @@ impl FakeDisk {
             completed: 0,
             random,
             lies: DiskLies::default(),
+            trouble: Trouble::default(),
+            told: None,
             past: Vec::new(),
         }
     }
@@ -149,13 +187,18 @@ impl FakeDisk {
         &self.durable
     }
 
+    /// What it said that it holds durably.
+    pub fn told(&self) -> &[u8] {
+        self.told.as_deref().unwrap_or(&self.durable)
+    }
+
     /// Operations on their way.
     pub fn in_flight(&self) -> usize {
         self.flying.len()
     }
 
-    /// Takes an operation; gives its number. `fails`: it will.
-    pub fn submit(&mut self, owner: Owner, token: Token, op: DiskOp<SimBuf>, fails: bool) -> u64 {
+    /// Takes an operation; gives its number.
+    pub fn submit(&mut self, owner: Owner, token: Token, op: DiskOp<SimBuf>) -> u64 {
         let place = |offset: u64, length: u64| {
             let (offset, length) = (
                 usize::try_from(offset).unwrap_or(usize::MAX),
@@ -190,27 +233,29 @@ impl FakeDisk {
         };
         drop(op);
         self.operations += 1;
-        self.flying.insert(self.operations, Flying { owner, token, work, fails });
+        self.flying.insert(self.operations, Flying { owner, token, work });
         self.operations
     }
 
     /// An operation ends, unless a crash has ended it before.
     pub fn complete(&mut self, number: u64) -> Option<Completed> {
-        let Flying { owner, token, work, fails } = self.flying.remove(&number)?;
+        let Flying { owner, token, work } = self.flying.remove(&number)?;
+        if let Some(error) = self.trouble.error(&work) {
+            self.leave_a_part(work, error);
+            return Some(Completed { owner, token, result: Err(error), durable: None });
+        }
         let mut durable_range = None;
         let result = match work {
             Work::Write { offset, length, source, durable } => {
                 let data = bytes_of(&source, length);
-                if fails {
-                    let torn = self.tear(length, SECTOR, 500_000);
-                    self.write_seen(offset, &data, Some(&torn));
-                    Err(DiskError::Failed)
-                } else if self.lies.drops.is_some_and(|(from, to)| (from..to).contains(&offset)) {
+                if self.lies.drops.is_some_and(|(from, to)| (from..to).contains(&offset)) {
                     Ok(None)
                 } else {
-                    self.write_seen(offset, &data, None);
+                    let place = self.place_of(offset, length);
+                    self.write_seen(place, &data, None);
                     if durable && !self.lies.durable_too_early {
-                        self.write_durable(offset, &data);
+                        self.write_durable(place, &data);
+                        self.tell(offset, &data);
                         durable_range = Some((offset, length));
                     } else {
                         self.completed += 1;
@@ -221,18 +266,19 @@ impl FakeDisk {
                 }
             }
             Work::Read { offset, length, at, mut into } => {
-                if fails {
-                    Err(DiskError::Failed)
-                } else {
-                    self.settle_seen(offset, length);
-                    let bytes = into.bytes_mut().expect("a read goes into a buffer that nobody else holds");
-                    let source = if self.lies.old_reads { self.past(offset, length) } else { &self.seen };
-                    bytes[at..at + length].copy_from_slice(&source[offset..offset + length]);
-                    into.set_filled(at + length);
-                    Ok(Some(into))
+                self.settle_seen(offset, length);
+                let bytes = into.bytes_mut().expect("a read goes into a buffer that nobody else holds");
+                let source = if self.lies.old_reads { self.past(offset, length) } else { &self.seen };
+                bytes[at..at + length].copy_from_slice(&source[offset..offset + length]);
+                if std::mem::take(&mut self.trouble.bad_read) {
+                    // Of what lies there, if chance finds anything: a bit of nothing harms nobody.
+                    let mut places = (0..16).map(|_| at + self.random.index(length));
+                    let place = places.find(|place| bytes[*place] != 0).unwrap_or(at);
+                    bytes[place] ^= 4;
                 }
+                into.set_filled(at + length);
+                Ok(Some(into))
             }
-            Work::Flush { .. } if fails => Err(DiskError::Failed),
             Work::Flush { .. } if self.lies.flush_does_nothing => Ok(None),
             Work::Flush { until } => {
                 durable_range = Some((0, self.seen.len()));
@@ -280,6 +326,42 @@ impl FakeDisk {
     pub fn rot(&mut self, offset: usize) {
         self.seen[offset] ^= 4;
         self.durable[offset] ^= 4;
+    }
+
+    /// Everything on it is gone.
+    pub fn wipe(&mut self) {
+        self.seen.fill(0);
+        self.durable.fill(0);
+        self.cached.clear();
+        self.flying.clear();
+    }
+
+    /// A write that failed may have been done in part.
+    fn leave_a_part(&mut self, work: Work, error: DiskError) {
+        if let (Work::Write { offset, length, source, .. }, DiskError::Failed) = (work, error) {
+            let torn = self.tear(length, SECTOR, 500_000);
+            self.write_seen(offset, &bytes_of(&source, length), Some(&torn));
+        }
+    }
+
+    /// Where a write goes.
+    fn place_of(&mut self, offset: usize, length: usize) -> usize {
+        let Some((from, to, by)) =
+            self.trouble.misdirects.filter(|(from, to, _)| (*from..*to).contains(&offset))
+        else {
+            return offset;
+        };
+        self.trouble.misdirects = None;
+        self.told.get_or_insert_with(|| self.durable.clone());
+        let elsewhere = from + (offset - from + by / BLOCK * BLOCK) % (to - from);
+        elsewhere.min(to - length)
+    }
+
+    /// Says that something is there durably.
+    fn tell(&mut self, offset: usize, data: &[u8]) {
+        if let Some(told) = self.told.as_mut() {
+            told[offset..offset + data.len()].copy_from_slice(data);
+        }
     }
 
     /// For a lying disk: mostly the truth.
@@ -334,6 +416,9 @@ impl FakeDisk {
             {
                 let at = cached.offset + index * SECTOR;
                 self.durable[at..at + SECTOR].copy_from_slice(sector);
+                if let Some(told) = self.told.as_mut() {
+                    told[at..at + SECTOR].copy_from_slice(sector);
+                }
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::swarm::{MS, Rates, SECOND, Swarm};
 
 /// The first seed of the second book.
 pub const SECOND_BOOK: u64 = 1_000_000;
+/// The first seed behind it.
+pub const THIRD_BOOK: u64 = 2_000_000;
 
 /// What leads to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,10 @@ fn way(step: Step) -> Way {
 
 /// The step that a seed of the second book is about.
 pub fn step_of(seed: u64) -> Option<Step> {
-    let place = seed.checked_sub(SECOND_BOOK)? % Step::COUNT as u64;
+    if !(SECOND_BOOK..THIRD_BOOK).contains(&seed) {
+        return None;
+    }
+    let place = (seed - SECOND_BOOK) % Step::COUNT as u64;
     usize::try_from(place).ok().and_then(|place| Step::ALL.get(place).copied())
 }
 

@@ -76,6 +76,7 @@ impl World {
                 let offset = entry.start + place % watch.end().0.clamp(4096, entry.size);
                 self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
             }
+            Fault::Harm(harm) => self.do_harm(index, harm),
             Fault::Abort => self.undo_takeovers(),
             Fault::Lose { how, back, delay, asking, .. } => self.lose_primary(how, back, delay, asking),
             Fault::TakeoverAt(site) => self.ask_takeover(site, false),
@@ -111,6 +112,7 @@ impl World {
             Fault::SlowWire { .. } => self.wire.slowness = 1,
             Fault::SlowDisk { node, .. } => self.nodes[node.0].slowness = 1,
             Fault::Starve { node, .. } => self.end_starving(node),
+            Fault::Harm(harm) => self.end_harm(harm),
             Fault::Kill { .. }
             | Fault::Power { .. }
             | Fault::Pause { .. }
@@ -254,7 +256,7 @@ impl World {
         let now = self.schedule.now();
         let node = &mut self.nodes[index.0];
         node.boot_planned = false;
-        if node.process.is_some() {
+        if node.process.is_some() || self.harmed.dead_journal[index.0] {
             return;
         }
         if !node.powered {
@@ -291,6 +293,7 @@ impl World {
         self.wire.slowness = 1;
         self.wire.rot = 0;
         self.wire.mend_all(&mut self.schedule);
+        self.repair_harm();
         for index in NodeIndex::ALL {
             self.end_starving(index);
             let node = &mut self.nodes[index.0];

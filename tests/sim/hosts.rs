@@ -207,7 +207,11 @@ impl World {
             }
             Some(Reply::Failed(error @ (HostError::Io | HostError::NoSpace))) => {
                 self.history.abandon(op);
-                Err(format!("op {op} failed with {error:?}, but no disk ever did: {sent:?}"))
+                if self.harmed.disk[sent.node.0] || self.harmed.read[sent.node.0] {
+                    Ok(())
+                } else {
+                    Err(format!("op {op} failed with {error:?}, but no disk ever did: {sent:?}"))
+                }
             }
         };
         if self.phase == Phase::Reading
@@ -221,7 +225,9 @@ impl World {
         }
         self.demand("linearizable (I1, I4, I11)", outcome);
         self.clients[sent.client].in_flight -= 1;
-        self.plan_client(sent.client, US);
+        // Who asks a dead disk asks it slowly.
+        let pause = if self.harmed.disk[sent.node.0] { MS } else { US };
+        self.plan_client(sent.client, pause);
     }
 }
 

@@ -81,29 +81,9 @@ impl Layout {
         let is_relay = node == NodeIndex::RELAY;
         let size = if is_relay { self.relay_size } else { self.site_size };
         let mut journal = new_disk(size, random);
-        let superblock = NodeSuperblock {
-            sequence: 1,
-            disk: DiskId([7; 16]),
-            node: node_id(node),
-            usage: if is_relay { DiskUse::Relay } else { DiskUse::Site },
-            size_bytes: size,
-            created_ns: 1,
-            groups: 1,
-            free_offset: size,
-        };
-        put(&mut journal, node_offset(1), |block| superblock.encode(block));
+        self.put_node(&mut journal, node, size);
         if is_relay {
-            let mut permit = GroupPermit {
-                sequence: 1,
-                group: GROUP,
-                sites: [node_id(NodeIndex::A), node_id(NodeIndex::B)],
-                ..GroupPermit::default()
-            };
-            for entry in self.relay {
-                permit.areas.push(entry);
-                put_area(&mut journal, &entry);
-            }
-            put(&mut journal, permit_offset(0, 1), |block| permit.encode(block));
+            put_permit(&mut journal, self.relay);
             return vec![journal];
         }
         put_area(&mut journal, &self.own_ring);
@@ -117,6 +97,30 @@ impl Layout {
             disks.push(new_disk(*size, random));
         }
         disks
+    }
+
+    /// Makes the relay's disk another one: empty, or with areas that have other ids.
+    pub fn renew(&self, disk: &mut FakeDisk, random: &mut Random, new_areas: bool) {
+        disk.wipe();
+        self.put_node(disk, NodeIndex::RELAY, self.relay_size);
+        if new_areas {
+            put_permit(disk, self.relay.map(|entry| AreaEntry { area: area_id(random), ..entry }));
+        }
+    }
+
+    fn put_node(&self, journal: &mut FakeDisk, node: NodeIndex, size: u64) {
+        let is_relay = node == NodeIndex::RELAY;
+        let superblock = NodeSuperblock {
+            sequence: 1,
+            disk: DiskId([7; 16]),
+            node: node_id(node),
+            usage: if is_relay { DiskUse::Relay } else { DiskUse::Site },
+            size_bytes: size,
+            created_ns: 1,
+            groups: 1,
+            free_offset: size,
+        };
+        put(journal, node_offset(1), |block| superblock.encode(block));
     }
 
     /// What a relay is told at boot.
@@ -182,12 +186,32 @@ impl Layout {
 
 /// An area at `at`, which moves behind it.
 fn place(random: &mut Random, at: &mut u64, kind: AreaKind, size: u64) -> AreaEntry {
+    let area = area_id(random);
+    let start = *at + BLOCK_U64;
+    *at = start + size;
+    AreaEntry { area, kind, lane: LANE, start, size, hint: AreaHint::default() }
+}
+
+fn area_id(random: &mut Random) -> AreaId {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&random.draw().to_le_bytes());
     id[8..].copy_from_slice(&random.draw().to_le_bytes());
-    let start = *at + BLOCK_U64;
-    *at = start + size;
-    AreaEntry { area: AreaId(id), kind, lane: LANE, start, size, hint: AreaHint::default() }
+    AreaId(id)
+}
+
+/// A relay's permit for the one group, which no primary has held yet, and its areas.
+fn put_permit(journal: &mut FakeDisk, areas: [AreaEntry; 3]) {
+    let mut permit = GroupPermit {
+        sequence: 1,
+        group: GROUP,
+        sites: [node_id(NodeIndex::A), node_id(NodeIndex::B)],
+        ..GroupPermit::default()
+    };
+    for entry in areas {
+        permit.areas.push(entry);
+        put_area(journal, &entry);
+    }
+    put(journal, permit_offset(0, 1), |block| permit.encode(block));
 }
 
 fn new_disk(size: u64, random: &mut Random) -> FakeDisk {

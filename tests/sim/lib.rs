@@ -3,7 +3,7 @@
 //! The machines are those of production; simulated are the disks, the network, the clocks, the memory, the hosts and the operator.
 //!
 //! ```text
-//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults), drills   hosts ─▶ history (what hosts may see)
+//!  seed ─▶ swarm (sizes, rates) ─▶ plan (faults), drills, atlas  hosts ─▶ history (what hosts may see)
 //!                     └─▶ world: schedule ─▶ pass ─▶ machines ─▶ effects ─▶ disk, wire
 //!                                                     watch (what is durable) ─▶ checks (I1–I11 by number)
 //! ```
@@ -18,6 +18,7 @@ pub mod random;
 pub mod schedule;
 pub mod trace;
 mod event;
+pub mod harm;
 mod memory;
 mod content;
 mod register;
@@ -28,6 +29,7 @@ pub mod steps;
 pub mod swarm;
 pub mod plan;
 pub mod drills;
+pub mod atlas;
 mod layout;
 mod watch;
 mod node;
@@ -40,5 +42,8 @@ mod sights;
 mod effects;
 mod hosts;
 mod faults;
+mod harming;
 mod checks;
 pub mod run;
+pub mod shrink;
+pub mod unseen;

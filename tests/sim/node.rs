@@ -154,6 +154,8 @@ pub struct Node {
     pub disks: Vec<FakeDisk>,
     /// Disk operations take so many times longer.
     pub slowness: u64,
+    /// Its disks answer nothing until then.
+    pub hung_until: u64,
     /// The process is stopped until then.
     pub paused_until: u64,
     /// The process dies after so many more effects.

@@ -1,6 +1,9 @@
 //! The faults of a run, all chosen before it begins: a list that can be read, and from which any can be left out.
 
+use std::collections::BTreeSet;
+
 use crate::event::NodeIndex;
+use crate::harm::Harm;
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, SECOND, Scenario, Swarm};
@@ -114,6 +117,8 @@ pub enum Fault {
     },
     /// Something happens within a step of a site.
     Within(Drill),
+    /// A disk or the network does its worst.
+    Harm(Harm),
 }
 
 /// How the site that serves is lost.
@@ -185,6 +190,15 @@ pub struct Planned {
     pub at: u64,
     /// What.
     pub fault: Fault,
+}
+
+/// What is left out of a seed's run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Less {
+    /// Faults, by their place in the plan.
+    pub without: BTreeSet<usize>,
+    /// Hosts ask only so many requests before everything is repaired.
+    pub requests: Option<u64>,
 }
 
 /// The faults of a seed, by time.

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::fmt;
 
+use crate::atlas;
 use crate::drills;
 use crate::lies::Lie;
-use crate::plan::plan;
+use crate::plan::{Less, Planned, plan};
 use crate::swarm::Swarm;
 use crate::trace::{self, Tracing};
 use crate::world::{Broken, Figures, World};
@@ -16,17 +17,19 @@ thread_local! {
 }
 
 /// How a seed is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Which trace is kept.
     pub tracing: Tracing,
     /// A planted bug.
     pub lie: Lie,
+    /// What is left out of it.
+    pub less: Less,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tracing: Tracing::Off, lie: Lie::None }
+        Self { tracing: Tracing::Off, lie: Lie::None, less: Less::default() }
     }
 }
 
@@ -35,6 +38,10 @@ impl Default for Options {
 pub struct Failure {
     /// The seed.
     pub seed: u64,
+    /// With what it was run.
+    pub lie: Lie,
+    /// Without what.
+    pub less: Less,
     /// The rule that was broken.
     pub broken: Broken,
     /// The last lines of the trace, if one was kept.
@@ -48,13 +55,36 @@ impl fmt::Display for Failure {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "seed {} broke {rule} at {} s: {what}", self.seed, trace::clock(*at).trim_start())?;
-        write!(f, "again: {}", again(self.seed))
+        write!(f, "again: {}", again(self.seed, self.lie, &self.less))
     }
 }
 
 /// The command that runs a seed again.
-pub fn again(seed: u64) -> String {
-    format!("cargo run --release -p midspan-tests --bin simulate -- {seed} --trace")
+pub fn again(seed: u64, lie: Lie, less: &Less) -> String {
+    let mut words = format!("cargo run --release -p midspan-tests --bin simulate -- {seed} --trace");
+    if let Some((name, _)) = Lie::ALL.into_iter().find(|(_, known)| *known == lie) {
+        words += &format!(" --lie {name}");
+    }
+    if !less.without.is_empty() {
+        let places: Vec<String> = less.without.iter().map(usize::to_string).collect();
+        words += &format!(" --without {}", places.join(","));
+    }
+    if let Some(requests) = less.requests {
+        words += &format!(" --requests {requests}");
+    }
+    words
+}
+
+/// What a seed makes of the world, and what goes wrong in it, by time.
+pub fn world_of(seed: u64) -> (Swarm, Vec<Planned>) {
+    let mut swarm = Swarm::new(seed);
+    drills::suit(seed, &mut swarm);
+    atlas::suit(seed, &mut swarm);
+    let mut faults = plan(seed, &swarm);
+    faults.extend(drills::history(seed, &swarm));
+    faults.extend(atlas::history(seed, &swarm));
+    faults.sort_by_key(|planned| planned.at);
+    (swarm, faults)
 }
 
 /// The seed that runs on this thread.
@@ -69,16 +99,13 @@ pub fn running() -> Option<u64> {
 pub fn run(seed: u64, options: Options) -> Result<Figures, Box<Failure>> {
     RUNNING.set(Some(seed));
     trace::begin(options.tracing);
-    let mut swarm = Swarm::new(seed);
-    drills::suit(seed, &mut swarm);
-    let mut faults = plan(seed, &swarm);
-    faults.extend(drills::history(seed, &swarm));
-    faults.sort_by_key(|planned| planned.at);
+    let Options { lie, less, .. } = options;
+    let (swarm, faults) = world_of(seed);
     trace::line("seed", || format!("{seed}: {swarm:?}"));
-    let outcome = World::new(seed, swarm, faults, options.lie).run();
+    let outcome = World::new(seed, swarm, faults, lie, less.clone()).run();
     let lines = trace::take();
     RUNNING.set(None);
-    outcome.map_err(|broken| Box::new(Failure { seed, broken, lines }))
+    outcome.map_err(|broken| Box::new(Failure { seed, lie, less, broken, lines }))
 }
 
 /// Runs a seed; if it fails, once more with the last lines of its trace, for it fails again in the same way.
@@ -86,5 +113,5 @@ pub fn run(seed: u64, options: Options) -> Result<Figures, Box<Failure>> {
 /// # Errors
 /// A rule was broken.
 pub fn run_and_explain(seed: u64, options: Options) -> Result<Figures, Box<Failure>> {
-    run(seed, options).or_else(|_| run(seed, Options { tracing: Tracing::Last(60), ..options }))
+    run(seed, options.clone()).or_else(|_| run(seed, Options { tracing: Tracing::Last(60), ..options }))
 }

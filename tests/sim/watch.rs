@@ -116,6 +116,11 @@ impl AreaWatch {
         self.end
     }
 
+    /// What the last durable frame says that was durable before it.
+    pub fn known(&self) -> Position {
+        self.recent.back().map_or(Position(0), |seen| seen.header.journaled)
+    }
+
     /// The epoch of the last durable frame.
     pub fn epoch(&self) -> Epoch {
         self.epoch

@@ -2,7 +2,8 @@
 //!
 //! Fault atlas: within a connection everything arrives in order and is what was sent; between connections nothing is ordered.
 //! A connection is reset in mid-flight (a part of what was on its way arrives); an end may notice late. A path is cut one way
-//! or both: what was sent waits, and goes on or is lost when the path is back. When a process dies, what its kernel had taken
+//! or both: what was sent waits, and goes on or is lost when the path is back; one way of it is slow; a connection arrives a second
+//! time, later, with nobody behind it. When a process dies, what its kernel had taken
 //! still arrives; when its machine loses power, a part of it does, and nobody tells the other end.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -119,6 +120,10 @@ pub struct Wire {
     paths: [[Path; 3]; 3],
     /// How often each direction is cut now.
     cuts: [[u32; 3]; 3],
+    /// What each direction takes longer now, nanoseconds.
+    pub late: [[u64; 3]; 3],
+    /// Whose connections arrive twice.
+    pub doubles: [bool; 3],
     /// Latency is multiplied by this.
     pub slowness: u64,
     /// How often in a million a unit or message is damaged on its way.
@@ -129,7 +134,17 @@ pub struct Wire {
 impl Wire {
     /// A network with these paths, by node.
     pub fn new(paths: [[Path; 3]; 3], random: Random) -> Self {
-        Self { conns: BTreeMap::new(), count: 0, paths, cuts: [[0; 3]; 3], slowness: 1, rot: 0, random }
+        Self {
+            conns: BTreeMap::new(),
+            count: 0,
+            paths,
+            cuts: [[0; 3]; 3],
+            late: [[0; 3]; 3],
+            doubles: [false; 3],
+            slowness: 1,
+            rot: 0,
+            random,
+        }
     }
 
     /// A process opens a connection and greets; gives the connection.
@@ -142,6 +157,15 @@ impl Wire {
         greeting: Vec<u8>,
     ) -> ConnId {
         let (node, life, link) = from;
+        let id = self.insert(End { node, life, state: EndState::Open(link) }, to, hello);
+        if self.doubles[node.0] {
+            self.double(schedule, node, to, hello, greeting.clone());
+        }
+        self.send(schedule, id, 0, Payload::Small(greeting), Keep::Nothing);
+        id
+    }
+
+    fn insert(&mut self, from: End, to: NodeIndex, hello: &Hello) -> ConnId {
         self.count += 1;
         let id = ConnId(self.count);
         let bulk = match hello.kind {
@@ -159,13 +183,30 @@ impl Wire {
             ended: false,
             stalled: false,
         };
-        let ends = [
-            End { node, life, state: EndState::Open(link) },
-            End { node: to, life: 0, state: EndState::Waiting },
-        ];
+        let ends = [from, End { node: to, life: 0, state: EndState::Waiting }];
         self.conns.insert(id, Conn { ends, streams: bulk.map(stream), dead: false });
-        self.send(schedule, id, 0, Payload::Small(greeting), Keep::Nothing);
         id
+    }
+
+    /// The greeting arrives once more, on a connection that nobody holds: what is said on it comes back as a reset.
+    fn double(
+        &mut self,
+        schedule: &mut Schedule<Event>,
+        from: NodeIndex,
+        to: NodeIndex,
+        hello: &Hello,
+        greeting: Vec<u8>,
+    ) {
+        let id = self.insert(End { node: from, life: 0, state: EndState::Gone }, to, hello);
+        let at = schedule.now() + self.random.range(1_000_000, 2_000_000_000);
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.dead = true;
+        let bytes = greeting.len();
+        let stream = &mut conn.streams[0];
+        stream.held += bytes;
+        let item = Item { payload: Payload::Small(greeting), bytes, keep: Keep::Nothing, at: Some(at) };
+        stream.items.push_back(item);
+        schedule.at(at, Event::Arrive { conn: id, from: 0 });
     }
 
     /// The greeting has arrived: the process that it reached knows the connection by `link`.
@@ -291,7 +332,8 @@ impl Wire {
     /// The kernels take what they have room for: only then it is on its way, and its memory free.
     fn take_more(&mut self, schedule: &mut Schedule<Event>, id: ConnId, from: Side) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let path = self.paths[conn.ends[from].node.0][conn.ends[1 - from].node.0];
+        let (source, target) = (conn.ends[from].node.0, conn.ends[1 - from].node.0);
+        let (path, late) = (self.paths[source][target], self.late[source][target]);
         let stream = &mut conn.streams[from];
         for item in stream.items.iter_mut().filter(|item| item.at.is_none()) {
             if stream.held > 0 && stream.held + item.bytes > SOCKET_BYTES {
@@ -299,7 +341,8 @@ impl Wire {
             }
             stream.held += item.bytes;
             let transit = self.random.latency(path.latency) * self.slowness
-                + item.bytes as u64 * 1000 / path.bytes_per_us;
+                + item.bytes as u64 * 1000 / path.bytes_per_us
+                + late;
             let at = (schedule.now() + transit).max(stream.last_at + 1);
             stream.last_at = at;
             item.at = Some(at);

@@ -8,11 +8,12 @@ use midspan_format::ids::Epoch;
 use crate::client::{Client, Reply, Sent};
 use crate::drills::Sights;
 use crate::event::{DiskIndex, Event, NodeIndex};
+use crate::harm::Harmed;
 use crate::history::History;
 use crate::layout::Layout;
 use crate::lies::Lie;
 use crate::node::{Inbox, Node, NodeClock};
-use crate::plan::Planned;
+use crate::plan::{Less, Planned};
 use crate::random::Random;
 use crate::schedule::Schedule;
 use crate::steps::Deaths;
@@ -119,6 +120,8 @@ pub struct Figures {
     pub losses: u64,
     /// Times that the roles changed as planned.
     pub switchovers: u64,
+    /// Times that a disk or the network did its worst.
+    pub harms: u64,
     /// Virtual time, nanoseconds.
     pub time: u64,
     /// Who died within which step.
@@ -142,6 +145,7 @@ impl Figures {
         self.leaves += other.leaves;
         self.losses += other.losses;
         self.switchovers += other.switchovers;
+        self.harms += other.harms;
         self.time += other.time;
         self.deaths.add(&other.deaths);
     }
@@ -155,6 +159,9 @@ pub struct World {
     pub plan: Vec<Planned>,
     /// A planted bug.
     pub lie: Lie,
+    /// What is left out.
+    pub(crate) less: Less,
+    pub(crate) harmed: Harmed,
     pub(crate) schedule: Schedule<Event>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) wire: Wire,
@@ -199,7 +206,7 @@ pub struct World {
 
 impl World {
     /// A world with everything formatted and all machines switched on.
-    pub fn new(seed: u64, swarm: Swarm, plan: Vec<Planned>, lie: Lie) -> Self {
+    pub fn new(seed: u64, swarm: Swarm, plan: Vec<Planned>, lie: Lie, less: Less) -> Self {
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
         let nodes = NodeIndex::ALL.map(|index| Node {
@@ -210,6 +217,7 @@ impl World {
             clock: NodeClock { on_since: 0, drift: swarm.drift[index.0], wall_off: 0, rush: 1 },
             disks: layout.disks(index, &mut random),
             slowness: 1,
+            hung_until: 0,
             paused_until: 0,
             fuse: None,
             down: 0,
@@ -252,7 +260,7 @@ impl World {
             going_home: None,
             phase: Phase::Faults,
             phase_since: 0,
-            quota: swarm.load.requests,
+            quota: less.requests.unwrap_or(u64::MAX).min(swarm.load.requests),
             unread: Vec::new(),
             disk_random: Random::new(seed, 5),
             host_random: Random::new(seed, 6),
@@ -263,6 +271,8 @@ impl World {
             swarm,
             plan,
             lie,
+            less,
+            harmed: Harmed::default(),
         };
         world.begin();
         world
@@ -279,7 +289,8 @@ impl World {
         for client in 0..self.clients.len() {
             self.schedule.after(50 * MS, Event::Client(client));
         }
-        for (index, planned) in self.plan.iter().enumerate() {
+        let kept = |index: &usize| !self.less.without.contains(index);
+        for (index, planned) in self.plan.iter().enumerate().filter(|(index, _)| kept(index)) {
             self.schedule.at(planned.at, Event::Fault(index));
         }
         self.schedule.after(50 * MS, Event::Check);
@@ -400,14 +411,18 @@ impl World {
 
     /// Something became durable on a journal disk: the oracle looks.
     fn on_durable(&mut self, node: NodeIndex, offset: usize) {
-        let disk = self.nodes[node.0].disks[0].durable();
+        let bad_reads = self.harmed.read[NodeIndex::RELAY.0];
+        let disk = self.nodes[node.0].disks[0].told();
         let watches = &mut self.watches;
         let outcome = match node {
-            NodeIndex::RELAY => watches
-                .ring
-                .on_durable(disk, offset)
-                .and_then(|()| watches.manifest.on_durable(disk, offset))
-                .and_then(|()| watches.receipt.on_durable(disk, offset)),
+            NodeIndex::RELAY => {
+                let manifest = watches.manifest.on_durable(disk, offset);
+                let receipt = watches.receipt.on_durable(disk, offset);
+                // An index that was read wrongly begins anew where that was.
+                let indexes =
+                    manifest.and(receipt).or_else(|what| if bad_reads { Ok(()) } else { Err(what) });
+                watches.ring.on_durable(disk, offset).and(indexes)
+            }
             site => watches.own(site).on_durable(disk, offset),
         };
         self.demand("I2", outcome);
@@ -419,11 +434,12 @@ impl World {
 
     /// Holds a claim of the relay about one of its areas against what is durable there.
     pub(crate) fn on_claim(&mut self, kind: AreaKind, position: midspan_format::geometry::Position) {
-        if kind != AreaKind::Ring && self.swarm.rates.index_rot > 0 {
+        if kind != AreaKind::Ring && (self.swarm.rates.index_rot > 0 || self.harmed.read[NodeIndex::RELAY.0])
+        {
             // What rotted there cannot be found any more: only the journal's claims are held against the disk.
             return;
         }
-        let disk = self.nodes[NodeIndex::RELAY.0].disks[0].durable();
+        let disk = self.nodes[NodeIndex::RELAY.0].disks[0].told();
         let watch = match kind {
             AreaKind::Manifest => &mut self.watches.manifest,
             AreaKind::Receipt => &mut self.watches.receipt,

@@ -5,10 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sim::lies::Lie;
+use sim::plan::Less;
 use sim::run::{Options, run};
+use sim::shrink::{judge, shrink};
 use sim::steps::{Deaths, Step};
-use sim::trace::Tracing;
 
+/// A seed with many faults that finds the bug of the test below.
+const SHRUNK: u64 = 11;
 /// A planted bug must show within so many seeds.
 const SEEDS: u64 = 300;
 
@@ -25,8 +28,8 @@ fn seeds_that_once_showed_a_bug_hold() {
 #[test]
 fn equal_seeds_give_equal_runs() {
     for seed in [2, 4, 40] {
-        let first = run(seed, Options { tracing: Tracing::Off, lie: Lie::None }).expect("the seed holds");
-        let again = run(seed, Options { tracing: Tracing::Off, lie: Lie::None }).expect("the seed holds");
+        let first = run(seed, Options::default()).expect("the seed holds");
+        let again = run(seed, Options::default()).expect("the seed holds");
         assert_eq!(format!("{first:?}"), format!("{again:?}"), "seed {seed}");
     }
 }
@@ -61,8 +64,20 @@ fn a_site_dies_in_every_step_and_all_of_it_holds() {
 
 /// The oracle is able to fail: each planted bug breaks a rule in some seed.
 fn is_found(lie: Lie) {
-    let found = (1..=SEEDS).find(|seed| run(*seed, Options { tracing: Tracing::Off, lie }).is_err());
+    let found = (1..=SEEDS).find(|seed| run(*seed, Options { lie, ..Options::default() }).is_err());
     assert!(found.is_some(), "{lie:?} is not found within {SEEDS} seeds");
+}
+
+#[test]
+fn a_seed_that_fails_is_shrunk_to_fewer_faults_that_break_the_same_rule() {
+    let (seed, lie) = (SHRUNK, Lie::FlushDoesNothing);
+    let mut judged = |less: &Less| judge(seed, lie, less);
+    let shrunk = shrink(seed, &mut judged).expect("the planted bug is found in this seed");
+    assert!(shrunk.kept.len() * 4 < shrunk.planned, "{shrunk:?}");
+    let again = run(seed, Options { lie, less: shrunk.less.clone(), ..Options::default() });
+    let failure = again.expect_err("what is left breaks a rule");
+    assert_eq!(failure.broken.rule, shrunk.class);
+    assert!(run(seed, Options { less: shrunk.less, ..Options::default() }).is_ok(), "only with the bug");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 extern crate alloc;
 
+#[macro_use]
+pub mod rare;
 pub mod vocab;
 pub mod recovery;
 pub mod lane;

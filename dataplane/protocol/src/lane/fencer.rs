@@ -114,6 +114,7 @@ impl Fencer {
             LinkEvent::Down => {
                 self.link.on_down(now);
                 if self.step != Step::Ended {
+                    rare!(FencerCutOff);
                     self.step = Step::Idle { retry_at: now };
                 }
                 FencerEvent::Nothing
@@ -136,8 +137,10 @@ impl Fencer {
                 self.step = Step::Idle { retry_at: now + RETRY_NS };
                 let reason = refused.reason;
                 if matches!(reason, RefusedReason::Busy | RefusedReason::EpochFound) {
+                    rare!(FencerPutOff);
                     return FencerEvent::Nothing;
                 }
+                rare!(FencerRefused);
                 if self.told.replace(reason) != Some(reason) {
                     context.note(Note::LaneRefused { node: self.link.node, reason });
                 }
@@ -242,17 +245,20 @@ impl Fencer {
             Step::Probing => {
                 let found = fenced.epoch;
                 if found < self.plan.known {
+                    rare!(FencerForgotten);
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };
                     return FencerEvent::Forgotten(found);
                 }
                 let foreign = found.is_held() && found.node != self.plan.node;
                 let given_back = fenced.released && fenced.former == self.plan.node;
                 if foreign && !given_back && self.plan.intent == FenceIntent::Restart {
+                    rare!(FencerForeign);
                     self.close(context);
                     return FencerEvent::Foreign(found);
                 }
                 // Areas that are still being scanned have no prefix yet.
                 if fenced.lanes().iter().any(|lane| lane.scanning) {
+                    rare!(FencerBeforeScan);
                     self.step = Step::Idle { retry_at: context.now.mono + RETRY_NS };
                     return FencerEvent::Nothing;
                 }

@@ -106,6 +106,7 @@ impl Link {
 
     /// The other end refuses us: closes the connection, and asks again much later.
     pub fn on_refused<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        rare!(LinkRefused);
         self.drop_connection(context);
         self.state = State::Down { retry_at: context.now.mono + REFUSED_PAUSES * self.pace.reconnect_ns };
     }
@@ -126,10 +127,12 @@ impl Link {
                 false
             }
             State::Greeting { since } if now >= since + self.pace.silence_ns => {
+                rare!(LinkUngreeted);
                 self.drop_connection(context);
                 false
             }
             State::Up { asked: Some(asked), .. } if now >= asked + self.pace.silence_ns => {
+                rare!(LinkSilent);
                 self.drop_connection(context);
                 true
             }

@@ -120,6 +120,7 @@ impl Reader {
                 ReaderEvent::Up(welcome)
             }
             LinkEvent::Message(Message::Refused(refused)) => {
+                rare!(ReaderRefused);
                 self.pending.clear();
                 self.link.drop_connection(context);
                 ReaderEvent::Refused(refused)
@@ -133,6 +134,7 @@ impl Reader {
     /// Connects, drops a silent session.
     pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) -> ReaderEvent<S::Buf> {
         if self.link.on_tick(context) {
+            rare!(ReaderSilent);
             self.pending.clear();
             return ReaderEvent::Down;
         }
@@ -157,6 +159,7 @@ impl Reader {
     }
 
     fn start_over<S: Buffers>(&mut self, context: &mut Context<'_, S>) -> ReaderEvent<S::Buf> {
+        rare!(ReaderStartsOver);
         self.restart(context);
         ReaderEvent::Down
     }

@@ -124,6 +124,7 @@ impl SiteLink {
                 self.unfenced = welcome.primary == welcome.node;
                 if self.link.is_up() {
                     // It has gone on to another epoch.
+                    rare!(SiteMovesOn);
                     self.link.on_heard(now, self.unconfirmed == 0);
                     return SiteEvent::Nothing;
                 }
@@ -178,6 +179,7 @@ impl SiteLink {
     pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) -> SiteEvent {
         let now = context.now.mono;
         if self.link.on_tick(context) {
+            rare!(SiteSilent);
             self.unconfirmed = 0;
             return SiteEvent::Down;
         }

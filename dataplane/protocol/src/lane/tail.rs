@@ -94,6 +94,7 @@ impl Tail {
                 self.reader.restart(context);
                 match refused.reason {
                     RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond => {
+                        rare!(TailUnreadable);
                         TailEvent::Damaged(self.walk.tip().position)
                     }
                     RefusedReason::Version
@@ -138,7 +139,10 @@ impl Tail {
                     done += range.end;
                 }
                 Found::More(_) if done > 0 => break,
-                Found::More(_) | Found::End => return TailEvent::Damaged(self.walk.tip().position),
+                Found::More(_) | Found::End => {
+                    rare!(TailDamaged);
+                    return TailEvent::Damaged(self.walk.tip().position);
+                }
             }
             if done == data.len() {
                 break;

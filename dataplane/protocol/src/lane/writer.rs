@@ -221,6 +221,7 @@ impl<B: Buffer> Writer<B> {
             }
             LinkEvent::Message(Message::Refused(refused)) => {
                 if refused.reason == RefusedReason::Busy {
+                    rare!(WriterPutOff);
                     self.link.drop_connection(context);
                 } else {
                     self.link.on_refused(context);
@@ -244,6 +245,7 @@ impl<B: Buffer> Writer<B> {
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> WriterEvent {
         let now = context.now.mono;
         if self.link.on_tick(context) {
+            rare!(WriterSilent);
             return WriterEvent::Down;
         }
         if self.link.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
@@ -274,14 +276,17 @@ impl<B: Buffer> Writer<B> {
         let found = welcome.journaled;
         let other_area = self.area != AreaId::NONE && self.area != welcome.area;
         let began_anew = self.is_index && welcome.last.is_none() && found > Position(0);
+        let began_anew = began_anew || self.is_index && self.stands_apart(welcome);
         if let Some(tip) = self.tip
             && (other_area || found < self.journaled || found > tip.position || began_anew)
         {
             if other_area || !self.is_index {
+                rare!(WriterLaneLost);
                 let had = self.journaled;
                 self.link.drop_connection(context);
                 return WriterEvent::Lost { had, found };
             }
+            rare!(WriterIndexAnew);
             self.begin_anew();
         }
         self.area = welcome.area;
@@ -298,6 +303,7 @@ impl<B: Buffer> Writer<B> {
         if !self.advance(found) {
             if self.is_index {
                 // It ends inside what was sent: the next welcome begins anew.
+                rare!(WriterIndexEndsInside);
                 self.begin_anew();
                 self.link.drop_connection(context);
                 return WriterEvent::Down;
@@ -312,9 +318,19 @@ impl<B: Buffer> Writer<B> {
         }
         self.last_sent = now;
         if !self.unjournaled.is_empty() {
+            rare!(WriterResends);
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
+    }
+
+    /// Whether the area ends where this chain does, or a part of it, with another frame: after damage at a start it had begun anew,
+    /// and at the next one the same bytes were read well.
+    fn stands_apart(&self, welcome: &Welcome) -> bool {
+        let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
+        let mut places = self.unjournaled.iter().map(|sent| Tip::before(&sent.frame.header)).chain(self.tip);
+        let here = places.find(|tip| tip.position == found.position);
+        here.is_some_and(|tip| (tip.sequence, tip.chain) != (found.sequence, found.chain))
     }
 
     fn begin_anew(&mut self) {
@@ -336,3 +352,6 @@ impl<B: Buffer> Writer<B> {
         self.journaled == journaled
     }
 }
+
+#[cfg(test)]
+mod tests;

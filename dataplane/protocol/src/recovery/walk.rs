@@ -73,6 +73,7 @@ impl Walk {
         let length = header.length as usize;
         let Some(frame) = bytes.get(..length) else { return Found::More(length) };
         if CheckedFrame::parse(frame).is_err() {
+            rare!(WalkBodyDamaged);
             return Found::End;
         }
         self.tip = Tip::after(&header);

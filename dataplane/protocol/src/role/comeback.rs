@@ -252,6 +252,7 @@ impl<B: Buffer> Comeback<B> {
     }
 
     fn wait<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        rare!(ComebackWaits);
         self.close(context);
         self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
     }
@@ -271,12 +272,14 @@ impl<B: Buffer> Comeback<B> {
             WriterEvent::Refused(refused) if refused.epoch > inside.facts.epoch => {
                 // A newer epoch of this very site is an earlier request's: it is taken anew.
                 if refused.epoch.node != self.config.node {
+                    rare!(ComebackReplaced);
                     return Outcome::Fenced(refused.epoch);
                 }
                 self.wait(context);
             }
             WriterEvent::Refused(_) => {}
             WriterEvent::Lost { had, found } => {
+                rare!(ComebackLaneLost);
                 context.note(Note::LaneLost { node, had, found });
                 self.wait(context);
             }
@@ -323,6 +326,7 @@ impl<B: Buffer> Inside<B> {
         let needed = if left { self.receipts.newest.acquired } else { tip.position };
         let kept = self.facts.landed.0.min(tip.position).min(needed);
         if tip.position.0 - kept.0 + MARK_BYTES > self.writer.size() {
+            rare!(LeaveFindsNoRoom);
             return;
         }
         let Some(block) = context.buffers.take(BLOCK) else { return };

@@ -145,10 +145,12 @@ impl<B: Buffer> Direct<B> {
         }
         while let Some(op) = self.ready.pop() {
             if self.inflight.view(op).is_none() {
+                rare!(DirectGivenUp);
                 // Its request was given up meanwhile.
                 continue;
             }
             if failed {
+                rare!(DirectUnmarked);
                 self.end(context, op, Err(HostError::Io));
             } else {
                 self.inflight.allow_disk(op, &mut self.steps);

@@ -256,6 +256,7 @@ impl<B: Buffer> Primary<B> {
         let room = !self.ring_full && self.landing.has_room() && self.inflight.has_room();
         let is_stale = self.landing.is_stale(request.volume) && request.op.needs_old_bytes();
         if is_stale || (self.landing.failed() && !room) {
+            rare!(PrimaryDiskFailed);
             // What the disk holds may be older than what was answered; and nothing more can land, so no space is freed any more.
             return answer(context, request.id, Err(HostError::Io));
         }
@@ -267,6 +268,7 @@ impl<B: Buffer> Primary<B> {
                 if self.has_lease(context.now.mono) {
                     answer(context, id, Ok(None));
                 } else {
+                    rare!(FlushWaitsForLease);
                     self.waiting_flushes.push_back(id);
                 }
             }
@@ -296,6 +298,7 @@ impl<B: Buffer> Primary<B> {
                 self.flushes -= 1;
                 let request = RequestId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
                 if result.is_err() {
+                    rare!(HostFlushFails);
                     // What the drive dropped is said once: a later flush would succeed over it.
                     let volume = VolumeId(u32::try_from((token.0 >> 32) & 0xFF_FFFF).unwrap_or(0));
                     self.landing.on_failed(volume);
@@ -305,6 +308,7 @@ impl<B: Buffer> Primary<B> {
             }
             tags::LAND => {
                 if result.is_err() {
+                    rare!(LandingUnflushed);
                     let volume = VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0));
                     self.landing.on_failed(volume);
                     context.note(Note::DiskFailed { disk_is_journal: false, volume });
@@ -340,6 +344,7 @@ impl<B: Buffer> Primary<B> {
             let told = site.epoch();
             if told > self.epoch && told.node == self.config.other_site() && self.fenced.is_none() {
                 // It has replaced this one, and says so before a lane can.
+                rare!(PrimaryReplacedBySite);
                 self.fenced = Some(told);
                 context.note(Note::Fenced { ours: self.epoch, found: told });
                 return self.close(context);
@@ -473,6 +478,7 @@ impl<B: Buffer> Primary<B> {
             } else if self.has_lease(context.now.mono) {
                 self.inflight.start_disk(context, op, false);
             } else {
+                rare!(ReadWaitsForLease);
                 self.waiting_reads.push_back(op);
             }
         }

@@ -109,7 +109,10 @@ impl Rejoin {
                 let facts = *facts;
                 match tail.on_link(context, event) {
                     TailEvent::Nothing => Outcome::Running,
-                    TailEvent::Damaged(_) => self.wait(context),
+                    TailEvent::Damaged(_) => {
+                        rare!(RejoinUnreadable);
+                        self.wait(context)
+                    }
                     TailEvent::Frames(frames) => {
                         let found = frames.last().and_then(|(header, frame)| {
                             Some(Found { leave: self.leave_in(frame)?, header: *header, facts })
@@ -176,6 +179,7 @@ impl Rejoin {
     }
 
     fn wait<S: Buffers>(&mut self, context: &mut Context<'_, S>) -> Outcome {
+        rare!(RejoinWaits);
         self.close(context);
         self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
         Outcome::Running

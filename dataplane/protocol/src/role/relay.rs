@@ -296,6 +296,7 @@ impl<B: Buffer> Relay<B> {
             let Some(area) = self.areas.get_mut(at).filter(|a| a.group == group) else { continue };
             let Some(link) = area.session else { continue };
             let kind = area.entry.kind;
+            rare!(RelayEndsWriter);
             area.end_session();
             // The secondary that stays what it is only has to come again.
             let stays = self.sessions.iter().any(|s| s.link == link && s.node == secondary);
@@ -318,6 +319,7 @@ impl<B: Buffer> Relay<B> {
 
     /// The disk failed to keep a permit: nothing of that group is appended any more (I5), what is there can be read.
     fn on_permit_lost<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, index: usize) {
+        rare!(PermitUnsaved);
         context.note(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
         let Some(group) = self.permits.group_at(index) else { return };
         for at in 0..self.areas.len() {

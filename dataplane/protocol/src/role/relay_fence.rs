@@ -86,6 +86,7 @@ impl Permits {
             return Ok(());
         }
         if slot.failed {
+            rare!(FencePermitLost);
             return Err((RefusedReason::Damaged, found));
         }
         let answered =
@@ -112,6 +113,7 @@ impl Permits {
             if let Some(Pending { link: asker, .. }) = slot.guard.pending.as_mut()
                 && *asker == Some(link)
             {
+                rare!(FenceAskerGone);
                 *asker = None;
             }
         }
@@ -195,7 +197,7 @@ impl Permits {
 }
 
 fn write_permit<S: Buffers>(context: &mut Context<'_, S>, index: usize, slot: &mut Slot) {
-    let Some(mut block) = context.buffers.take(BLOCK) else { return };
+    let Some(mut block) = context.buffers.take(BLOCK) else { return rare!(PermitStarved) };
     slot.guard.permit.sequence += 1;
     let Some(bytes) = block.bytes_mut().and_then(|b| b.first_chunk_mut::<BLOCK>()) else { return };
     slot.guard.permit.encode(bytes);

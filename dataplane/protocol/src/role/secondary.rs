@@ -243,10 +243,12 @@ impl<B: Buffer> Secondary<B> {
         if link == self.receipts.id() {
             match self.receipts.on_link(context, event) {
                 WriterEvent::Lost { had, found } => {
+                    rare!(ReceiptsLaneLost);
                     context.note(Note::LaneLost { node: self.config.relay, had, found });
                 }
                 // What was told is lost there: it is told again.
                 WriterEvent::Restarted => {
+                    rare!(ReceiptsToldAgain);
                     self.receipt = Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() };
                 }
                 WriterEvent::Refused(refused) => self.named = refused.epoch.node == self.config.node,

@@ -364,6 +364,7 @@ impl<B: Buffer> Start<B> {
     }
 
     fn wait<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, why: Note) {
+        rare!(StartWaits);
         self.fencer.close(context);
         self.stop_asking(context);
         self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
@@ -384,6 +385,7 @@ impl<B: Buffer> Start<B> {
         if let Step::Redoing(redo) = &mut self.step
             && !redo.applier.is_idle()
         {
+            rare!(StartRedoDamaged);
             redo.damaged = Some(position);
             return;
         }
@@ -394,6 +396,7 @@ impl<B: Buffer> Start<B> {
         if let Some(tail) = self.tail() {
             tail.close(context);
         }
+        rare!(StartDiskFailed);
         self.step = Step::Failed;
         context.note(Note::DiskFailed { disk_is_journal: false, volume });
     }

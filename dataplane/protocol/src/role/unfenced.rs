@@ -50,9 +50,15 @@ pub fn meet(fenced: &Fenced, config: &SiteConfig, state: &GroupState) -> Meeting
     let last = facts.ring.last.map_or(0, |last| last.checksum);
     let same_end = facts.ring.journaled == point.position && last == point.header_checksum;
     match (whose(fenced, config.node, state), same_end) {
-        (Whose::Replaced | Whose::Own, true) => Meeting::Alone,
+        (Whose::Replaced | Whose::Own, true) => {
+            rare!(MeetAlone);
+            Meeting::Alone
+        }
         (Whose::Own, false) => Meeting::Holding,
-        (Whose::Replaced, false) | (Whose::Other, _) => Meeting::Both,
+        (Whose::Replaced, false) | (Whose::Other, _) => {
+            rare!(MeetBoth);
+            Meeting::Both
+        }
     }
 }
 

@@ -118,6 +118,7 @@ impl<B: Buffer> Acquirer<B> {
             if run.started {
                 continue;
             }
+            rare!(AcquireWaits if run.end.position.0 > keep_from.0 + self.ring.size);
             if free == 0 || self.failed || run.end.position.0 > keep_from.0 + self.ring.size {
                 return;
             }
@@ -142,6 +143,7 @@ impl<B: Buffer> Acquirer<B> {
 
     /// A write ended. `true` when `acquired` moved.
     pub fn on_disk(&mut self, token: Token, failed: bool) -> bool {
+        rare!(AcquireFails if failed);
         self.failed |= failed;
         let number = token.0 & 0xFFFF_FFFF;
         let index = usize::try_from(number.wrapping_sub(self.first_run & 0xFFFF_FFFF) & 0xFFFF_FFFF)

@@ -187,6 +187,7 @@ impl<B: Buffer> Applier<B> {
         let id = u32::try_from(token.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         let Some(entry) = self.records.get(id as usize).and_then(Option::as_ref) else { return false };
         if error.is_some() {
+            rare!(ApplyFails);
             self.failed = Some(VolumeId(entry.record.volume));
             self.records.get_mut(id as usize).map(Option::take);
             return false;

@@ -209,6 +209,7 @@ impl<B: Buffer> Area<B> {
         failed: bool,
     ) -> bool {
         if failed {
+            rare!(AreaFailed);
             self.health = Health::Failed;
         }
         let number = u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0);
@@ -309,6 +310,7 @@ impl<B: Buffer> Area<B> {
             // A new session may go on before the end of the old one's frames, which were never journaled.
             while self.recent.back().is_some_and(|(start, data)| start.0 + data.len() as u64 > position.0) {
                 if let Some((_, data)) = self.recent.pop_back() {
+                    rare!(AreaForgets);
                     self.recent_bytes -= data.len() as u64;
                 }
             }

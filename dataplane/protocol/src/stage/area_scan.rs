@@ -114,9 +114,15 @@ impl AreaScan {
     ) -> Verdict {
         if self.stage == Stage::Flushing {
             return match result {
-                Ok(_) if self.claimed > self.prefix() => Verdict::Damaged { claimed: self.claimed },
+                Ok(_) if self.claimed > self.prefix() => {
+                    rare!(ScanFindsDamage);
+                    Verdict::Damaged { claimed: self.claimed }
+                }
                 Ok(_) => Verdict::Prefix,
-                Err(_) => Verdict::Failed,
+                Err(_) => {
+                    rare!(ScanFlushFails);
+                    Verdict::Failed
+                }
             };
         }
         match self.read.on_disk(context, result) {
@@ -138,6 +144,7 @@ impl AreaScan {
 
     /// An unreadable block holds no frame that can be used and makes no claim: other witnesses say whether one was there.
     fn on_unreadable(&mut self) {
+        rare!(ScanUnreadable);
         match self.stage {
             Stage::Walking | Stage::Looking { .. } if !self.careful => {
                 self.careful = true;

@@ -93,6 +93,7 @@ impl Course {
             let Some(mark) = checked.mark(&record) else { continue };
             let gives_up = matches!(mark, Mark::RoundBegin(begin) if begin.in_place);
             if last && gives_up && matches!(course.mode, Mode::Away | Mode::Staging(_)) {
+                rare!(CourseGivesUpBegin);
                 course.drop_staged(&mut staged_before);
                 (course.mode, course.fate) = (Mode::Away, Fate::Pass);
                 continue;
@@ -125,6 +126,7 @@ impl Course {
                         (self.mode, self.ended) = (Mode::Normal, true);
                     }
                     RoundOutcome::Cancelled => {
+                        rare!(CourseRoundCancelled);
                         self.drop_staged(staged_before);
                         (self.mode, self.fate) = (Mode::Away, Fate::Pass);
                     }

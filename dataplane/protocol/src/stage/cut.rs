@@ -135,6 +135,7 @@ impl Cut {
         store: &mut StateStore,
     ) {
         if failed {
+            rare!(CutUnflushed);
             self.failed = Some(volume);
         }
         let Step::Flushing { to, left } = &mut self.step else { return };

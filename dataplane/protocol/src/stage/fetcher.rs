@@ -235,7 +235,7 @@ impl Fetcher {
         }
         self.retry_at = 0;
         if !has_room {
-            return;
+            return self.put_off_peek(context.now.mono);
         }
         while self.asked.len() < self.limits.fetches {
             let Some(range) = self.plan.front_mut() else { break };
@@ -289,6 +289,7 @@ impl Fetcher {
         self.journaled = self.journaled.max(welcome.journaled);
         self.primary = welcome.primary;
         if welcome.journaled < tip.position {
+            rare!(FetcherLaneBehind);
             let (node, had, found) = (self.ring.node(), tip.position, welcome.journaled);
             if self.damaged.replace(had) != Some(had) {
                 context.note(Note::LaneLost { node, had, found });
@@ -312,6 +313,7 @@ impl Fetcher {
         }
         // What is needed cannot be read there: as bad as bytes that do not verify.
         if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
+            rare!(FetcherRefused);
             self.damaged = Some(self.tip().position);
         }
         self.retry_at = context.now.mono + RETRY_NS;
@@ -357,6 +359,7 @@ impl Fetcher {
         }
         let Some(data) = data else {
             // Nothing there yet, although it was listed: the relay's prefix is behind. Ask again a little later.
+            rare!(FetcherTooEarly);
             self.retry_at = context.now.mono + RETRY_NS / 10;
             return self.rescan(context);
         };
@@ -395,8 +398,10 @@ impl Fetcher {
                 rest.start = end;
             }
         } else if done > 0 || matches!(stop, Found::More(_)) && asked.end.0 - position.0 > data.len() as u64 {
+            rare!(FetcherCutShort);
             self.rescan(context);
         } else {
+            rare!(FetcherDamaged);
             self.damaged = Some(end);
             self.retry_at = context.now.mono + RETRY_NS;
             context.note(Note::Damaged { node: self.ring.node(), position: end });

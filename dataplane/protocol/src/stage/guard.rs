@@ -76,6 +76,7 @@ impl Guard {
             return Err(RefusedReason::Deleted);
         }
         if self.pending.is_some() {
+            rare!(FenceMeetsFence);
             return Err(RefusedReason::Busy);
         }
         let found = self.permit.epoch;
@@ -87,11 +88,13 @@ impl Guard {
             FenceIntent::Probe => return Err(RefusedReason::NotPermitted),
         };
         if fence.replaces != found || !replaceable || fence.epoch <= found || fence.epoch.node != from {
+            rare!(FenceStale);
             return Err(RefusedReason::EpochFound);
         }
         let former = self.permit.primary;
         // A writer of the same node is a dead process: its disks are held exclusively, so no other can be alive there.
         if former != NodeId::NONE && former != from && !self.released {
+            rare!(FenceWaitsForLease);
             let until = answered_at.max(self.started_at) + lease_with_margin(&self.permit);
             self.quiet_until = self.quiet_until.max(until);
         }
@@ -103,6 +106,7 @@ impl Guard {
             self.permit.former_epoch = found;
         }
         if self.permit.former != NodeId::NONE && self.permit.former != from {
+            rare!(FenceKeepsLease);
             lease_ms = lease_ms.max(self.permit.lease_ms);
         }
         self.permit.epoch = fence.epoch;

@@ -156,6 +156,7 @@ impl<B> Landing<B> {
 
     /// A volume's disk failed a write or a flush: it holds less than the journal, and `landed` stops for good.
     pub fn on_failed(&mut self, volume: VolumeId) {
+        rare!(LandingFails);
         if !self.broken.contains(&volume) {
             self.broken.push(volume);
         }

@@ -117,6 +117,7 @@ impl Recall {
                 }
                 Found::More(_) => return,
                 Found::End => {
+                    rare!(RecallDamaged);
                     walk.skip_block();
                     rest = rest.get(BLOCK..).unwrap_or_default();
                 }

@@ -100,6 +100,7 @@ impl Receipts {
                 taken.newer
             }
             ReaderEvent::Refused(_) => {
+                rare!(ReceiptsRefused);
                 // The area may have wrapped past us while we were away, or cannot be read now: start again at its newest
                 // receipt. A refused session tries again by itself.
                 self.restart(context);
@@ -162,9 +163,11 @@ impl Receipts {
                 Found::End => {
                     let position = walk.tip().position;
                     if self.bad.replace(position) != Some(position) {
+                        rare!(ReceiptReadAgain);
                         taken.again = true;
                         break;
                     }
+                    rare!(ReceiptSkipped);
                     walk.skip_block();
                     rest = rest.get(BLOCK..).unwrap_or_default();
                 }

@@ -50,7 +50,10 @@ impl RingRead {
         position: Position,
         length: usize,
     ) -> bool {
-        let Some(into) = context.buffers.take(length) else { return false };
+        let Some(into) = context.buffers.take(length) else {
+            rare!(RingReadStarved);
+            return false;
+        };
         let (first, second) = ring.split(position, length as u64);
         let cut = usize::try_from(first.length).unwrap_or(0);
         self.state = Some(Pieces { position, length, done: cut, second });
@@ -66,7 +69,10 @@ impl RingRead {
         result: DiskResult<S::Buf>,
     ) -> ReadStep<S::Buf> {
         let Some(mut pieces) = self.state.take() else { return ReadStep::Running };
-        let Ok(Some(buffer)) = result else { return ReadStep::Failed(pieces.position) };
+        let Ok(Some(buffer)) = result else {
+            rare!(RingReadFails);
+            return ReadStep::Failed(pieces.position);
+        };
         let Some(second) = pieces.second.take() else {
             debug_assert!(buffer.bytes().len() >= pieces.length, "a read gives what was asked");
             return ReadStep::Done(pieces.position, Slice::new(buffer, 0..pieces.length));

@@ -67,7 +67,7 @@ impl StateStore {
         if !self.wants_to_write() {
             return;
         }
-        let Some(mut block) = context.buffers.take(STATE_BYTES) else { return };
+        let Some(mut block) = context.buffers.take(STATE_BYTES) else { return rare!(StateStarved) };
         self.state.sequence += 1;
         let Some(bytes) = block.bytes_mut().and_then(|b| b.first_chunk_mut::<STATE_BYTES>()) else { return };
         self.state.encode(bytes);
@@ -89,6 +89,7 @@ impl StateStore {
         {
             self.saved = change;
         }
+        rare!(StateUnsaved if failed);
         self.failed |= failed;
         self.poke(context);
     }

@@ -140,7 +140,7 @@ impl Tracker {
             if state.writing.is_some() || state.durable == state.changes || self.failed {
                 continue;
             }
-            let Some(mut block) = context.buffers.take(BLOCK) else { return };
+            let Some(mut block) = context.buffers.take(BLOCK) else { return rare!(MarksStarved) };
             let Some(bytes) = block.bytes_mut().and_then(|b| b.first_chunk_mut::<BLOCK>()) else { return };
             self.map.encode_block(index, bytes);
             block.set_filled(BLOCK);
@@ -168,6 +168,7 @@ impl Tracker {
         {
             state.durable = state.durable.max(written);
         }
+        rare!(MarksUnsaved if failed);
         self.failed |= failed;
         for _ in 0..self.waiters.len() {
             let Some(waiter) = self.waiters.pop_front() else { break };

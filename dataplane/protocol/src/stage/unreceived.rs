@@ -52,6 +52,7 @@ impl Unreceived {
     /// Marks what the secondary, which has acquired everything before `acquired`, may lack.
     pub fn mark_in(&self, tracker: &mut Tracker, acquired: Position) {
         if acquired < self.unknown_before {
+            rare!(UnreceivedUnknown);
             return tracker.mark_all();
         }
         tracker.merge(&self.current);

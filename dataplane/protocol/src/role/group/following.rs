@@ -81,20 +81,29 @@ impl<B: Buffer> Group<B> {
             // The search ends only when there is more to say.
             Decision::Wait => return,
             Decision::GoOn => {
+                rare!(ReturnGoesOn);
                 self.fenced_by = None;
                 let fencer = Box::new(unfenced::fencer(&self.config, state));
                 self.play = Play::Resuming { fencer, since: 0, flushed: true };
                 self.on_tick(context);
             }
             Decision::Redo => {
+                rare!(ReturnRedoes);
                 self.fenced_by = None;
                 self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
                 self.on_tick(context);
             }
             Decision::Follow => self.follow(context),
-            Decision::Round => self.follow_found(context, found, true),
-            Decision::Full => self.follow_found(context, found, false),
+            Decision::Round => {
+                rare!(ReturnByRound);
+                self.follow_found(context, found, true);
+            }
+            Decision::Full => {
+                rare!(ReturnByFullRound);
+                self.follow_found(context, found, false);
+            }
             Decision::Split => {
+                rare!(ReturnSplit);
                 self.split = true;
                 // What only this site holds is read from its disk: marks that nobody waited for go there, too.
                 if let Some(tracker) = self.tracker.as_mut() {

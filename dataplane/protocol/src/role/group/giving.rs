@@ -56,6 +56,7 @@ impl<B: Buffer> Group<B> {
         match giver.on_link(context, event) {
             FencerEvent::Nothing => return,
             FencerEvent::Probed(fenced) if fenced.epoch.node == self.config.node && !fenced.released => {
+                rare!(GivesBack);
                 return giver.release(context);
             }
             FencerEvent::Released => context.note(Note::Start(StartNote::Aborted)),
@@ -76,6 +77,7 @@ impl<B: Buffer> Group<B> {
         if context.now.mono < *until {
             fencer.on_tick(context);
         } else if !fencer.has_ended() {
+            rare!(AbortUnanswered);
             let refusal = StartRefusal::LaneUnreachable { node: self.config.relay, missing: None };
             context.note(Note::Start(StartNote::Refused(refusal)));
             fencer.close(context);

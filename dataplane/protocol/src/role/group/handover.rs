@@ -94,8 +94,12 @@ impl<B: Buffer> Group<B> {
         let Play::Primary(primary) = &mut self.play else { return };
         let failed = primary.disk_failed() || primary.repair().is_some_and(|_: &Repair<B>| true);
         match handover.step {
-            Step::Draining if failed => self.give_up_handover(context, HandoverRefusal::Failed),
+            Step::Draining if failed => {
+                rare!(HandoverFails);
+                self.give_up_handover(context, HandoverRefusal::Failed);
+            }
             Step::Draining if now >= handover.since + DRAIN_NS => {
+                rare!(HandoverSecondaryAway);
                 self.give_up_handover(context, HandoverRefusal::SecondaryAway);
             }
             Step::Draining => {

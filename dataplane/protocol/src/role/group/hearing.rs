@@ -51,6 +51,7 @@ impl<B: Buffer> Group<B> {
             return context.ask(Effect::Close { link });
         }
         if let Some(former) = self.hearing.take() {
+            rare!(HearsAnew);
             context.ask(Effect::Close { link: former.link });
         }
         let epoch = self.told_epoch();
@@ -118,6 +119,7 @@ impl<B: Buffer> Group<B> {
             LinkEvent::Unit(unit) => self.on_unit(context, &unit),
         };
         if !understood {
+            rare!(HeardNotUnderstood);
             self.stop_hearing(context);
         }
     }
@@ -204,7 +206,7 @@ impl<B: Buffer> Group<B> {
             && leaving.epoch >= known
             && leaving.cut >= secondary.status().applied_time;
         if !is_current || leaving.group != self.config.group || state.handover {
-            return;
+            return rare!(LeavingTooLate);
         }
         let change = self.store.change(context, |state| {
             (state.told_left, state.epoch) = (leaving.cut.max(Time(1)), leaving.epoch);

@@ -63,6 +63,7 @@ impl<B: Buffer> Group<B> {
             return;
         }
         let Some(tracker) = self.tracker.as_mut() else { return };
+        rare!(SendsAll);
         tracker.mark_all();
         tracker.poke(context);
         self.store.change(context, |state| (state.pair, state.round) = (PairState::Resync, 0));
@@ -91,11 +92,14 @@ impl<B: Buffer> Group<B> {
             if !(full || lost) || self.handover.is_some() || self.stopping {
                 return;
             }
+            rare!(LeavesFullRing if full);
             self.departs = true;
+            rare!(LeavesLostRelay if lost);
             self.relay_lost = lost;
             primary.depart(context, lost);
         }
         if primary.disk_failed() {
+            rare!(LeavingDiskFailed);
             // What was answered will never be on these disks: nothing can be answered from them.
             self.departs = false;
             return if core::mem::take(&mut self.relay_lost) { self.leave(context) } else { primary.stay() };

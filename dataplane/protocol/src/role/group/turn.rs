@@ -216,6 +216,7 @@ impl<B: Buffer> Group<B> {
         if let Play::TakingOver(secondary, mut takeover) = core::mem::replace(&mut self.play, Play::Stopped) {
             takeover.close(context);
             self.play = if takeover.has_changed_secondary() {
+                rare!(TakeoverBeginsAnew);
                 // It read exactly to the fenced prefix: what runs settles, then it begins anew.
                 let mut secondary = secondary;
                 secondary.close(context);
@@ -231,6 +232,7 @@ impl<B: Buffer> Group<B> {
             // Nobody asked here: what was handed over counts no more, or is tried again.
             self.handover_at = context.now.mono + HANDOVER_RETRY_NS;
             if note == StartNote::Refused(StartRefusal::NotSecondary) {
+                rare!(HandoverForgotten);
                 self.store.change(context, |state| state.handover = false);
             }
             return;
@@ -258,6 +260,7 @@ impl<B: Buffer> Group<B> {
             }
             FencerEvent::Probed(_) => fencer.fence(context),
             FencerEvent::Foreign(found) => {
+                rare!(ResumeReplaced);
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
                 self.fence_off(found);
             }

@@ -62,9 +62,15 @@ impl<B: Buffer> Primary<B> {
             (OpKind::Read, Ok(Some(data))) if self.closed || self.has_lease(context.now.mono) => {
                 self.end_op(context, done.id, Ok(Some(data)));
             }
-            (OpKind::Read, Ok(Some(data))) => self.held.push_back((done.id, data)),
+            (OpKind::Read, Ok(Some(data))) => {
+                rare!(ReadHeldForLease);
+                self.held.push_back((done.id, data));
+            }
             (OpKind::Read, Ok(None)) => self.end_op(context, done.id, Err(HostError::Io)),
-            (OpKind::Read, Err(error)) => self.end_op(context, done.id, Err(host_error(error))),
+            (OpKind::Read, Err(error)) => {
+                rare!(ReadFails);
+                self.end_op(context, done.id, Err(host_error(error)));
+            }
             (OpKind::Write | OpKind::Zero { .. }, Ok(_)) => {
                 self.answered += u64::from(self.config.answer == AnswerMode::JournaledLocal);
                 self.end_op(context, done.id, Ok(None));
@@ -73,6 +79,7 @@ impl<B: Buffer> Primary<B> {
             }
             // What cannot be read cannot be sent: the round waits for an operator. Hosts are not concerned: nothing was lost.
             (OpKind::Copy, _) => {
+                rare!(CopyFails);
                 self.on_copy_failed(done.id);
                 context.note(Note::DiskFailed { disk_is_journal: false, volume: self.volume_of(done.id) });
                 self.end_op(context, done.id, Ok(None));
@@ -94,6 +101,7 @@ impl<B: Buffer> Primary<B> {
         let volume = self.volume_of(op);
         context.note(Note::DiskFailed { disk_is_journal: false, volume });
         if timed && !self.closed {
+            rare!(WriteFails);
             self.landing.on_failed(volume);
             if let Some(request) = self.inflight.take_request(op) {
                 answer(context, request, Err(error));
@@ -110,6 +118,7 @@ impl<B: Buffer> Primary<B> {
         }
         // It failed while its partial blocks were read: it never had a time, and nothing of it is anywhere. Or this role
         // ends: what the disk lacks, the next start brings.
+        rare!(FillFails);
         self.end_op(context, op, Err(error));
     }
 

@@ -80,6 +80,7 @@ impl<B: Buffer> Primary<B> {
         let own = self.repair.as_mut().map(|repair| &mut repair.tracker);
         let Some(tracker) = own.or(other) else { return true };
         if let Some(unreceived) = self.unreceived.take() {
+            rare!(UnreceivedMarked);
             unreceived.mark_in(tracker, self.receipts.newest.acquired.min(self.ring.journaled()));
         }
         tracker.poke(context);

@@ -39,6 +39,7 @@ impl<B: Buffer> Primary<B> {
         let frame = self.sealer.seal(context.buffers, tip, known, &mut ops);
         self.landing.give_blank(ops);
         if frame.is_none() {
+            rare!(HandoverStarved);
             // The mark must not leave by itself: it is not recorded.
             self.sealer.clear();
         }

@@ -52,14 +52,21 @@ impl<B: Buffer> Primary<B> {
                     self.on_progress(context);
                 }
             }
-            WriterEvent::Restarted => self.manifests.list_again(),
+            WriterEvent::Restarted => {
+                rare!(ManifestsListAgain);
+                self.manifests.list_again();
+            }
             WriterEvent::Refused(refused) => self.on_refused(context, &refused),
-            WriterEvent::Lost { had, found } => context.note(Note::LaneLost { node, had, found }),
+            WriterEvent::Lost { had, found } => {
+                rare!(PrimaryLaneLost);
+                context.note(Note::LaneLost { node, had, found });
+            }
         }
     }
 
     fn on_refused<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, refused: &Refused) {
         if refused.epoch > self.epoch {
+            rare!(PrimaryReplacedByRelay);
             self.fenced = Some(refused.epoch);
             context.note(Note::Fenced { ours: self.epoch, found: refused.epoch });
             return self.close(context);

@@ -144,6 +144,7 @@ impl<B: Buffer> Primary<B> {
         repair.tracker.on_disk(context, token, failed, &mut self.answerable);
         self.answerable.clear();
         if failed {
+            rare!(RoundMarksUnsaved);
             self.landing.on_map_failed();
             context
                 .note(Note::DiskFailed { disk_is_journal: true, volume: midspan_format::ids::VolumeId(0) });
@@ -208,7 +209,7 @@ impl<B: Buffer> Primary<B> {
             return;
         }
         let (Some(block), Some(spare)) = (context.buffers.take(BLOCK), context.buffers.take(BLOCK)) else {
-            return;
+            return rare!(RoundStarved);
         };
         repair.spare = Some(spare);
         let time = self.clock.next(context.now.wall.min(LATEST_WALL));
@@ -258,6 +259,7 @@ impl<B: Buffer> Primary<B> {
                 self.inflight.enter_copy(context, volume, place, into, &mut self.steps)
             });
             if entered.is_none() {
+                rare!(RoundPiecePutBack);
                 return repair.round.put_back(volume, offset);
             }
         }
@@ -282,6 +284,7 @@ impl<B: Buffer> Primary<B> {
                 context.note(Note::Round(RoundNote::Sent { round, bytes: begun.sent }));
             }
             RoundOutcome::Cancelled => {
+                rare!(RoundCancelled);
                 repair.round.cancel();
                 context.note(Note::Round(RoundNote::Cancelled { round }));
             }

@@ -38,6 +38,7 @@ impl<B: Buffer> Primary<B> {
         self.ring_full = false;
         while self.wants_to_seal() {
             if self.used() + self.sealer.next_length() + RESERVE_BYTES > self.ring.size() {
+                rare!(RingFull);
                 self.ring_full = true;
                 break;
             }
@@ -57,6 +58,7 @@ impl<B: Buffer> Primary<B> {
             self.receipts.newest.acquired.min(self.landing.landed().0).0.saturating_sub(self.needed_from().0);
         let room = self.used() + self.sealer.next_length().min(RESERVE_BYTES / 2) <= self.ring.size();
         if full && gain > RESERVE_BYTES && room && self.ring.pending() == 0 && self.landing.has_room() {
+            rare!(RingFreed);
             self.seal_empty(context);
         }
     }
@@ -84,7 +86,10 @@ impl<B: Buffer> Primary<B> {
         let Some(tip) = self.ring.tip() else { return false };
         let known = self.known();
         let mut ops = self.landing.blank();
-        let Some(frame) = self.sealer.seal(context.buffers, tip, known, &mut ops) else { return false };
+        let Some(frame) = self.sealer.seal(context.buffers, tip, known, &mut ops) else {
+            rare!(SealStarved);
+            return false;
+        };
         let (request, with) = (frame.header.records, frame.header.last_time.0);
         context.reach(Milestone { request, with, ..Milestone::frame(Stage::Sealed, &frame.header) });
         if let Some(repair) = self.repair.as_mut() {

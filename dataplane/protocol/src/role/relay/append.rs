@@ -25,6 +25,7 @@ impl<B: Buffer> Relay<B> {
         };
         let epoch = self.permits.guard(group).map_or(Epoch::NONE, |g| g.permit.epoch);
         let Some(area) = self.areas.get_mut(at).filter(|a| a.session == Some(link) && a.session_open) else {
+            rare!(RelayBeforeWelcome);
             return self.refuse(context, index, RefusedReason::NotPermitted);
         };
         match Message::decode_block(unit.bytes()) {
@@ -44,6 +45,7 @@ impl<B: Buffer> Relay<B> {
         let position = area.received();
         if let Err(reason) = area.on_frame(context, unit, epoch) {
             if reason == RefusedReason::BadFrame {
+                rare!(RelayBadFrame);
                 context.note(Note::Damaged { node, position });
             }
             self.refuse(context, index, reason);
@@ -60,6 +62,7 @@ impl<B: Buffer> Relay<B> {
         let Some(area) = self.areas.get_mut(index) else { return };
         let moved = area.on_appended(context, token, failed);
         if failed {
+            rare!(RelayAppendFails);
             context
                 .note(Note::DiskFailed { disk_is_journal: true, volume: midspan_format::ids::VolumeId(0) });
             if let Some(link) = area.session {
@@ -125,6 +128,7 @@ impl<B: Buffer> Relay<B> {
             context.note(Note::Damaged { node: self.node, position: prefix });
         }
         if let (Verdict::Damaged { claimed }, true) = (verdict, is_index) {
+            rare!(RelayIndexAnew);
             // Manifests are an index and receipts a copy: they begin anew behind whatever was there, and nothing is lost.
             area.open_at(claimed.max(prefix), None);
         }
@@ -154,6 +158,7 @@ impl<B: Buffer> Relay<B> {
         match area.health {
             Health::Open if scanning => area.health = Health::Scanning,
             Health::Open | Health::Scanning if claimed > area.journaled() => {
+                rare!(RelayLaneDamaged);
                 area.health = Health::Damaged;
                 context.note(Note::Damaged { node: self.node, position: area.journaled() });
             }

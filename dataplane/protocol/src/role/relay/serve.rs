@@ -29,8 +29,10 @@ impl<B: Buffer> Relay<B> {
                 return;
             }
             let refusal = if read.position > journaled {
+                rare!(RelayReadBeyond);
                 Some(RefusedReason::Beyond)
             } else if !area.holds(read.position) {
+                rare!(RelayReadTooOld);
                 Some(RefusedReason::TooOld)
             } else {
                 None
@@ -74,7 +76,10 @@ impl<B: Buffer> Relay<B> {
         let journaled = session.area.and_then(|a| self.areas.get(a)).map_or(Position(0), Area::journaled);
         match session.disk_read.on_disk(context, result) {
             ReadStep::Running => return,
-            ReadStep::Failed(_) => return self.refuse(context, index, RefusedReason::Damaged),
+            ReadStep::Failed(_) => {
+                rare!(RelayReadFails);
+                return self.refuse(context, index, RefusedReason::Damaged);
+            }
             ReadStep::Done(_, data) => {
                 let Some(waiting) = session.waiting.pop_front() else { return };
                 session.sending += 1;

@@ -58,6 +58,7 @@ impl<B: Buffer> Secondary<B> {
     pub fn give_up_round(&mut self) {
         let done = self.applier.is_idle() && self.acquirer.is_idle() && self.replay.is_none();
         if done && matches!(self.mode, Mode::Staging(_)) {
+            rare!(RoundGivenUp);
             self.mode = Mode::Away;
             self.applier.jump(self.acquirer.acquired());
         }
@@ -81,6 +82,7 @@ impl<B: Buffer> Secondary<B> {
                 if !self.applier.is_idle() {
                     return;
                 }
+                rare!(StagedDropped);
                 self.applier.jump(Tip::before(&header));
             }
             let takes = match course.fate {
@@ -225,6 +227,7 @@ impl<B: Buffer> Secondary<B> {
             ReadStep::Running => return,
             ReadStep::Done(_, data) => data,
             ReadStep::Failed(position) => {
+                rare!(ReplayUnreadable);
                 self.disk_failed = true;
                 return context.note(Note::Damaged { node: self.config.node, position });
             }
@@ -238,6 +241,7 @@ impl<B: Buffer> Secondary<B> {
             done += range.end;
         }
         if done == 0 {
+            rare!(ReplayDamaged);
             // It was verified when it was acquired: the disk has lost it.
             self.disk_failed = true;
             let position = replay.walk.tip().position;

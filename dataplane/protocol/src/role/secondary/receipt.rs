@@ -65,7 +65,7 @@ impl<B: Buffer> Secondary<B> {
         };
         // First the memory: what is noted as told must be told.
         let length = receipt_head_length(self.receipt.lanes.len());
-        let Some(mut head) = context.buffers.take(length) else { return };
+        let Some(mut head) = context.buffers.take(length) else { return rare!(ReceiptStarved) };
         let acquired = self.acquirer.acquired();
         let persisted = self.cut.persisted();
         self.receipt.staging = self.config.own_ring.size;

@@ -34,6 +34,7 @@ impl<B: Buffer> Secondary<B> {
         match &mut self.recovery {
             Recovery::Flushing => {
                 if result.is_err() {
+                    rare!(OwnRingUnflushed);
                     self.disk_failed = true;
                     return;
                 }
@@ -48,6 +49,7 @@ impl<B: Buffer> Secondary<B> {
                 // What lies before the block that cannot be read is taken; the rest comes from the lane again.
                 ReadStep::Failed(_) if *chunk > BLOCK => *chunk = (*chunk / 2).next_multiple_of(BLOCK),
                 ReadStep::Failed(_) => {
+                    rare!(OwnRingUnreadable);
                     self.fetcher.begin_at(walk.tip());
                     self.recovery = Recovery::Done;
                 }

@@ -11,8 +11,9 @@ use super::Secondary;
 use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::fixture::{Heap, Plain};
-use crate::vocab::effect::{Context, Effect, Effects, LinkEvent, Now};
+use crate::vocab::effect::{Context, DiskError, Effect, Effects, LinkEvent, Now};
 use crate::vocab::limits::{Limits, Pace};
+use crate::vocab::tags;
 
 const RING: u64 = 1 << 20;
 
@@ -67,4 +68,25 @@ fn a_takeover_asks_for_the_rest_of_the_journal_at_once() {
     }
     // Behind the look at the ring that was under way.
     assert_eq!(reads, [(Position(0), 4 * 4096)]);
+}
+
+#[test]
+fn a_secondary_whose_disk_has_failed_rests_between_its_looks_at_the_ring() {
+    let config = config();
+    let (link, poll) = (config.link(1), u64::from(config.pace.poll_ms) * 1_000_000);
+    let mut store = StateStore::new(GroupState::default(), 0);
+    let mut secondary: Secondary<Plain> = Secondary::new(config, &store);
+    let (mut buffers, mut effects) = (Heap, Effects::with_capacity(64));
+    let now = Now { mono: 1_000_000_000, wall: 1 };
+    let mut context = Context { now, buffers: &mut buffers, effects: &mut effects };
+    secondary.start(&mut context);
+    secondary.on_tick(&mut context, &mut store);
+    secondary.on_disk(&mut context, tags::token(tags::ACQUIRE, 0), Err(DiskError::Failed), &mut store);
+    let welcome = Welcome { node: NodeId(2), area: AreaId([7; 16]), size: RING, ..Welcome::default() };
+    secondary.on_link(&mut context, link, LinkEvent::Message(Message::Welcome(welcome)), &mut store);
+    for _ in 0..3 {
+        context.now.mono += poll;
+        secondary.on_tick(&mut context, &mut store);
+        assert!(secondary.deadline(u64::MAX) > context.now.mono, "its deadline is always now");
+    }
 }

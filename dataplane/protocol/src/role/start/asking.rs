@@ -61,6 +61,7 @@ impl<B: Buffer> Start<B> {
         self.fencer.on_tick(context);
         let Step::Asking(asking) = &mut self.step else { return };
         if asking.site_link.on_tick(context) == SiteEvent::Down || context.now.mono >= asking.until {
+            rare!(StartUnanswered);
             self.take_lane(context);
         }
     }

@@ -43,8 +43,10 @@ impl Takeover {
                 let unheld = !fenced.found.is_held();
                 let damaged = !ring.open || ring.journaled < self.acquired_before;
                 if foreign || unheld {
+                    rare!(TakeoverLaneUnknown);
                     Some(LossReason::LaneUnreachable)
                 } else if damaged {
+                    rare!(TakeoverLaneDamaged);
                     Some(LossReason::JournalDamaged { position: ring.journaled })
                 } else {
                     None

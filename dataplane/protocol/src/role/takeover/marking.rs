@@ -67,6 +67,7 @@ impl Takeover {
         context: &mut Context<'_, S>,
         tracker: &mut Tracker,
     ) {
+        rare!(TakeoverMarksAll);
         self.former_landed = LanePoint::default();
         tracker.mark_all();
         if let Step::Marking { tail, .. } = &mut self.step {

@@ -18,6 +18,7 @@ impl Takeover {
         secondary: &Secondary<B>,
         store: &StateStore,
     ) -> Outcome {
+        rare!(TakeoverMayLose);
         let missing = Some(self.missing(why, secondary, store));
         Outcome::Refused(StartRefusal::MayLose { why, missing })
     }

@@ -45,6 +45,7 @@ impl Takeover {
             return refused;
         }
         self.fencer.close(context);
+        rare!(TakeoverUnfenced);
         secondary.stop_fetching(context);
         (self.unfenced, self.reads_no_more) = (true, true);
         self.why = Some(LossReason::LaneUnreachable);

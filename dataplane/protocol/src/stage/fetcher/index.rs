@@ -50,6 +50,7 @@ impl Fetcher {
                 if let Some(manifests) =
                     self.manifests.as_mut().filter(|_| refused.reason != RefusedReason::Busy)
                 {
+                    rare!(ManifestsRefused);
                     manifests.restart(context);
                 }
             }
@@ -81,6 +82,7 @@ impl Fetcher {
                 Found::More(_) => return,
                 Found::End => {
                     // Damage in the index: what it listed is found along the chain.
+                    rare!(ManifestDamaged);
                     let (node, position) = (self.ring.node(), walk.tip().position);
                     walk.skip_block();
                     rest = rest.get(BLOCK..).unwrap_or_default();
@@ -120,6 +122,7 @@ impl Fetcher {
             return;
         }
         if start != self.planned_to {
+            rare!(ManifestGap);
             self.plan.push_back(Range { start: self.planned_to, end, scan: true, has_rest: false });
             self.planned_to = end;
             return;

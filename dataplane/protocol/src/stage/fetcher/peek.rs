@@ -11,6 +11,13 @@ impl Fetcher {
         idle && self.ring.is_up() && self.walk.is_some()
     }
 
+    /// A look that is due and cannot be taken is due later: a deadline that nothing meets lets nobody rest.
+    pub(super) fn put_off_peek(&mut self, now: u64) {
+        if now >= self.peek_at {
+            self.peek_at = self.next_peek(now);
+        }
+    }
+
     pub(super) fn next_peek(&self, now: u64) -> u64 {
         now + u64::from(self.pace.poll_ms) * 1_000_000
     }
@@ -19,6 +26,7 @@ impl Fetcher {
     pub(super) fn on_peeked(&mut self, journaled: Position) {
         self.asked.pop_front();
         if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
+            rare!(PeekFindsMore);
             self.plan.push_back(Range {
                 start: self.planned_to,
                 end: journaled,

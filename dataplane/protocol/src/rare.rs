@@ -1,0 +1,214 @@
+//! Marks of rare paths: a name for each branch that only faults reach, and how often it was passed.
+//!
+//! [`rare!`] stands in such a branch. It decides nothing and nothing reads it here: with the feature `rare-paths`, which only the
+//! simulator switches on, it adds one to a relaxed counter; without it there is no code of it. So a mark is an instrument and
+//! no state of a machine. As all names are listed here, what was never passed is known as well as what was.
+
+#[cfg(feature = "rare-paths")]
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Marks a branch that only faults reach, by its name in [`Rare`]; `if`: only where a condition holds.
+macro_rules! rare {
+    ($name:ident $(if $condition:expr)?) => {{
+        #[cfg(feature = "rare-paths")]
+        $crate::rare::pass($crate::rare::Rare::$name, true $(&& $condition)?);
+        #[cfg(not(feature = "rare-paths"))]
+        {
+            const _: $crate::rare::Rare = $crate::rare::Rare::$name;
+        }
+    }};
+}
+
+macro_rules! rare_paths {
+    ($($name:ident = $words:literal,)*) => {
+        /// A branch that only faults reach.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rare {
+            $(#[doc = $words] $name,)*
+        }
+
+        impl Rare {
+            /// All, in the order of the code.
+            pub const ALL: [Self; [$($words,)*].len()] = [$(Self::$name,)*];
+
+            /// What happened there.
+            pub const fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => $words,)*
+                }
+            }
+        }
+    };
+}
+
+rare_paths! {
+    LinkUngreeted = "a connection is not greeted in time",
+    LinkSilent = "what was asked on a connection is not answered in time",
+    LinkRefused = "a node refuses a session: the next try comes later",
+    FencerCutOff = "the connection ends before the relay has answered a fence",
+    FencerPutOff = "a fence is refused because another came before it: look again",
+    FencerRefused = "a relay refuses to be fenced at all",
+    FencerForgotten = "a relay knows an older epoch than the site does",
+    FencerForeign = "a start finds the lane in the hands of the other site",
+    FencerBeforeScan = "a relay is asked before it has scanned its areas",
+    ReaderRefused = "a session that reads is refused",
+    ReaderStartsOver = "an answer to a read is not understood: the session begins anew",
+    ReaderSilent = "a read is not answered in time",
+    SiteMovesOn = "the other site goes on to another epoch while it is connected",
+    SiteSilent = "the other site does not answer in time",
+    TailUnreadable = "a relay refuses to read a part of the journal that is to be redone",
+    TailDamaged = "a part of the journal that is to be redone does not verify",
+    WriterSilent = "an append or a heartbeat is not answered in time",
+    WriterPutOff = "a relay is busy: the session is tried again soon",
+    WriterLaneLost = "a relay has less than it acknowledged, or another area",
+    WriterIndexAnew = "an index area lost its end: it begins anew",
+    WriterIndexEndsInside = "an index area ends inside what was sent",
+    WriterResends = "frames that were not confirmed are sent again",
+    WalkBodyDamaged = "a frame with a good header has a bad body",
+    ScanUnreadable = "a block of an area cannot be read while it is scanned",
+    ScanFindsDamage = "a scan ends below what was acknowledged",
+    ScanFlushFails = "what was scanned cannot be flushed",
+    AreaFailed = "an append failed: nothing behind it counts",
+    AreaForgets = "a new session goes on before the end of frames that were never journaled",
+    FenceMeetsFence = "a fence comes while another one is under way",
+    FenceStale = "a fence names an epoch that was replaced meanwhile, or may not replace it",
+    FenceWaitsForLease = "a fence has to wait for the lease of a writer that may live",
+    FenceKeepsLease = "a taker fences again: the lease of the one it replaced still counts",
+    StateStarved = "there is no memory to save the state",
+    StateUnsaved = "the state cannot be saved",
+    MarksStarved = "there is no memory to write the dirty map",
+    MarksUnsaved = "the dirty map cannot be written",
+    RingReadStarved = "there is no memory to read a ring",
+    RingReadFails = "a ring cannot be read",
+    CutUnflushed = "a volume cannot be flushed for a cut",
+    LandingFails = "what was answered will not reach the disk of the primary",
+    LandingUnflushed = "a volume of the primary cannot be flushed",
+    AcquireFails = "the own ring cannot be written",
+    AcquireWaits = "the own ring is full: what was fetched waits for a cut",
+    ApplyFails = "a volume of the secondary cannot be written",
+    FetcherLaneBehind = "a relay has less than was fetched from it",
+    FetcherRefused = "a relay cannot read what is needed",
+    FetcherTooEarly = "what a manifest lists is not in the prefix of the relay yet",
+    FetcherCutShort = "a range that was read holds a part of what was asked: the rest is looked for",
+    FetcherDamaged = "what was fetched does not verify: it is read again",
+    ManifestDamaged = "a manifest does not verify: what it listed is found along the chain",
+    ManifestGap = "manifests leave out a part of the journal: it is scanned",
+    ManifestsRefused = "a relay refuses to read manifests",
+    PeekFindsMore = "no manifest told of what is in the ring",
+    ReceiptReadAgain = "a receipt does not verify: it is read again",
+    ReceiptSkipped = "a receipt does not verify a second time: it is passed over",
+    ReceiptsRefused = "a relay refuses to read receipts",
+    RecallDamaged = "a manifest of an earlier process does not verify",
+    UnreceivedUnknown = "the lanes are left before it is known what the other site has: everything is marked",
+    CourseGivesUpBegin = "a takeover reads a round in place last of all, which nobody will end",
+    CourseRoundCancelled = "a round is cancelled at its target",
+    RelayUnknownGroup = "a relay does not know the group",
+    RelayForeignArea = "a session asks for an area that is not there any more",
+    RelayScans = "a session comes while its area is being scanned",
+    RelayReadsDamaged = "what is intact of a damaged area is read",
+    RelayRefusesDamaged = "nothing is appended to a damaged area",
+    RelayOlderEpoch = "a writer of an older epoch comes",
+    RelayForeignWriter = "a node comes that may not write here now",
+    RelayFencing = "a writer comes while a fence is under way",
+    RelayClosesFormer = "a writer comes again before its former session has ended",
+    RelayBadFrame = "a frame does not verify when it arrives",
+    RelayBeforeWelcome = "a unit comes on a session that is not open, or not any more",
+    RelayAppendFails = "a relay cannot write what was sent to it",
+    RelayIndexAnew = "an index area is damaged: it begins anew behind whatever was there",
+    RelayLaneDamaged = "the index areas know of more than the ring holds",
+    RelayReadBeyond = "a read asks for what lies beyond the prefix",
+    RelayReadTooOld = "a read asks for what may be overwritten",
+    RelayReadFails = "a relay cannot read what is asked for",
+    PermitUnsaved = "a relay cannot record who may write",
+    RelayEndsWriter = "a fence ends the session of a writer",
+    FencePermitLost = "a relay that could not record a writer is asked to record another one",
+    FenceAskerGone = "who fenced is gone before the answer",
+    PermitStarved = "there is no memory to record who may write",
+    PrimaryDiskFailed = "a host asks a primary whose disk has failed",
+    FlushWaitsForLease = "a flush waits until the lanes say that nobody has replaced the primary",
+    HostFlushFails = "a flush that a host asked for fails",
+    PrimaryReplacedBySite = "the other site says that it has replaced the primary, before a lane does",
+    ReadWaitsForLease = "a read waits until the lanes say that nobody has replaced the primary",
+    ReadHeldForLease = "what was read is held until the lanes say that nobody has replaced the primary",
+    ReadFails = "a read of a host fails",
+    CopyFails = "a piece of a round cannot be read",
+    WriteFails = "a write that is in the journal cannot be written to the disk",
+    FillFails = "the rest of a partly written block cannot be read",
+    UnreceivedMarked = "what the other site may lack is marked",
+    PrimaryReplacedByRelay = "a relay says that the primary is replaced",
+    ManifestsListAgain = "manifests begin anew and list the last frame again",
+    PrimaryLaneLost = "a primary finds its lane lost",
+    RoundMarksUnsaved = "marks of a round cannot be saved",
+    RoundStarved = "there is no memory to begin a round",
+    RoundPiecePutBack = "there is no room or memory for a piece of a round",
+    RoundCancelled = "a round outgrows the ring of its target",
+    RingFull = "the ring is full",
+    RingFreed = "a full ring is freed by an empty frame",
+    SealStarved = "there is no memory to seal a frame",
+    HandoverStarved = "there is no memory for the mark of a handover",
+    LeaveFindsNoRoom = "a full ring has no room for a Leave mark",
+    ComebackWaits = "a site outside the lanes finds no lane to come back to",
+    ComebackReplaced = "a site outside the lanes is replaced",
+    ComebackLaneLost = "a site outside the lanes finds its lane lost",
+    DirectGivenUp = "a mark is durable after its request was given up",
+    DirectUnmarked = "outside the lanes a write is refused, for its mark cannot be saved",
+    MeetAlone = "who served by a word alone finds that nobody else has",
+    MeetBoth = "who served by a word alone finds that the other one has, too",
+    RejoinWaits = "who was replaced finds nothing to follow yet",
+    RejoinUnreadable = "what the other site went on with does not verify",
+    ReturnGoesOn = "who was replaced gets its lane back outside the lanes, and goes on",
+    ReturnRedoes = "who was replaced gets its lane back, and starts again",
+    ReturnByRound = "who was replaced follows, and a round brings what differs",
+    ReturnByFullRound = "who was replaced follows, and a round brings everything",
+    ReturnSplit = "both sites told hosts what the other one does not know",
+    ReceiptsToldAgain = "the receipts area lost what was told: it is told again",
+    ReceiptsLaneLost = "a secondary finds the area of its receipts lost",
+    OwnRingUnflushed = "the own ring cannot be flushed at a start",
+    OwnRingUnreadable = "a block of the own ring cannot be read at a start: the lane brings it again",
+    RoundGivenUp = "a takeover gives up a round that was only half there",
+    StagedDropped = "what was staged of a round is dropped",
+    ReplayUnreadable = "what was staged of a round cannot be read",
+    ReplayDamaged = "what was staged of a round does not verify any more",
+    ReceiptStarved = "there is no memory for a receipt",
+    StartWaits = "a start cannot use the lane as it is",
+    StartRedoDamaged = "a part of the journal does not verify while it is redone",
+    StartDiskFailed = "a volume fails while the journal is redone",
+    StartUnanswered = "the other site does not say in time whether it serves",
+    TakeoverMayLose = "a takeover is refused: something would be lost",
+    TakeoverLaneUnknown = "a takeover finds another area, or one that no primary ever held",
+    TakeoverLaneDamaged = "a takeover finds the journal damaged",
+    TakeoverMarksAll = "what has not landed cannot be read: everything is marked",
+    TakeoverUnfenced = "a site takes over without a fence, by an operator's word",
+    TakeoverBeginsAnew = "a takeover that had fenced ends: the secondary begins anew",
+    HandoverForgotten = "what was handed over counts no more",
+    ResumeReplaced = "a site that served outside the lanes starts and finds itself replaced",
+    GivesBack = "a secondary gives back a lane that an earlier process of it had fenced",
+    AbortUnanswered = "the relay does not answer while a takeover is undone",
+    HandoverFails = "something fails while the role is handed over",
+    HandoverSecondaryAway = "the other site does not catch up in time for a handover",
+    HearsAnew = "the other site connects again before its former connection has ended",
+    HeardNotUnderstood = "what the other site says is not understood",
+    LeavingTooLate = "that the other site leaves the lanes comes too late to mean anything",
+    LeavesFullRing = "a full ring is left",
+    LeavesLostRelay = "a relay that is away is left",
+    LeavingDiskFailed = "a disk fails while the lanes are left",
+    SendsAll = "the other site holds no cut: everything is sent",
+}
+
+/// How often each was passed, by all machines of this process together.
+#[cfg(feature = "rare-paths")]
+static PASSED: [AtomicU64; Rare::ALL.len()] = [const { AtomicU64::new(0) }; Rare::ALL.len()];
+
+/// Counts one.
+#[cfg(feature = "rare-paths")]
+pub(crate) fn pass(path: Rare, counts: bool) {
+    if let Some(count) = PASSED.get(path as usize).filter(|_| counts) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How often this process has passed a branch.
+#[cfg(feature = "rare-paths")]
+pub fn passed(path: Rare) -> u64 {
+    PASSED.get(path as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+}

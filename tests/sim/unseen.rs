@@ -1,0 +1,47 @@
+//! Rare paths that no seed passes, each with the reason and what shows it instead.
+
+use midspan_protocol::rare::{Rare, passed};
+
+/// The list: the suite `rare` demands that its seeds pass every other path, and none of these.
+pub const UNSEEN: &[(Rare, &str)] = &[
+    (Rare::MeetAlone, WORD),
+    (Rare::MeetBoth, WORD),
+    (Rare::TakeoverUnfenced, WORD),
+    (Rare::ReturnSplit, WORD),
+    (Rare::SendsAll, WORD),
+    (Rare::RoundGivenUp, WORD),
+    (Rare::WriterLaneLost, REFUSED_FIRST),
+    (Rare::PrimaryLaneLost, REFUSED_FIRST),
+    (Rare::ReceiptsLaneLost, REFUSED_FIRST),
+    (Rare::ComebackLaneLost, REFUSED_FIRST),
+    (
+        Rare::RelayBeforeWelcome,
+        "no machine of ours sends before its welcome: for peers that are none of ours",
+    ),
+    (
+        Rare::WriterIndexEndsInside,
+        "every prefix that a relay tells of ends with a frame: for one that does not",
+    ),
+];
+
+/// What only an operator's word leads to.
+const WORD: &str =
+    "the simulator has no operator who accepts loss or gives something up; suite `without_relay`";
+/// What a relay sees before a site does.
+const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; one that was set back to an older state: suite `bad::rot`";
+
+/// What this process has passed: never, and how often; `all`: also those that were passed.
+pub fn report(all: bool) -> String {
+    let reason = |path| UNSEEN.iter().find(|(known, _)| *known == path).map(|(_, reason)| *reason);
+    let never = Rare::ALL.into_iter().filter(|path| passed(*path) == 0).count();
+    let mut lines = vec![format!("{never} of {} rare paths were never passed", Rare::ALL.len())];
+    for path in Rare::ALL {
+        let count = passed(path);
+        if all || count == 0 {
+            let name = format!("{path:?}");
+            let known = reason(path).filter(|_| count == 0).map(|why| format!(" ({why})"));
+            lines.push(format!("{count:>10}  {name:<24} {}{}", path.words(), known.unwrap_or_default()));
+        }
+    }
+    lines.join("\n")
+}
