@@ -100,7 +100,9 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(CANNOT);
     }
-    let (scenarios, left_out) = match playable(&arguments.scenario) {
+    let network = rig::can_cut();
+    let on_network = network.is_ok();
+    let (scenarios, left_out) = match playable(&arguments.scenario, network) {
         Ok(parts) => parts,
         Err(told) => {
             eprintln!("{told}");
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
     let run = Run {
         seed: arguments.seed.unwrap_or_else(random_run_id),
         scenarios,
+        on_network,
         until: match (arguments.minutes, arguments.rounds) {
             (Some(minutes), _) => Until::Time(Duration::from_secs(minutes * 60)),
             (None, rounds) => Until::Rounds(rounds.unwrap_or(ROUNDS).max(1)),
@@ -136,14 +139,14 @@ fn main() -> ExitCode {
 }
 
 /// What is to be played here, and what cannot be; an error where nothing is left, or it was asked for by name.
-fn playable(name: &str) -> Result<(Vec<Scenario>, Vec<Scenario>), String> {
+fn playable(name: &str, network: Result<(), String>) -> Result<(Vec<Scenario>, Vec<Scenario>), String> {
     let wanted = Scenario::named(name)?;
-    if !wanted.iter().any(|scenario| scenario.needs_network()) {
-        return Ok((wanted, Vec::new()));
-    }
-    let Err(why) = rig::can_cut() else { return Ok((wanted, Vec::new())) };
+    let Err(why) = network else { return Ok((wanted, Vec::new())) };
     let (left_out, rest): (Vec<_>, Vec<_>) =
         wanted.into_iter().partition(|scenario| scenario.needs_network());
+    if left_out.is_empty() {
+        return Ok((rest, left_out));
+    }
     let names: Vec<_> = left_out.iter().map(|scenario| scenario.name()).collect();
     let told = format!("not run here: {}: {why}", names.join(", "));
     if rest.is_empty() {
@@ -187,4 +190,19 @@ fn conclude(
         println!("{} in {seconds:.0} s: {}", if broken.is_some() { "BROKEN" } else { "held" }, tally.figures);
     }
     if broken.is_some() { ExitCode::from(BROKEN) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_a_network_is_left_out_or_refused_where_there_is_none() {
+        let none = || Err("no root".to_owned());
+        let (played, left_out) = playable("all", none()).unwrap();
+        assert_eq!((played.len(), left_out), (5, vec![Scenario::Cuts, Scenario::Mixed]));
+        assert!(playable("cuts", none()).unwrap_err().contains("cuts: no root"));
+        assert_eq!(playable("kills", none()).unwrap(), (vec![Scenario::Kills], Vec::new()));
+        assert_eq!(playable("all", Ok(())).unwrap().0, Scenario::ALL);
+    }
 }

@@ -37,6 +37,8 @@ pub struct Run {
     pub seed: u64,
     /// What is played, in turn.
     pub scenarios: Vec<Scenario>,
+    /// Each node has a network namespace of its own: paths can be cut, and no other program has its ports.
+    pub on_network: bool,
     /// When it is over.
     pub until: Until,
     /// Where clusters have their folders.
@@ -97,7 +99,7 @@ impl Run {
         let mut dice = Seeded::new(self.seed, CLUSTERS + tally.figures.clusters);
         tally.begin_round(scenario.name());
         let folder = Folder::at(folder, self.keep);
-        let mut arena = Arena::open(folder, scenario.needs_network(), &mut dice, tally);
+        let mut arena = Arena::open(folder, self.on_network, &mut dice, tally);
         for number in 1..=rounds {
             let mut dice = Seeded::new(self.seed, arena.tally.figures.rounds);
             arena.tally.begin_round(scenario.name());
