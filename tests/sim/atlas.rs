@@ -3,6 +3,8 @@
 //! The seed names what, so that a row of seeds as long as the list comes by each of them; beside it everything goes wrong that goes
 //! wrong in a seed of the first book. All choices come from streams of their own, and seeds below play what they always did.
 
+use midspan_protocol::role::site::AnswerMode;
+
 use crate::drills::THIRD_BOOK;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
@@ -111,7 +113,13 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
             swarm.recent = 0;
             swarm.rates.kill[relay] = often(random);
         }
-        Theme::DeadVolume => swarm.may_leave |= random.percent(50),
+        Theme::DeadVolume => {
+            swarm.may_leave |= random.percent(50);
+            swarm.load.flushes = swarm.load.flushes.max(10);
+            if random.percent(40) {
+                swarm.answer = AnswerMode::JournaledLocal;
+            }
+        }
         Theme::DeadJournal => swarm.initial_copy |= random.percent(50),
         Theme::SlowWay => {
             // The roles change while memory is short.

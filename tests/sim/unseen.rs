@@ -14,14 +14,18 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::PrimaryLaneLost, REFUSED_FIRST),
     (Rare::ReceiptsLaneLost, REFUSED_FIRST),
     (Rare::ComebackLaneLost, REFUSED_FIRST),
-    (
-        Rare::RelayBeforeWelcome,
-        "no machine of ours sends before its welcome: for peers that are none of ours",
-    ),
-    (
-        Rare::WriterIndexEndsInside,
-        "every prefix that a relay tells of ends with a frame: for one that does not",
-    ),
+    (Rare::RelayBeforeWelcome, FOREIGN),
+    (Rare::RelayReadBeyond, FOREIGN),
+    (Rare::WriterIndexEndsInside, FOREIGN),
+    (Rare::CourseGivesUpBegin, NARROW),
+    (Rare::DirectGivenUp, NARROW),
+    (Rare::LeavingDiskFailed, NARROW),
+    (Rare::LeavingTooLate, NARROW),
+    (Rare::RejoinUnreadable, NARROW),
+    (Rare::RelayLaneDamaged, NARROW),
+    (Rare::ReplayDamaged, NARROW),
+    (Rare::ReplayUnreadable, NARROW),
+    (Rare::StartRedoDamaged, NARROW),
 ];
 
 /// What only an operator's word leads to.
@@ -29,6 +33,11 @@ const WORD: &str =
     "the simulator has no operator who accepts loss or gives something up; suite `without_relay`";
 /// What a relay sees before a site does.
 const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; one that was set back to an older state: suite `bad::rot`";
+/// What our own machines never do.
+const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
+/// What nobody has seen yet.
+const NARROW: &str =
+    "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";
 
 /// What this process has passed: never, and how often; `all`: also those that were passed.
 pub fn report(all: bool) -> String {

@@ -31,8 +31,8 @@ pub fn shrink(seed: u64, lie: Lie) -> ExitCode {
     }
     let (_, plan) = world_of(seed);
     println!("seed {seed} breaks {} with {} of {} faults:", shrunk.class, shrunk.kept.len(), shrunk.planned);
-    for index in &shrunk.kept {
-        println!("  {index:>3} at {} us: {:?}", plan[*index].at / 1000, plan[*index].fault);
+    for (index, planned) in plan.iter().enumerate().filter(|(index, _)| shrunk.kept.contains(index)) {
+        println!("  {index:>3} at {} us: {:?}", planned.at / 1000, planned.fault);
     }
     println!("{} runs; again: {words}", shrunk.tries);
     ExitCode::FAILURE

@@ -135,6 +135,12 @@ impl<B: Buffer> Relay<B> {
         hello: &Hello,
     ) {
         if let Err((reason, epoch)) = self.admit(context, link, hello) {
+            rare!(RelayUnknownGroup if reason == RefusedReason::UnknownGroup);
+            rare!(RelayForeignArea if reason == RefusedReason::ForeignArea);
+            rare!(RelayPutsOff if reason == RefusedReason::Busy);
+            rare!(RelayRefusesDamaged if reason == RefusedReason::Damaged);
+            rare!(RelayOlderEpoch if reason == RefusedReason::OlderEpoch);
+            rare!(RelayForeignWriter if reason == RefusedReason::NotPermitted);
             self.count_refusal(context, hello.node, reason);
             let refused = Refused { request: 0, reason, epoch, journaled: Position(0) };
             context.ask(Effect::Send { link, message: Message::Refused(refused) });

@@ -28,7 +28,6 @@ impl<B: Buffer> Relay<B> {
             return Err((RefusedReason::Busy, Epoch::NONE));
         }
         let Some(guard) = self.permits.guard(hello.group) else {
-            rare!(RelayUnknownGroup);
             return Err((RefusedReason::UnknownGroup, Epoch::NONE));
         };
         let permit = &guard.permit;
@@ -61,21 +60,14 @@ impl<B: Buffer> Relay<B> {
             return Err((RefusedReason::UnknownArea, found));
         };
         if hello.area != midspan_format::ids::AreaId::NONE && hello.area != area.entry.area {
-            rare!(RelayForeignArea);
             return Err((RefusedReason::ForeignArea, found));
         }
         match area.health {
             Health::Open => {}
-            Health::Scanning => {
-                rare!(RelayScans);
-                return Err((RefusedReason::Busy, found));
-            }
+            Health::Scanning => return Err((RefusedReason::Busy, found)),
             // What is intact can still be read; nothing is appended.
             Health::Damaged | Health::Failed if hello.kind == SessionKind::Fetch => rare!(RelayReadsDamaged),
-            Health::Damaged | Health::Failed => {
-                rare!(RelayRefusesDamaged);
-                return Err((RefusedReason::Damaged, found));
-            }
+            Health::Damaged | Health::Failed => return Err((RefusedReason::Damaged, found)),
         }
         if hello.kind == SessionKind::Fetch {
             self.open_session(link, hello, Some(index));
@@ -84,22 +76,18 @@ impl<B: Buffer> Relay<B> {
             return Ok(());
         }
         if kind != AreaKind::Receipt && hello.epoch < found {
-            rare!(RelayOlderEpoch);
             return Err((RefusedReason::OlderEpoch, found));
         }
         if hello.node != writer || (kind != AreaKind::Receipt && hello.epoch != found) {
-            rare!(RelayForeignWriter);
             return Err((RefusedReason::NotPermitted, found));
         }
         if fencing {
-            rare!(RelayFencing);
             return Err((RefusedReason::Busy, found));
         }
         let former = area.session;
         area.end_session();
         area.session = Some(link);
         if let Some(former) = former.and_then(|f| self.sessions.iter().position(|s| s.link == f)) {
-            rare!(RelayClosesFormer);
             self.close_session(context, former);
         }
         self.open_session(link, hello, Some(index));
