@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use crate::api::query::Wanted;
 use crate::api::types::{Event, Level};
 
-/// Events kept for `GET /v1/events`.
-pub const KEPT: usize = 10_000;
-/// Events that an answer has at most, unless more are asked for.
-const LIMIT: usize = 1000;
+pub use crate::api::query::KEPT;
 
 /// Something to tell people: what, which object, what to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,41 +99,6 @@ impl EventLog {
         let mut newest: Vec<Event> = found.rev().take(wanted.limit).cloned().collect();
         newest.reverse();
         newest
-    }
-}
-
-/// Which events are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Of this group only.
-    pub group: Option<String>,
-    /// Those after this number, the oldest of them first; else the newest ones.
-    pub after: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Default for Wanted {
-    fn default() -> Self {
-        Self { group: None, after: None, limit: LIMIT }
-    }
-}
-
-impl Wanted {
-    /// As asked for in a query, `group=NAME&after=SEQ&limit=N`; `since` is the old name of `after`.
-    pub fn parse(query: Option<&str>) -> Option<Self> {
-        let mut wanted = Self::default();
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=')? {
-                ("group", name) => wanted.group = Some(name.to_owned()),
-                ("after" | "since", number) => wanted.after = Some(number.parse().ok()?),
-                ("limit", number) => {
-                    wanted.limit = number.parse().ok().filter(|limit| (1..=KEPT).contains(limit))?;
-                }
-                _ => return None,
-            }
-        }
-        Some(wanted)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The control plane's process `midspand`: configuration, operator's API and the shards' start.
 //!
-//! Without the feature `server` only [`api::types`] exists: what clients of the HTTP API need, with no dependency but
-//! serde. Module order is dependency order.
+//! Without the feature `server` only [`api::types`] and the like exist: what clients of the HTTP API need, with no
+//! dependency but serde. Module order is dependency order.
 
 pub mod api;
 #[cfg(feature = "config")]

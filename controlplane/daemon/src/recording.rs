@@ -2,28 +2,11 @@
 
 use midspan_node::recorder::{Milestone, Reader, Recorded, Stage, read};
 
+use crate::api::query::After;
 use crate::api::types::{GroupRecording, ShardRecording, TraceEvent, TraceStage};
 
 /// Events of one shard in one answer at most.
 const EVENTS: usize = 16 * 1024;
-
-/// Where a reader wants to go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum After {
-    /// Behind everything that was recorded so far.
-    Now,
-    /// At these numbers, by shard; where one is missing, at the oldest event.
-    Numbers(Vec<u64>),
-}
-
-impl After {
-    /// Reads `after=12,34`; `None` where it is not understood.
-    pub fn parse(query: Option<&str>) -> Option<Self> {
-        let Some(query) = query.filter(|query| !query.is_empty()) else { return Some(Self::Now) };
-        let numbers = query.strip_prefix("after=")?.split(',').map(str::parse);
-        numbers.collect::<Result<_, _>>().ok().map(Self::Numbers)
-    }
-}
 
 /// Fills an answer with what the recorders hold of a group.
 pub fn fill(answer: &mut GroupRecording, recorders: &[Reader], from: &After) {
@@ -67,15 +50,6 @@ fn word(stage: Stage) -> TraceStage {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_query_names_a_number_for_each_shard() {
-        assert_eq!(After::parse(None), Some(After::Now));
-        assert_eq!(After::parse(Some("after=12,34")), Some(After::Numbers(vec![12, 34])));
-        for bad in ["after=", "after=1,x", "since=1", "after=-1"] {
-            assert_eq!(After::parse(Some(bad)), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_stage_has_one_word_everywhere() {

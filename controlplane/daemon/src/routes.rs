@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::api::caller::Caller;
+use crate::api::query::{After, Wanted};
 use crate::api::refusal::Refusal;
 use crate::api::route::Route;
 use crate::api::stream;
@@ -19,10 +20,9 @@ use crate::api::types::{
     KeptManifests, NodeStatus, OperationState, OperationStatus, TakeoverProgress, TakeoverRequest,
 };
 use crate::clock;
-use crate::events::Wanted;
 use crate::metrics;
 use crate::openapi;
-use crate::recording::{self, After};
+use crate::recording;
 use crate::view::{Shared, unknown_group};
 
 mod alone;

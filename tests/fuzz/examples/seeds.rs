@@ -5,6 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use midspan_daemon::api::types::{
+    AloneVolume, ApiError, AreaStatus, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig,
+    GroupRecording, GroupStatus, HeldAlone, KeptManifests, LaneStatus, NodeStatus, OperationStatus,
+    ResolveRequest, ShardRecording, TakeoverOutcome, TakeoverProgress, TakeoverRequest, TraceEvent,
+    TraceStage,
+};
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::HEADER_BYTES;
 use midspan_format::geometry::BLOCK;
@@ -20,6 +26,7 @@ fn main() -> std::io::Result<()> {
     seeds.blocks()?;
     seeds.messages()?;
     seeds.nbd()?;
+    seeds.api()?;
     seeds.configurations(&here.join("../../deploy/examples"))
 }
 
@@ -172,6 +179,53 @@ impl Seeds {
         Ok(())
     }
 
+    /// One body of each kind with something in it, a few queries, and a response of each length.
+    fn api(&self) -> std::io::Result<()> {
+        let group = GroupStatus { lanes: vec![LaneStatus::default()], ..GroupStatus::default() };
+        let status = NodeStatus { groups: vec![group.clone()], ..NodeStatus::default() };
+        let alone = HeldAlone { volumes: vec![AloneVolume::default()], ..HeldAlone::default() };
+        let taken =
+            TakeoverProgress { outcome: Some(TakeoverOutcome::default()), ..TakeoverProgress::default() };
+        let changed = ChangeProgress { error: Some(ApiError::default()), ..ChangeProgress::default() };
+        let event = TraceEvent(1, TraceStage::Sealed, 2, 3, 4, 5);
+        let shard = ShardRecording { events: vec![event], ..ShardRecording::default() };
+        let recording = GroupRecording { shards: vec![shard], ..GroupRecording::default() };
+        let bodies = [
+            ("takeover-request", json(&TakeoverRequest::default())),
+            ("resolve-request", json(&ResolveRequest { keep: "site-a".into() })),
+            ("status", json(&status)),
+            ("group", json(&group)),
+            ("group-config", json(&GroupConfig::default())),
+            ("recording", json(&recording)),
+            ("manifests", json(&KeptManifests::default())),
+            ("alone", json(&alone)),
+            ("areas", json(&[AreaStatus::default()])),
+            ("exports", json(&[ExportStatus::default()])),
+            ("error", json(&ErrorBody::default())),
+            ("takeover-progress", json(&taken)),
+            ("change-progress", json(&changed)),
+            ("event", json(&Event::default())),
+            ("operation", json(&OperationStatus::default())),
+        ];
+        for (name, body) in bodies {
+            self.write("api", name, &body)?;
+        }
+        self.write("query", "wanted", b"group=vault&after=7&limit=10000")?;
+        self.write("query", "after", b"after=12,34")?;
+        let answers = [
+            ("known", "HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabcdef"),
+            (
+                "chunked",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+            ),
+            ("to-end", "HTTP/1.1 200 OK\r\n\r\nabc"),
+        ];
+        for (name, answer) in answers {
+            self.write("http", name, &[&[2], answer.as_bytes()].concat())?;
+        }
+        Ok(())
+    }
+
     /// The examples, and one of them with numbers at and beyond what 64 bits hold.
     fn configurations(&self, examples: &Path) -> std::io::Result<()> {
         for entry in fs::read_dir(examples)? {
@@ -193,6 +247,10 @@ impl Seeds {
         }
         Ok(())
     }
+}
+
+fn json(body: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("a body")
 }
 
 /// Without the zeroes at its end.

@@ -8,3 +8,5 @@ pub mod input;
 pub mod repair;
 pub mod frames;
 pub mod nbd;
+#[path = "../../../tools/midspan/src/cli/http.rs"]
+pub mod http;

@@ -18,7 +18,9 @@ const SEEDS: u32 = 300;
 const SEEDS_QUICK: u32 = 20;
 /// The fuzz targets' own workspace.
 const FUZZ: &str = "tests/fuzz";
-/// How they are built, by every command alike: anything else would build them again.
+/// The model's own workspace: its checker stays out of the product's lock file.
+const MODEL: &str = "tests/model/Cargo.toml";
+/// How the fuzz targets are built, by every command alike: anything else would build them again.
 const FUZZ_BUILD: [&str; 4] = ["--sanitizer", "none", "--codegen-units", "16"];
 /// How long each of them runs, seconds.
 const FUZZ_SECONDS: u32 = 3;
@@ -52,6 +54,7 @@ pub fn run_stages(root: &Path, quick: bool, no_setup: bool) -> Result<bool> {
     }
     stages.run("simulator", || held(&mut simulate(root, if quick { SEEDS_QUICK } else { SEEDS })))?;
     if !quick {
+        stages.run("model", || run_tests(model(root), &mut tests).map(Outcome::from))?;
         stages.run("fuzz smoke", || fuzz(root))?;
     }
     let held = stages.summary()?;
@@ -112,6 +115,13 @@ fn simulate(root: &Path, seeds: u32) -> Command {
         "--",
     ]);
     command.args(["--first", "1", "--seeds", &seeds.to_string()]);
+    command
+}
+
+/// Every state of the model's short runs, and each sentence of the design left out.
+fn model(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.args(["test", "--locked", "--manifest-path", MODEL]);
     command
 }
 

@@ -1,6 +1,7 @@
 //! The operator's HTTP API: JSON over a unix socket.
 
 pub mod time;
+pub mod query;
 pub mod types;
 #[cfg(feature = "server")]
 pub mod socket;

@@ -117,7 +117,7 @@ fn a_primary_that_nobody_hears_is_taken_over_once_and_without_accepting_a_loss()
     assert_eq!((name.as_str(), request), ("vault", TakeoverRequest::default()));
     progress.send_modify(|progress| progress.outcome = Some(TakeoverOutcome::default()));
     assert!(site.run(60 * SECOND).is_empty());
-    let events = site.shared.view().events.select(&crate::events::Wanted::default());
+    let events = site.shared.view().events.select(&crate::api::query::Wanted::default());
     assert!(
         events
             .iter()

@@ -4,8 +4,8 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 
 use super::*;
+use crate::api::query::Wanted;
 use crate::api::types::{ChangeProgress, LaneStatus, RingUse, RoundStatus, TakeoverProgress, Watermarks};
-use crate::events::Wanted;
 use crate::view::View;
 
 const MS: u64 = 1_000_000;

@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::Known;
 use crate::alone::{AloneError, Piece};
+use crate::api::query::Wanted;
 use crate::api::refusal::Refusal;
 use crate::api::types::{ApiError, HeldAlone};
-use crate::events::Wanted;
 
 /// The ranges, a page at a time.
 pub(super) async fn list(

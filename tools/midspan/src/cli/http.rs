@@ -12,17 +12,17 @@ const MAX_HEADERS: usize = 100;
 
 /// A response whose body has not been read yet.
 #[derive(Debug)]
-pub struct Response {
+pub struct Response<R: Read = UnixStream> {
     /// The status code.
     pub status: u16,
     /// The body, decoded.
-    pub body: BufReader<Body>,
+    pub body: BufReader<Body<R>>,
 }
 
 /// The body as it comes from the socket.
 #[derive(Debug)]
-pub struct Body {
-    stream: BufReader<UnixStream>,
+pub struct Body<R: Read = UnixStream> {
+    stream: BufReader<R>,
     length: Length,
 }
 
@@ -58,6 +58,14 @@ pub fn request(
         head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     }
     stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
+    read_response(stream)
+}
+
+/// Reads the head of a response.
+///
+/// # Errors
+/// What the stream says, `InvalidData` for a response that is not HTTP/1.1.
+pub fn read_response<R: Read>(stream: R) -> io::Result<Response<R>> {
     let mut stream = BufReader::new(stream);
     let first = line(&mut stream)?;
     let status = first
@@ -104,7 +112,7 @@ fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer of the daemon: {what}"))
 }
 
-impl Read for Body {
+impl<R: Read> Read for Body<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let left = match &mut self.length {
