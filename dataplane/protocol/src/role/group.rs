@@ -19,6 +19,7 @@ mod hearing;
 mod lanes;
 mod look;
 mod turn;
+mod verify;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -214,6 +215,10 @@ impl<B: Buffer> Group<B> {
             GroupCommand::WithoutJournal => self.start_without_journal(context),
             GroupCommand::Pause => self.hold_round(true),
             GroupCommand::Resume => self.hold_round(false),
+            GroupCommand::Verify { volume, bytes_per_s, repair } => {
+                self.begin_verify(context, volume, bytes_per_s, repair);
+            }
+            GroupCommand::EndVerify => self.end_verify(context),
             GroupCommand::Stop => self.stop(context),
         }
     }
