@@ -4,7 +4,7 @@ use midspan_format::control::GroupCommand;
 use midspan_format::ids::VolumeId;
 use midspan_node::port::{VerifyNote, VerifyRefusal, VerifyReport, VerifyStop};
 
-use super::{DataPlane, Port};
+use super::{DataPlane, Port, Wait};
 use crate::api::types::{ApiError, Change, DifferentRange, VerifyOutcome, VerifyRequest};
 use crate::driver::{News, Step};
 use crate::following::Operation;
@@ -37,10 +37,11 @@ impl<P: DataPlane> Port<P> {
             }
             VerifyNote::Sent => self.news.push(News::Step { group, operation, step: Step::Compared }),
             VerifyNote::Ended(report) => {
-                self.waits.remove(&(index, operation));
                 let outcome = self.objects.groups.get(index).map(|known| outcome(known, report));
-                if let Some(outcome) = outcome.map(Box::new) {
-                    self.news.push(News::Verified { group, outcome });
+                if let Some(outcome) = outcome.map(Box::new).filter(|_| self.runs(index, operation)) {
+                    // Whoever hears of the end must find it in the status, too.
+                    let news = News::Verified { group, outcome };
+                    self.waits.insert((index, operation), Wait::Ended(news));
                 }
                 if report.stopped == Some(VerifyStop::Asked) && self.runs(index, END) {
                     self.changed(index, Change::EndVerify);

@@ -414,16 +414,6 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    /// A secondary that holds an exact cut needs no marks of an earlier time as primary.
-    fn forget_marks<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let state = self.store.get();
-        let equal = state.pair == PairState::Paired && !state.left && self.store.is_idle();
-        if let Some(tracker) = self.tracker.as_mut().filter(|tracker| equal && tracker.map().count() > 0) {
-            tracker.clear_all();
-            tracker.poke(context);
-        }
-    }
-
     fn on_marked<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, token: Token, failed: bool) {
         let Self { store, tracker: Some(tracker), play, config, ready, .. } = self else { return };
         tracker.on_disk(context, token, failed, ready);

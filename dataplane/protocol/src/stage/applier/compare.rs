@@ -7,9 +7,9 @@ use midspan_format::checked::CheckedFrame;
 use midspan_format::ids::VolumeId;
 use midspan_format::mark::{Mark, Verify};
 use midspan_format::receipt::Difference;
-use midspan_format::record::{MAX_RECORD_DATA, Record, RecordKind};
+use midspan_format::record::{MAX_RECORD_DATA, Record};
 
-use super::{Applier, kind_of};
+use super::Applier;
 use crate::stage::tally::Tally;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Disk, DiskOp, Token};
@@ -73,11 +73,9 @@ impl<B: Buffer> Applier<B> {
 
     /// The digest in a record that can be compared here. One that cannot is left out.
     pub(super) fn digest(&self, frame: &CheckedFrame<'_>, record: &Record) -> Option<Verify> {
+        let Some(Mark::Verify(digest)) = frame.mark(record) else { return None };
         let fits = record.length <= u64::from(MAX_RECORD_DATA) && self.check(record).is_ok();
-        match frame.mark(record) {
-            Some(Mark::Verify(digest)) if fits && kind_of(record) == Some(RecordKind::Verify) => Some(digest),
-            _ => None,
-        }
+        fits.then_some(digest)
     }
 
     /// Nothing is in the way of a comparison any more.
