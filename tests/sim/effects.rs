@@ -391,6 +391,7 @@ impl World {
             | Note::LaneDown { .. }
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
+            | Note::Verify(_)
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(
                 HandoverNote::Draining | HandoverNote::Given { .. } | HandoverNote::NotCancelled,

@@ -303,6 +303,7 @@ fn of_note(note: &Note) -> Option<Sign> {
         | Note::LaneRefused { .. }
         | Note::Refused { .. }
         | Note::FenceDone { .. }
+        | Note::Verify(_)
         | Note::DiskFailed { .. } => None,
     }
 }

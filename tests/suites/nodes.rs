@@ -9,6 +9,7 @@ mod filesystem;
 mod kill;
 mod home;
 mod rounds;
+mod verify;
 mod undone;
 mod postgres;
 mod paths;

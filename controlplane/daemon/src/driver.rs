@@ -6,6 +6,7 @@
 mod again;
 mod handing;
 mod rounds;
+mod verifying;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,11 +18,12 @@ use midspan_control::takeover::{Statement, TakeoverFacts};
 
 use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, Epoch, GroupStatus, KeptManifests, Lag, Level,
-    RefusedStatus, Role, TakeoverOutcome, TakeoverRequest,
+    RefusedStatus, Role, TakeoverOutcome, TakeoverRequest, VerifyOutcome, VerifyRequest,
 };
 use crate::driver::again::Again;
 use crate::driver::handing::{Handing, Pause};
 use crate::driver::rounds::Rounds;
+use crate::driver::verifying::Verifies;
 use crate::driver::waiting::{Running, Waiting};
 use crate::events::Tell;
 use crate::following::Operation;
@@ -76,6 +78,13 @@ pub enum News {
         group: String,
         /// What it found.
         report: Box<Report>,
+    },
+    /// The sites were compared.
+    Verified {
+        /// Name of the group.
+        group: String,
+        /// What was found.
+        outcome: Box<VerifyOutcome>,
     },
     /// A change ended.
     Changed {
@@ -146,6 +155,13 @@ pub enum Step {
     Draining,
     /// The other site is to go on.
     HandedOver,
+    /// The sites are compared.
+    Comparing {
+        /// So many bytes.
+        bytes: u64,
+    },
+    /// The other site compares the rest.
+    Compared,
 }
 
 /// What a takeover found.
@@ -188,6 +204,13 @@ pub enum Action {
         /// What.
         change: Change,
     },
+    /// Compare the sites.
+    Verify {
+        /// Name of the group.
+        group: String,
+        /// How.
+        request: VerifyRequest,
+    },
 }
 
 impl Action {
@@ -196,6 +219,7 @@ impl Action {
         match self {
             Action::TakeOver { group, .. } => (group.clone(), Operation::Takeover),
             Action::Change { group, change } => (group.clone(), Operation::Change(*change)),
+            Action::Verify { group, .. } => (group.clone(), Operation::Verify),
         }
     }
 }
@@ -205,6 +229,7 @@ impl Action {
 pub struct Driver {
     fill: BTreeMap<String, FillRate>,
     rounds: Rounds,
+    verifies: Verifies,
     running: BTreeMap<(String, Operation), Running>,
     /// Groups that were handed over and are not served by the other site yet.
     handing: BTreeMap<String, Handing>,
@@ -246,6 +271,7 @@ impl Driver {
                     shared.step_operation(running.operation, phase, &message);
                 }
             }
+            News::Verified { group, outcome } => self.on_verified(shared, group, *outcome),
             News::Taken { group, report } => self.on_taken(shared, now_ns, group, *report),
             News::Changed { group, change } => self.on_changed(shared, now_ns, group, change, None),
             News::HandedOver { group, change, drained_ns } => {
@@ -267,6 +293,9 @@ impl Driver {
             }
             Request::Change { operation, group, change, before, progress } => {
                 (operation, Waiting::Change(progress), Action::Change { group, change }, before)
+            }
+            Request::Verify { operation, group, request, progress } => {
+                (operation, Waiting::Verify(progress), Action::Verify { group, request }, None)
             }
         };
         self.end_again(&action);
@@ -316,6 +345,7 @@ impl Driver {
             lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
         }
         self.rounds.estimate(shared, now_ns, &mut status);
+        self.estimate_verify(shared, now_ns, &mut status);
         let group = status.group.clone();
         let mut view = shared.view();
         view.manifests.insert(status.group.clone(), manifests);
@@ -384,7 +414,8 @@ impl Driver {
             | Change::Failback
             | Change::Resolve
             | Change::Prevail
-            | Change::WithoutJournal => {}
+            | Change::WithoutJournal
+            | Change::EndVerify => {}
         }
         self.end_change(shared, now_ns, &group, change, waiting::changed(change), pause);
     }

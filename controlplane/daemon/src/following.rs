@@ -12,6 +12,8 @@ use crate::api::types::{ApiError, Change, Progress};
 pub enum Operation {
     /// The secondary becomes primary.
     Takeover,
+    /// The sites are compared.
+    Verify,
     /// Something else.
     Change(Change),
 }
@@ -21,6 +23,7 @@ impl Operation {
     pub const fn word(self) -> &'static str {
         match self {
             Operation::Takeover => "takeover",
+            Operation::Verify => "verify",
             Operation::Change(change) => change.word(),
         }
     }
@@ -29,6 +32,7 @@ impl Operation {
     pub const fn refused(self) -> &'static str {
         match self {
             Operation::Takeover => "takeover_refused",
+            Operation::Verify => "verify_refused",
             Operation::Change(Change::Abort) => "abort_refused",
             Operation::Change(Change::Switchover) => "switchover_refused",
             Operation::Change(Change::Stay) => "cancel_refused",
@@ -37,6 +41,7 @@ impl Operation {
             Operation::Change(Change::Resume) => "resume_refused",
             Operation::Change(Change::Resolve | Change::Prevail) => "resolve_refused",
             Operation::Change(Change::WithoutJournal) => "start_refused",
+            Operation::Change(Change::EndVerify) => "cancel_refused",
         }
     }
 }

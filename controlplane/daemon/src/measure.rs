@@ -5,7 +5,7 @@ use midspan_control::takeover::TakeoverFacts;
 use midspan_format::area::AreaKind;
 use midspan_format::control::{
     GroupStatus as Measured, LaneStatus as MeasuredLane, LossReason, ManifestStatus as MeasuredManifest,
-    RoundStatus as MeasuredRound,
+    RoundStatus as MeasuredRound, VerifyStatus as MeasuredVerify,
 };
 use midspan_format::geometry::{Position, REGION_BYTES};
 use midspan_format::ids::{GroupId, NodeId};
@@ -16,7 +16,7 @@ use midspan_node::status::{AreaStatus as MeasuredArea, Health, RefusedCount, Rel
 
 use crate::api::types::{
     AreaStatus, GroupStatus, KeptManifests, LaneStatus, ManifestStatus, RefusedStatus, RingUse, Role,
-    RoundStatus, VolumeStatus, Watermarks,
+    RoundStatus, VerifyStatus, VolumeStatus, Watermarks,
 };
 use crate::driver::{GroupNews, Report};
 use crate::words::{self, Names};
@@ -80,6 +80,7 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         dirty_bytes: measured.dirty_regions.map(|regions| regions.saturating_mul(REGION_BYTES)),
         home: known.home.map(|home| names.node(home)),
         round: measured.round.as_ref().map(round),
+        verify: measured.verify.as_ref().map(verify),
         no_cut: measured.no_cut,
         ..known.unmeasured()
     };
@@ -138,17 +139,28 @@ fn round(round: &MeasuredRound) -> RoundStatus {
         sent: round.sent,
         bytes: round.bytes,
         bytes_sent: round.bytes_sent,
-        percent: percent(round),
+        percent: percent(round.sent, round.bytes_sent, round.bytes),
         ..RoundStatus::default()
     }
 }
 
+fn verify(found: &MeasuredVerify) -> VerifyStatus {
+    VerifyStatus {
+        bytes: found.bytes,
+        bytes_sent: found.bytes_sent,
+        compared_bytes: found.compared,
+        different_bytes: found.different,
+        percent: percent(found.bytes_sent >= found.bytes, found.bytes_sent, found.bytes),
+        ..VerifyStatus::default()
+    }
+}
+
 /// To a tenth, and 100 only when everything was sent.
-fn percent(round: &MeasuredRound) -> f64 {
-    if round.sent {
+fn percent(is_sent: bool, sent: u64, bytes: u64) -> f64 {
+    if is_sent {
         return 100.0;
     }
-    let permille = u128::from(round.bytes_sent) * 1000 / u128::from(round.bytes.max(1));
+    let permille = u128::from(sent) * 1000 / u128::from(bytes.max(1));
     f64::from(u16::try_from(permille.min(999)).unwrap_or(999)) / 10.0
 }
 

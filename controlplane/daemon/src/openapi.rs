@@ -17,7 +17,7 @@ use crate::api::route::Route;
 use crate::api::types::{
     AreaStatus, Change, ChangeOutcome, ChangeProgress, ErrorBody, Event, ExportStatus, GroupConfig,
     GroupRecording, GroupStatus, HeldAlone, KeptManifests, NodeStatus, OperationStatus, ResolveRequest,
-    TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+    TakeoverOutcome, TakeoverProgress, TakeoverRequest, VerifyOutcome, VerifyProgress, VerifyRequest,
 };
 
 /// A type under its name.
@@ -53,13 +53,16 @@ enum Answer {
 
 const REFUSAL: Named = Named::of::<ErrorBody>("ErrorBody");
 const REQUEST: Named = Named::of::<TakeoverRequest>("TakeoverRequest");
+const VERIFY: Named = Named::of::<VerifyRequest>("VerifyRequest");
 const RESOLVE: Named = Named::of::<ResolveRequest>("ResolveRequest");
 
 /// Types that no route answers as a whole: those that come in, or stand in others in place of a parameter.
-const UNANSWERED: [Named; 5] = [
+const UNANSWERED: [Named; 7] = [
     REFUSAL,
     REQUEST,
     RESOLVE,
+    VERIFY,
+    Named::of::<VerifyOutcome>("VerifyOutcome"),
     Named::of::<TakeoverOutcome>("TakeoverOutcome"),
     Named::of::<ChangeOutcome>("ChangeOutcome"),
 ];
@@ -72,6 +75,7 @@ const fn answer(route: Route) -> Answer {
         Route::Manifests => Answer::One(Named::of::<KeptManifests>("KeptManifests")),
         Route::LastTakeover => Answer::One(Named::of::<TakeoverProgress>("TakeoverProgress")),
         Route::Takeover => Answer::Lines(Named::of::<TakeoverProgress>("TakeoverProgress")),
+        Route::Verify => Answer::Lines(Named::of::<VerifyProgress>("VerifyProgress")),
         Route::Change(_) | Route::Cancel => Answer::Lines(Named::of::<ChangeProgress>("ChangeProgress")),
         Route::Alone => Answer::One(Named::of::<HeldAlone>("HeldAlone")),
         Route::AloneData => Answer::Bytes,
@@ -138,6 +142,8 @@ fn operation(route: Route) -> OperationBuilder {
         .response("200", good(&answer(route)));
     let asked = if route == Route::Takeover {
         Some((REQUEST, Required::False))
+    } else if route == Route::Verify {
+        Some((VERIFY, Required::False))
     } else {
         (route == Route::Change(Change::Resolve)).then_some((RESOLVE, Required::True))
     };

@@ -182,6 +182,7 @@ fn fate(operation: &OperationStatus) -> Fate {
         "without_journal" => Fate::Ends(
             "`midspan status` tells whether hosts are served; where the state is still `starting`, ask for it again",
         ),
+        "verify" => Fate::Ends("nothing was changed: ask again"),
         "round" => Fate::Ends(
             "nothing is to be done: another round follows by itself, and sends what may still differ",
         ),

@@ -26,6 +26,7 @@ use crate::recording;
 use crate::view::{Shared, unknown_group};
 
 mod alone;
+mod verify;
 
 type Known = State<Arc<Shared>>;
 
@@ -46,6 +47,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Shared>> {
         Route::Manifests => get(manifests),
         Route::LastTakeover => get(last_takeover),
         Route::Takeover => post(takeover),
+        Route::Verify => post(verify::begin),
         Route::Change(change) => changes(change),
         Route::Alone => get(alone::list),
         Route::AloneData => get(alone::data),
@@ -146,6 +148,13 @@ async fn cancel(
         }
         (OperationState::Running, "switchover" | "failback") => {
             return Ok(stream::follow(shared.change(&found.group, Change::Stay, &caller.to_string())?));
+        }
+        (OperationState::Running, "verify") => {
+            return Ok(stream::follow(shared.change(
+                &found.group,
+                Change::EndVerify,
+                &caller.to_string(),
+            )?));
         }
         (OperationState::Running, _) => "it ends by itself; a round is held by `midspan pause`",
         (OperationState::Done | OperationState::Refused | OperationState::Interrupted, _) => {

@@ -19,7 +19,8 @@ use tokio::sync::{Notify, watch};
 use crate::alone::Place;
 use crate::api::types::{
     ApiError, AreaStatus, Change, ChangeOutcome, ChangeProgress, ExportStatus, GroupConfig, KeptManifests,
-    NodeStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest,
+    NodeStatus, TakeoverOutcome, TakeoverProgress, TakeoverRequest, VerifyOutcome, VerifyProgress,
+    VerifyRequest,
 };
 use crate::events::EventLog;
 use crate::following::Following;
@@ -56,6 +57,17 @@ pub enum Request {
         /// Where steps are told.
         progress: watch::Sender<ChangeProgress>,
     },
+    /// Compare the sites; steps go to `progress`.
+    Verify {
+        /// Number of the operation.
+        operation: u64,
+        /// Name of the group.
+        group: String,
+        /// How.
+        request: VerifyRequest,
+        /// Where steps are told.
+        progress: watch::Sender<VerifyProgress>,
+    },
 }
 
 /// Requests that may wait for the driver.
@@ -88,6 +100,7 @@ pub struct Shared {
     view: Mutex<View>,
     takeovers: Following<String, TakeoverRequest, TakeoverOutcome>,
     changes: Following<(String, Change), String, ChangeOutcome>,
+    verifies: Following<String, VerifyRequest, VerifyOutcome>,
     requests: Sender<Request>,
     ending: Notify,
     started: Instant,
@@ -105,6 +118,7 @@ impl Shared {
             view: Mutex::new(view),
             takeovers: Following::default(),
             changes: Following::default(),
+            verifies: Following::default(),
             requests,
             ending: Notify::new(),
             started: clock::now(),

@@ -1,5 +1,7 @@
 //! The data plane's notes in words for people: what happened, to which object, what to do next.
 
+mod verify;
+
 use std::collections::BTreeMap;
 
 use midspan_format::control::LossReason;
@@ -13,6 +15,10 @@ use crate::api::time::utc;
 use crate::api::types::{ApiError, Epoch};
 use crate::clock;
 use crate::events::Tell;
+
+pub use self::verify::{
+    is_complete as verify_is_complete, statement as verify_statement, stop as verify_stop, verify_error,
+};
 
 /// Names of nodes by their numbers.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +109,7 @@ impl Names {
             Note::Start(step) => return self.start(object, step),
             Note::Handover(step) => handover(object, *step),
             Note::Round(step) => round(object, *step),
+            Note::Verify(step) => return verify::verify(object, step),
             Note::LeftTheLanes { full } => Tell::error(
                 "left_the_lanes",
                 object,

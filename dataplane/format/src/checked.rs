@@ -17,7 +17,10 @@ use crate::manifest::{
     ArchivedManifestEntry, ArchivedManifestTable, ArchivedRegionRun, ManifestEntry, RegionRun,
 };
 use crate::mark::Mark;
-use crate::receipt::{ArchivedLaneReceipt, ArchivedReceipt, LaneReceipt, Receipt};
+use crate::receipt::{
+    ArchivedDifference, ArchivedLaneReceipt, ArchivedReceipt, Difference, LaneReceipt, MAX_DIFFERENCES,
+    Receipt,
+};
 use crate::record::{ArchivedRecord, Placement, Record, RecordError};
 use crate::table::{ArchivedRecordTable, manifest_length, receipt_length, records_length};
 use crate::wire::is_zero;
@@ -80,6 +83,8 @@ pub type Entries<'a> = Rows<'a, ArchivedManifestEntry, ManifestEntry>;
 pub type Runs<'a> = Rows<'a, ArchivedRegionRun, RegionRun>;
 /// Lanes of a receipt.
 pub type ReceiptLanes<'a> = Rows<'a, ArchivedLaneReceipt, LaneReceipt>;
+/// Differences of a receipt.
+pub type Differences<'a> = Rows<'a, ArchivedDifference, Difference>;
 
 /// A checked manifest.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +118,16 @@ pub struct ReceiptView<'a> {
     pub staging: u64,
     /// [`crate::receipt::NO_CUT`].
     pub flags: u64,
+    /// The run of `verify`.
+    pub run: u64,
+    /// Bytes of it that were compared.
+    pub compared: u64,
+    /// Of them, bytes that do not match.
+    pub different: u64,
     /// One entry for each lane.
     pub lanes: ReceiptLanes<'a>,
+    /// Where they lie.
+    pub differences: Differences<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -240,7 +253,11 @@ impl ReceiptView<'_> {
             round: self.round,
             staging: self.staging,
             flags: self.flags,
+            run: self.run,
+            compared: self.compared,
+            different: self.different,
             lanes: self.lanes.iter().collect(),
+            differences: self.differences.iter().collect(),
         }
     }
 }
@@ -286,7 +303,8 @@ fn check_manifest<'a>(header: &FrameHeader, archived: &'a [u8]) -> Result<Manife
 
 fn check_receipt<'a>(header: &FrameHeader, archived: &'a [u8]) -> Result<ReceiptView<'a>, FrameError> {
     let table: &ArchivedReceipt = root(archived)?;
-    is_exactly(header, &table.lanes, receipt_length(table.lanes.len()))?;
+    let differences = table.differences.len();
+    is_exactly(header, &table.lanes, receipt_length(table.lanes.len(), differences))?;
     let receipt = ReceiptView {
         cut: table.cut.to_native(),
         manifest: table.manifest.to_native(),
@@ -294,9 +312,15 @@ fn check_receipt<'a>(header: &FrameHeader, archived: &'a [u8]) -> Result<Receipt
         round: table.round.to_native(),
         staging: table.staging.to_native(),
         flags: table.flags.to_native(),
+        run: table.run.to_native(),
+        compared: table.compared.to_native(),
+        different: table.different.to_native(),
         lanes: Rows::new(&table.lanes),
+        differences: Rows::new(&table.differences),
     };
-    let possible = receipt.lanes.iter().all(|lane| lane.is_possible());
+    let possible = differences <= MAX_DIFFERENCES
+        && receipt.lanes.iter().all(|lane| lane.is_possible())
+        && receipt.differences.iter().all(|difference| difference.is_possible());
     if !possible || !Receipt::is_possible(receipt.cut, receipt.manifest, receipt.flags) {
         return Err(FrameError::Table);
     }

@@ -11,7 +11,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use crate::area::AreaKind;
 use crate::checksum::checksum;
 use crate::geometry::Position;
-use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId};
+use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use crate::message::RefusedReason;
 use crate::superblock::{PairState, Role};
 use crate::time::Time;
@@ -54,6 +54,17 @@ pub enum GroupCommand {
     Stay,
     /// Keep what this site holds against the other site, which replaced it and holds something else: that one is replaced in turn.
     Prevail,
+    /// Compare the sites, beside what hosts do.
+    Verify {
+        /// Only this volume.
+        volume: Option<VolumeId>,
+        /// At most so many bytes a second; 0: as fast as hosts leave it.
+        bytes_per_s: u64,
+        /// What differs is sent by a round at the end.
+        repair: bool,
+    },
+    /// End a verify before its time.
+    EndVerify,
 }
 
 /// Control plane → data plane.
@@ -143,6 +154,23 @@ pub struct RoundStatus {
     pub began_ns: u64,
 }
 
+/// A run of `verify` at its primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct VerifyStatus {
+    /// Its name.
+    pub run: u64,
+    /// Bytes to be compared.
+    pub bytes: u64,
+    /// Bytes of them whose digests were sent.
+    pub bytes_sent: u64,
+    /// Bytes of them that the secondary is known to have compared.
+    pub compared: u64,
+    /// Bytes of pieces that differ, as far as known.
+    pub different: u64,
+    /// When it began, on the clock of the leases, ns.
+    pub began_ns: u64,
+}
+
 /// How a group stands at a site.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -182,6 +210,8 @@ pub struct GroupStatus {
     pub dirty_regions: Option<u64>,
     /// The round that runs, or is to come.
     pub round: Option<RoundStatus>,
+    /// The verify that runs.
+    pub verify: Option<VerifyStatus>,
     /// This site's disks hold no cut until a round's end.
     pub no_cut: bool,
     /// Whether a takeover now would lose nothing, as far as this site knows.

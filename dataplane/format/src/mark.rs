@@ -1,7 +1,6 @@
 //! Typed payloads of records that are not host data: one block each, the layout first, then zeroes.
 //!
-//! The record's checksum covers the whole block. In this version only their layout is used by anybody; they are fixed
-//! now because a late field would be a new frame version.
+//! The record's checksum covers the whole block.
 
 use crate::geometry::BLOCK;
 use crate::ids::{AreaId, Epoch, LaneId, NodeId};
@@ -204,6 +203,20 @@ wire_struct! {
         /// The digest.
         pub digest: [u8; 32],
     } = 64
+}
+
+impl Verify {
+    /// Of bytes that were read.
+    pub fn of(run: u64, bytes: &[u8]) -> Self {
+        Self { run, kind: DigestKind::Blake3, digest: *blake3::hash(bytes).as_bytes() }
+    }
+
+    /// Whether these bytes are the same.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        match self.kind {
+            DigestKind::Blake3 => *blake3::hash(bytes).as_bytes() == self.digest,
+        }
+    }
 }
 
 /// The typed payload of a record.

@@ -53,6 +53,44 @@ impl LaneReceipt {
     }
 }
 
+/// Differences in a receipt at most.
+pub const MAX_DIFFERENCES: usize = 96;
+
+/// A range that does not read as the primary's did at a time.
+///
+/// ```text
+///  0      8        16       24       28         32
+///  ┌──────┬────────┬────────┬────────┬──────────┐
+///  │ time │ offset │ length │ volume │ reserved │
+///  └──────┴────────┴────────┴────────┴──────────┘
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize)]
+pub struct Difference {
+    /// Time of the Verify record; of the last one, where several lie side by side.
+    pub time: u64,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// The volume.
+    pub volume: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl Difference {
+    /// Behind its last byte.
+    pub const fn end(&self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+
+    pub(crate) fn is_possible(&self) -> bool {
+        let whole = is_whole_blocks(self.offset) && is_whole_blocks(self.length) && self.length > 0;
+        let fits = self.offset.checked_add(self.length).is_some() && self.time <= Time::MAX.0;
+        whole && fits && self.reserved == 0
+    }
+}
+
 /// The table of a receipt frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize)]
 pub struct Receipt {
@@ -68,8 +106,16 @@ pub struct Receipt {
     pub staging: u64,
     /// [`NO_CUT`].
     pub flags: u64,
+    /// The run of `verify` whose records came last since the site started; 0 when there was none.
+    pub run: u64,
+    /// Bytes of it that were compared.
+    pub compared: u64,
+    /// Of them, bytes of records that do not match.
+    pub different: u64,
     /// One entry for each lane.
     pub lanes: Vec<LaneReceipt>,
+    /// Where they lie, as far as there is room.
+    pub differences: Vec<Difference>,
 }
 
 impl Receipt {
@@ -80,15 +126,34 @@ impl Receipt {
 
 /// Size of an archived lane receipt, bytes.
 pub const LANE_RECEIPT_BYTES: usize = 48;
+/// Size of an archived difference, bytes.
+pub const DIFFERENCE_BYTES: usize = 32;
 
 const _: () = {
     assert!(size_of::<ArchivedLaneReceipt>() == LANE_RECEIPT_BYTES && align_of::<ArchivedLaneReceipt>() == 8);
     assert!(core::mem::offset_of!(ArchivedLaneReceipt, sequence) == 32);
     assert!(core::mem::offset_of!(ArchivedLaneReceipt, epoch_node) == 40);
     assert!(core::mem::offset_of!(ArchivedLaneReceipt, reserved) == 46);
-    assert!(size_of::<ArchivedReceipt>() == 56 && align_of::<ArchivedReceipt>() == 8);
-    assert!(core::mem::offset_of!(ArchivedReceipt, lanes) == 48);
+    assert!(size_of::<ArchivedDifference>() == DIFFERENCE_BYTES && align_of::<ArchivedDifference>() == 8);
+    assert!(core::mem::offset_of!(ArchivedDifference, volume) == 24);
+    assert!(core::mem::offset_of!(ArchivedDifference, reserved) == 28);
+    assert!(size_of::<ArchivedReceipt>() == 88 && align_of::<ArchivedReceipt>() == 8);
+    assert!(core::mem::offset_of!(ArchivedReceipt, run) == 48);
+    assert!(core::mem::offset_of!(ArchivedReceipt, lanes) == 72);
+    assert!(core::mem::offset_of!(ArchivedReceipt, differences) == 80);
 };
+
+impl From<&ArchivedDifference> for Difference {
+    fn from(archived: &ArchivedDifference) -> Self {
+        Self {
+            time: archived.time.to_native(),
+            offset: archived.offset.to_native(),
+            length: archived.length.to_native(),
+            volume: archived.volume.to_native(),
+            reserved: archived.reserved.to_native(),
+        }
+    }
+}
 
 impl From<&ArchivedLaneReceipt> for LaneReceipt {
     fn from(archived: &ArchivedLaneReceipt) -> Self {

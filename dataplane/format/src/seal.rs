@@ -8,7 +8,7 @@ use crate::checksum::checksum;
 use crate::frame::{FrameError, FrameHeader, FrameKind, HEADER_BYTES, MAX_FRAME, MAX_FRAME_DATA, MAX_HEAD};
 use crate::geometry::is_whole_blocks;
 use crate::manifest::{MAX_MANIFEST_ENTRIES, ManifestTable, RegionRun};
-use crate::receipt::{LaneReceipt, MAX_RECEIPT_LANES, Receipt};
+use crate::receipt::{Difference, LaneReceipt, MAX_DIFFERENCES, MAX_RECEIPT_LANES, Receipt};
 use crate::record::{MAX_RECORDS, Placement, RecordError};
 use crate::table::{Archiver, archive, manifest_length, receipt_length, records_length};
 
@@ -101,15 +101,16 @@ pub fn seal_manifest(
 /// # Errors
 /// As [`seal_records`].
 pub fn seal_receipt(header: &mut FrameHeader, table: &Receipt, out: &mut [u8]) -> Result<usize, SealError> {
-    let lanes = table.lanes.len();
-    if lanes > MAX_RECEIPT_LANES {
+    let (lanes, differences) = (table.lanes.len(), table.differences.len());
+    if lanes > MAX_RECEIPT_LANES || differences > MAX_DIFFERENCES {
         return Err(SealError::TooMuch);
     }
-    let possible = table.lanes.iter().all(LaneReceipt::is_possible);
+    let possible = table.lanes.iter().all(LaneReceipt::is_possible)
+        && table.differences.iter().all(Difference::is_possible);
     if !possible || !Receipt::is_possible(table.cut, table.manifest, table.flags) {
         return Err(SealError::Entry);
     }
-    seal(header, FrameKind::Receipt, table, (lanes, receipt_length(lanes), 0), out)
+    seal(header, FrameKind::Receipt, table, (lanes, receipt_length(lanes, differences), 0), out)
 }
 
 /// Writes another header in front of a table that was sealed before: the same body in another lane.

@@ -11,7 +11,7 @@ use rkyv::{Archive, Serialize};
 
 use crate::frame::head_length;
 use crate::manifest::{ArchivedManifestTable, MANIFEST_ENTRY_BYTES, REGION_RUN_BYTES};
-use crate::receipt::{ArchivedReceipt, LANE_RECEIPT_BYTES};
+use crate::receipt::{ArchivedReceipt, DIFFERENCE_BYTES, LANE_RECEIPT_BYTES};
 use crate::record::{RECORD_BYTES, Record};
 
 /// The table of a journal frame.
@@ -33,9 +33,9 @@ pub const fn manifest_length(entries: usize, runs: usize) -> usize {
     entries * MANIFEST_ENTRY_BYTES + runs * REGION_RUN_BYTES + size_of::<ArchivedManifestTable>()
 }
 
-/// Bytes of the table of a receipt over so many lanes.
-pub const fn receipt_length(lanes: usize) -> usize {
-    lanes * LANE_RECEIPT_BYTES + size_of::<ArchivedReceipt>()
+/// Bytes of the table of a receipt over so many lanes, with so many differences.
+pub const fn receipt_length(lanes: usize, differences: usize) -> usize {
+    lanes * LANE_RECEIPT_BYTES + differences * DIFFERENCE_BYTES + size_of::<ArchivedReceipt>()
 }
 
 /// Bytes from the beginning of a journal frame with `records` records to its data.
@@ -49,8 +49,8 @@ pub const fn manifest_head_length(entries: usize, runs: usize) -> usize {
 }
 
 /// Bytes of a receipt frame.
-pub const fn receipt_head_length(lanes: usize) -> usize {
-    head_length(receipt_length(lanes))
+pub const fn receipt_head_length(lanes: usize, differences: usize) -> usize {
+    head_length(receipt_length(lanes, differences))
 }
 
 /// What rkyv needs to archive a table: the place it goes to, and room for its own notes (these types need none).

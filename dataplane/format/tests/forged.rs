@@ -225,17 +225,24 @@ fn a_manifest_that_verifies_and_is_impossible_is_refused() {
 #[test]
 fn a_receipt_that_verifies_and_is_impossible_is_refused() {
     let good = samples::receipt_frame();
-    let root = 2 * 48;
-    let cases: [(usize, &[u8]); 9] = [
+    let (list, root) = (2 * 48, 2 * 48 + 2 * 32);
+    let cases: [(usize, &[u8]); 16] = [
         (8, &[1]),               // position
         (24, &[1]),              // applied
         (46, &[1]),              // reserved
         (root, &[0xFF; 8]),      // cut
         (root + 8, &[1]),        // manifest position
         (root + 40, &[2]),       // a flag that is not defined
-        (root + 48, &[0x10]),    // where the lanes lie
-        (root + 52, &[1]),       // how many there are
-        (root + 52, &[0xFF; 4]), // how many there are
+        (root + 72, &[0x10]),    // where the lanes lie
+        (root + 76, &[1]),       // how many there are
+        (root + 76, &[0xFF; 4]), // how many there are
+        (list, &[0xFF; 8]),      // time of a difference
+        (list + 8, &[1]),        // its offset
+        (list + 16, &[1]),       // its length
+        (list + 16, &[0; 8]),    // its length
+        (list + 28, &[1]),       // reserved
+        (root + 84, &[1]),       // how many differences there are
+        (root + 84, &[0xFF; 4]), // how many there are
     ];
     for (at, patch) in cases {
         refused(&table(&good, at, patch), FrameError::Table);

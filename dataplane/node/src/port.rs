@@ -12,6 +12,7 @@ use midspan_uring::wake::Signal;
 
 pub use midspan_protocol::vocab::effect::{
     HandoverNote, HandoverRefusal, Missing, Note, RoundNote, StartNote, StartRefusal, StartReport,
+    VerifyNote, VerifyRefusal, VerifyReport, VerifyStop,
 };
 
 use crate::disk::DiskFailure;

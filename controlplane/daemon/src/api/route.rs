@@ -19,6 +19,8 @@ pub enum Route {
     LastTakeover,
     /// Take over.
     Takeover,
+    /// Compare the sites.
+    Verify,
     /// Change something else of a group.
     Change(Change),
     /// What this site alone holds in a split.
@@ -73,6 +75,7 @@ impl Route {
             Route::Manifests,
             Route::LastTakeover,
             Route::Takeover,
+            Route::Verify,
             Route::Alone,
             Route::AloneData,
             Route::Trace,
@@ -92,7 +95,7 @@ impl Route {
     /// Whether it is a POST; the others are GETs.
     pub const fn is_post(self) -> bool {
         match self {
-            Route::Takeover | Route::Change(_) | Route::Cancel | Route::Stop => true,
+            Route::Takeover | Route::Verify | Route::Change(_) | Route::Cancel | Route::Stop => true,
             Route::Status
             | Route::Group
             | Route::GroupConfig
@@ -119,6 +122,7 @@ impl Route {
             Route::GroupConfig => "/v1/groups/{name}/config",
             Route::Manifests => "/v1/groups/{name}/manifests",
             Route::LastTakeover | Route::Takeover => "/v1/groups/{name}/takeover",
+            Route::Verify => "/v1/groups/{name}/verify",
             Route::Change(change) => return format!("/v1/groups/{{name}}/{}", change.path()),
             Route::Alone => "/v1/groups/{name}/alone",
             Route::AloneData => "/v1/groups/{name}/alone/data",
@@ -147,6 +151,10 @@ impl Route {
             }
             Route::LastTakeover => "The newest step of the group's last takeover",
             Route::Takeover => "The secondary becomes primary; answered with a line for each step",
+            Route::Verify => {
+                "Compare both sites at exact times beside what hosts do; answered with a line for each step"
+            }
+            Route::Change(Change::EndVerify) => "End a verify before its time",
             Route::Change(Change::Abort) => {
                 "Undo a takeover that has not ended: the former primary may go on"
             }
@@ -223,6 +231,7 @@ impl Route {
             | Route::Manifests
             | Route::LastTakeover
             | Route::Takeover
+            | Route::Verify
             | Route::Change(_)
             | Route::Areas
             | Route::Exports

@@ -10,6 +10,7 @@ mod config;
 mod manifest;
 mod operation;
 mod peers;
+mod verify;
 
 pub use alone::{AloneRange, AloneVolume, HeldAlone, MAX_PIECE_BYTES};
 pub use config::{GroupConfig, LaneConfig};
@@ -19,6 +20,7 @@ pub use operation::{
     TakeoverOutcome, TakeoverProgress, TakeoverRequest,
 };
 pub use peers::{AutomaticStatus, HeartbeatsRefused, PeerGroup, PeerStatus};
+pub use verify::{DifferentRange, VerifyOutcome, VerifyProgress, VerifyRequest, VerifyStatus};
 
 /// `GET /v1/status`: this node and everything it knows of its groups.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -164,6 +166,9 @@ pub struct GroupStatus {
     /// The round that runs, or is to come: what one site lacks is sent to it.
     #[serde(default)]
     pub round: Option<RoundStatus>,
+    /// The comparison of the sites that runs.
+    #[serde(default)]
+    pub verify: Option<VerifyStatus>,
     /// This site's disks hold no consistent cut until a round's end: no takeover is possible here.
     #[serde(default)]
     pub no_cut: bool,

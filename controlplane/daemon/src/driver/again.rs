@@ -60,8 +60,10 @@ impl Again {
                 | Change::Pause
                 | Change::Resume
                 | Change::Prevail
-                | Change::WithoutJournal => Next::Ask,
+                | Change::WithoutJournal
+                | Change::EndVerify => Next::Ask,
             },
+            Action::Verify { .. } => Next::Ask,
         }
     }
 
@@ -135,7 +137,8 @@ impl Driver {
             | Change::Pause
             | Change::Resume
             | Change::Resolve
-            | Change::WithoutJournal => &[],
+            | Change::WithoutJournal
+            | Change::EndVerify => &[],
         };
         for operation in ended {
             if let Some(again) = self.again.get_mut(&(group.clone(), *operation)) {
@@ -170,7 +173,7 @@ impl Driver {
             (Next::Refused(error), _) => self.on_refused(shared, now_ns, group, operation, error),
             (Next::Done, Operation::Takeover) => self.on_taken_before(shared, now_ns, group, &action),
             (Next::Done, Operation::Change(change)) => self.on_changed(shared, now_ns, group, change, None),
-            (Next::HandedOver, Operation::Takeover) => {}
+            (Next::HandedOver, Operation::Takeover) | (Next::Done | Next::HandedOver, Operation::Verify) => {}
             (Next::HandedOver, Operation::Change(change)) => {
                 let (drained_ns, epoch) = (None, before.epoch);
                 let handing =

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use crate::api::types::{
     ApiError, Change, ChangeOutcome, ChangeProgress, Progress, TakeoverOutcome, TakeoverProgress,
+    VerifyOutcome, VerifyProgress, VerifyStatus,
 };
 
 use super::Step;
@@ -26,13 +27,14 @@ pub(super) struct Running {
 pub(super) enum Waiting {
     Takeover { dry_run: bool, progress: watch::Sender<TakeoverProgress> },
     Change(watch::Sender<ChangeProgress>),
+    Verify(watch::Sender<VerifyProgress>),
 }
 
 impl Waiting {
     pub(super) fn is_dry_run(&self) -> bool {
         match self {
             Waiting::Takeover { dry_run, .. } => *dry_run,
-            Waiting::Change(_) => false,
+            Waiting::Change(_) | Waiting::Verify(_) => false,
         }
     }
 }
@@ -55,6 +57,9 @@ impl Running {
             Waiting::Change(progress) => {
                 progress.send_modify(|p| show(p, step, (phase, message), elapsed_ms));
             }
+            Waiting::Verify(progress) => {
+                progress.send_modify(|p| show(p, step, (phase, message), elapsed_ms));
+            }
         }
     }
 
@@ -65,7 +70,7 @@ impl Running {
                 let (message, elapsed_ms) = (outcome.statement.clone(), outcome.took_ms);
                 progress.send_modify(|p| end(p, message, elapsed_ms, outcome));
             }
-            Waiting::Change(_) => {}
+            Waiting::Change(_) | Waiting::Verify(_) => {}
         }
     }
 
@@ -76,7 +81,34 @@ impl Running {
                 let (message, elapsed_ms) = (outcome.statement.clone(), outcome.took_ms);
                 progress.send_modify(|p| end(p, message, elapsed_ms, outcome));
             }
-            Waiting::Takeover { .. } => {}
+            Waiting::Takeover { .. } | Waiting::Verify(_) => {}
+        }
+    }
+
+    /// A comparison goes on.
+    pub(super) fn on_compared(&mut self, now_ns: u64, found: &VerifyStatus) {
+        let elapsed_ms = self.elapsed_ms(now_ns);
+        let Waiting::Verify(progress) = &self.waiting else { return };
+        let rate = found.bytes_per_second.map_or_else(String::new, |rate| format!(", {} MiB/s", rate >> 20));
+        let left = found.eta_seconds.map_or_else(String::new, |seconds| format!(", {seconds} s left"));
+        let message = format!(
+            "compares the sites: {} %{rate}{left}; {} bytes differ so far",
+            found.percent, found.different_bytes
+        );
+        progress.send_modify(|p| {
+            (p.position, p.end) = (Some(found.bytes_sent), Some(found.bytes));
+            (p.message, p.elapsed_ms) = (message, elapsed_ms);
+        });
+    }
+
+    /// The comparison ended.
+    pub(super) fn on_verified(self, outcome: VerifyOutcome) {
+        match self.waiting {
+            Waiting::Verify(progress) => {
+                let (message, elapsed_ms) = (outcome.statement.clone(), outcome.took_ms);
+                progress.send_modify(|p| end(p, message, elapsed_ms, outcome));
+            }
+            Waiting::Takeover { .. } | Waiting::Change(_) => {}
         }
     }
 
@@ -86,6 +118,7 @@ impl Running {
         match self.waiting {
             Waiting::Takeover { progress, .. } => progress.send_modify(|p| refuse(p, elapsed_ms, error)),
             Waiting::Change(progress) => progress.send_modify(|p| refuse(p, elapsed_ms, error)),
+            Waiting::Verify(progress) => progress.send_modify(|p| refuse(p, elapsed_ms, error)),
         }
     }
 }
@@ -104,6 +137,8 @@ pub(super) fn said(step: Step) -> (&'static str, String) {
         Step::Skipping { landed, last } => ("skipping", words::skipping(landed, last)),
         Step::Redoing => ("redoing", "brings this site's disks up to the journal's end".to_owned()),
         Step::Draining => ("draining", "hosts wait until the other site has everything".to_owned()),
+        Step::Comparing { bytes } => ("comparing", format!("compares {bytes} bytes of both sites")),
+        Step::Compared => ("compared", "the other site compares the rest".to_owned()),
         Step::HandedOver => ("handed_over", "the other site is to go on; this one steps back".to_owned()),
     }
 }
@@ -128,6 +163,7 @@ pub(super) const fn changed(change: Change) -> (&'static str, &'static str) {
         Change::Failback => ("failback_done", "the group's home goes on as primary; answered writes lost: 0"),
         Change::Pause => ("round_held", "rounds are held until they are resumed"),
         Change::Resume => ("round_resumed", "rounds go on"),
+        Change::EndVerify => ("verify_cancelled", "the comparison of the sites is ended before its time"),
         Change::WithoutJournal => (
             "started_without_journal",
             "hosts are served without the journal; everything is marked to be sent to the other site",

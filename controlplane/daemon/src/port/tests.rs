@@ -5,9 +5,16 @@ use std::collections::VecDeque;
 
 use midspan_format::control::{GroupStatus, LossReason};
 use midspan_format::geometry::Position;
+use midspan_format::ids::VolumeId;
 use midspan_format::ids::{Epoch, GroupId};
+use midspan_format::receipt::Difference;
 use midspan_format::superblock::Role;
-use midspan_node::port::{HandoverRefusal, Missing, StartRefusal, StartReport};
+use midspan_node::port::{
+    HandoverNote, HandoverRefusal, Missing, StartNote, StartRefusal, StartReport, VerifyNote, VerifyRefusal,
+    VerifyReport,
+};
+
+use crate::api::types::{VerifyRequest, VolumeStatus};
 
 use midspan_node::exports::ExportId;
 
@@ -335,6 +342,48 @@ fn a_round_is_held_when_the_shard_has_taken_it_and_the_status_was_asked_again() 
         let news = port.after([Report::Reply { id, reply: status(Role::Primary, false) }]);
         assert!(matches!(&news[..], [News::Group(_), News::Changed { change, .. }] if *change == wanted));
     }
+}
+
+/// A verify of a volume of the first group.
+fn verify(volume: &str) -> Action {
+    let request = VerifyRequest { volume: Some(volume.into()), ..VerifyRequest::default() };
+    Action::Verify { group: "vault".into(), request }
+}
+
+#[test]
+fn a_verify_names_its_volume_and_its_outcome_comes_with_the_status() {
+    let mut port = port(false);
+    let volume = VolumeStatus { volume: 5, name: "data".into(), ..VolumeStatus::default() };
+    port.objects.groups[0].volumes = vec![volume];
+    port.act(verify("else"));
+    let refused = port.take();
+    assert!(
+        matches!(&refused[..], [News::Refused { operation: Operation::Verify, error, .. }]
+            if error.message.contains("no such volume")),
+        "{refused:?}"
+    );
+    port.act(verify("data"));
+    let (_, id, command) = port.commands().remove(0);
+    let expected = GroupCommand::Verify { volume: Some(VolumeId(5)), bytes_per_s: 0, repair: false };
+    assert!(matches!(command, Command::Group { command, .. } if command == expected));
+    let differences = vec![Difference { offset: 4096, length: 8192, volume: 5, ..Difference::default() }];
+    let report =
+        VerifyReport { bytes: 1, compared: 1, different: 8192, differences, ..VerifyReport::default() };
+    let note = |step| Report::Note { group: Some(GroupId(7)), note: Note::Verify(step) };
+    let taken = Report::Reply { id, reply: Reply::Taken };
+    let news = port.after([taken, note(VerifyNote::Ended(Box::new(report)))]);
+    assert!(matches!(&news[..], [News::Tell(tell)] if tell.kind == "verify_found"), "{news:?}");
+    let (_, id, _) = port.commands().remove(0);
+    let news = port.after([Report::Reply { id, reply: status(Role::Primary, false) }]);
+    let [News::Group(_), News::Verified { outcome, .. }] = &news[..] else { panic!("{news:?}") };
+    let found = outcome.differences.first().unwrap();
+    assert_eq!((found.volume.as_str(), found.offset, found.length), ("data", 4096, 8192));
+    port.act(change(Change::EndVerify));
+    let news = port.after([note(VerifyNote::Refused(VerifyRefusal::NotRunning))]);
+    assert!(
+        matches!(&news[..], [News::Refused { operation: Operation::Change(Change::EndVerify), .. }]),
+        "{news:?}"
+    );
 }
 
 /// A port with a takeover and its abort, both under way.

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use crate::api::types::{
     ApiError, Change, ChangeProgress, GroupStatus, ResolveRequest, Role, TakeoverProgress, TakeoverRequest,
+    VerifyProgress, VerifyRequest,
 };
 
 use crate::following::Operation;
@@ -38,6 +39,36 @@ impl Shared {
     /// The newest step of the group's last takeover.
     pub fn last_takeover(&self, group: &str) -> Option<TakeoverProgress> {
         self.takeovers.newest(&group.to_owned())
+    }
+
+    /// Begins a comparison of the sites, or joins the same one that runs.
+    ///
+    /// # Errors
+    /// When the group is not known here, is not `paired` with its primary here, another one runs that was asked for in another
+    /// way, or the driver cannot take it.
+    pub fn verify(
+        &self,
+        group: &str,
+        request: VerifyRequest,
+        asked_by: &str,
+    ) -> Result<watch::Receiver<VerifyProgress>, ApiError> {
+        self.permit(group, may_verify)?;
+        let differs = |_: &VerifyRequest, number| {
+            let message = format!("group {group}: another verify is running already (operation {number})");
+            ApiError::new(
+                "refused",
+                message,
+                "wait for its end, or end it with `midspan verify GROUP --cancel`",
+            )
+        };
+        self.verifies.join_or_begin(group.to_owned(), request.clone(), group, differs, |progress| {
+            let operation = self.begin(group, Operation::Verify, &request.with(), asked_by);
+            progress.send_modify(|first| first.operation = operation);
+            self.ask_or_end(
+                operation,
+                Request::Verify { operation, group: group.to_owned(), request, progress },
+            )
+        })
     }
 
     /// Begins a change, or joins the same one that runs.
@@ -92,7 +123,12 @@ impl Shared {
             Change::Failback => Some(Change::Switchover),
             Change::Resolve => Some(Change::Prevail),
             Change::Prevail => Some(Change::Resolve),
-            Change::Abort | Change::Stay | Change::Pause | Change::Resume | Change::WithoutJournal => None,
+            Change::Abort
+            | Change::Stay
+            | Change::Pause
+            | Change::Resume
+            | Change::WithoutJournal
+            | Change::EndVerify => None,
         };
         if let Some(other) = other
             && self.changes.runs(&(group.to_owned(), other))
@@ -184,6 +220,22 @@ fn may_take_over(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Only where both sites are to hold the same is a difference one.
+fn may_verify(found: &GroupStatus, node: &str) -> Result<(), ApiError> {
+    match found.role {
+        Role::Primary if found.state == PairState::Paired.word() => Ok(()),
+        Role::Primary => {
+            let message = format!("group {}: it is in state {}, not `paired`", found.group, found.state);
+            Err(ApiError::new("refused", message, "wait until `midspan status` says `paired`"))
+        }
+        Role::Secondary => {
+            let message = format!("group {}: node {node} is its secondary", found.group);
+            Err(ApiError::new("refused", message, ON_PRIMARY))
+        }
+        Role::Relay | Role::Unknown => Err(no_site(found, node, ON_PRIMARY)),
+    }
+}
+
 fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), ApiError> {
     match (change, found.role) {
         (Change::Resolve | Change::Prevail, Role::Relay | Role::Unknown) => {
@@ -199,7 +251,10 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
             Err(ApiError::new("refused", message, ON_SPLIT))
         }
         (Change::Abort, Role::Secondary)
-        | (Change::Switchover | Change::Stay | Change::Pause | Change::Resume, Role::Primary) => Ok(()),
+        | (
+            Change::Switchover | Change::Stay | Change::Pause | Change::Resume | Change::EndVerify,
+            Role::Primary,
+        ) => Ok(()),
         (Change::Abort, Role::Primary) => Err(is_primary(
             found,
             node,
@@ -214,7 +269,8 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
             | Change::Failback
             | Change::Pause
             | Change::Resume
-            | Change::WithoutJournal,
+            | Change::WithoutJournal
+            | Change::EndVerify,
             Role::Secondary,
         ) => {
             let message = format!("group {}: node {node} is its secondary", found.group);
@@ -226,7 +282,8 @@ fn may_change(found: &GroupStatus, node: &str, change: Change) -> Result<(), Api
             | Change::Failback
             | Change::Pause
             | Change::Resume
-            | Change::WithoutJournal,
+            | Change::WithoutJournal
+            | Change::EndVerify,
             Role::Relay | Role::Unknown,
         ) => Err(no_site(found, node, ON_PRIMARY)),
     }
@@ -308,6 +365,22 @@ mod tests {
                     assert!(error.message.contains("vault") && !error.hint.is_empty(), "{error:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_sites_are_compared_by_a_paired_primary_only() {
+        for (role, state, possible) in [
+            (Role::Primary, "paired", true),
+            (Role::Primary, "resync", false),
+            (Role::Primary, "degraded", false),
+            (Role::Secondary, "paired", false),
+            (Role::Relay, "open", false),
+        ] {
+            let found = GroupStatus { state: state.into(), ..group(role, None) };
+            let outcome = may_verify(&found, "b");
+            assert_eq!(outcome.is_ok(), possible, "{role:?} {state}");
+            assert!(outcome.err().is_none_or(|error| !error.hint.is_empty()));
         }
     }
 

@@ -13,7 +13,7 @@ use midspan_format::mark::{
     DigestKind, Handover, LaneMember, LaneSet, LaneUse, Leave, LeaveReason, Mark, RoundBegin, RoundEnd,
     RoundOutcome, RoundReason, Verify,
 };
-use midspan_format::receipt::{LaneReceipt, Receipt};
+use midspan_format::receipt::{Difference, LaneReceipt, Receipt};
 use midspan_format::record::{MAY_UNMAP, OF_ROUND, Record, RecordKind};
 use midspan_format::seal::{
     RecordTable, manifest_head_length, receipt_head_length, records_head_length, seal_manifest, seal_receipt,
@@ -272,13 +272,20 @@ pub fn receipt() -> Receipt {
         round: 11,
         staging: 13 << 12,
         flags: 1,
+        run: 0x2122_2324_2526_2728,
+        compared: 9 << 20,
+        different: 3 << 17,
         lanes: vec![lane, other],
+        differences: vec![
+            Difference { time: CUT.0 - 5, offset: 1 << 30, length: 2 << 17, volume: 2, reserved: 0 },
+            Difference { time: CUT.0 - 2, offset: 1 << 12, length: 1 << 17, volume: 3, reserved: 0 },
+        ],
     }
 }
 
 pub fn receipt_frame() -> Vec<u8> {
     let table = receipt();
-    let mut bytes = vec![0xEE; receipt_head_length(table.lanes.len())];
+    let mut bytes = vec![0xEE; receipt_head_length(table.lanes.len(), table.differences.len())];
     seal_receipt(&mut header(FrameKind::Receipt), &table, &mut bytes).unwrap();
     bytes
 }

@@ -19,6 +19,7 @@ mod hearing;
 mod lanes;
 mod look;
 mod turn;
+mod verify;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -214,6 +215,10 @@ impl<B: Buffer> Group<B> {
             GroupCommand::WithoutJournal => self.start_without_journal(context),
             GroupCommand::Pause => self.hold_round(true),
             GroupCommand::Resume => self.hold_round(false),
+            GroupCommand::Verify { volume, bytes_per_s, repair } => {
+                self.begin_verify(context, volume, bytes_per_s, repair);
+            }
+            GroupCommand::EndVerify => self.end_verify(context),
             GroupCommand::Stop => self.stop(context),
         }
     }
@@ -406,16 +411,6 @@ impl<B: Buffer> Group<B> {
             | Play::Resuming { .. }
             | Play::Fenced(_)
             | Play::Stopped => {}
-        }
-    }
-
-    /// A secondary that holds an exact cut needs no marks of an earlier time as primary.
-    fn forget_marks<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let state = self.store.get();
-        let equal = state.pair == PairState::Paired && !state.left && self.store.is_idle();
-        if let Some(tracker) = self.tracker.as_mut().filter(|tracker| equal && tracker.map().count() > 0) {
-            tracker.clear_all();
-            tracker.poke(context);
         }
     }
 

@@ -11,6 +11,7 @@ mod heard;
 mod repair;
 mod seal;
 mod status;
+mod verify;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -27,6 +28,7 @@ use midspan_format::time::{GroupClock, Time};
 
 pub use self::repair::Repair;
 pub use self::status::PrimaryStatus;
+use self::verify::Verifying;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::SiteLink;
 use crate::lane::writer::Writer;
@@ -42,7 +44,7 @@ use crate::stage::unreceived::Unreceived;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{
     Context, Disk, DiskOp, DiskResult, Effect, Frame, HostError, HostOp, HostRequest, LinkEvent, LinkId,
-    Note, RequestId, Token,
+    Note, RequestId, Token, VerifyStop,
 };
 use crate::vocab::tags;
 use crate::vocab::tip::Tip;
@@ -90,6 +92,7 @@ pub struct Primary<B> {
     landing: Landing<B>,
     /// What differs at the other site, until a round has brought it there.
     repair: Option<Box<Repair<B>>>,
+    verifying: Verifying<B>,
     landed_durable: Position,
     /// Reads that wait for the lease, and read data that waits for it.
     waiting_reads: VecDeque<u32>,
@@ -169,6 +172,7 @@ impl<B: Buffer> Primary<B> {
             unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,
+            verifying: Verifying::new(),
             landed_durable: begin.landed_durable,
             waiting_reads: VecDeque::with_capacity(limits.requests),
             held: VecDeque::with_capacity(limits.requests),
@@ -359,6 +363,7 @@ impl<B: Buffer> Primary<B> {
     pub fn on_drained<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.inflight.retry(context);
         self.drive_round(context);
+        self.drive_verify(context);
         self.seal(context);
         self.issue_manifest(context);
         let urgent = self.used() > self.ring.size() / 2;
@@ -405,11 +410,16 @@ impl<B: Buffer> Primary<B> {
         let waits = self.inflight.is_starved() || self.wants_to_seal();
         let starved = if waits { soon } else { u64::MAX };
         let stages = manifest.min(self.landing.deadline(pace.flush_ns)).min(starved);
-        writers.min(self.receipts.deadline()).min(stages).min(self.round_deadline(soon))
+        writers
+            .min(self.receipts.deadline())
+            .min(stages)
+            .min(self.round_deadline(soon))
+            .min(self.verify_deadline(soon))
     }
 
     /// Closes the links and fails what waits: this role ends.
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.stop_verify(context, VerifyStop::NotPaired);
         self.closed = true;
         self.ring.close(context);
         self.manifest_writer.close(context);
@@ -457,10 +467,14 @@ impl<B: Buffer> Primary<B> {
             while let Some(&op) = self.steps.join.get(at) {
                 at += 1;
                 let Some(view) = self.inflight.view(op) else { continue };
+                if view.kind == (OpKind::Copy { digest: true }) {
+                    self.join_digest(context, op, &view);
+                    continue;
+                }
                 self.before_join(context, &view);
                 let time = self.clock.next(context.now.wall.min(LATEST_WALL));
                 self.reach_timed(context, op, time, &view);
-                let (is_copy, length) = (view.kind == OpKind::Copy, view.length);
+                let (is_copy, length) = (view.kind == OpKind::Copy { digest: false }, view.length);
                 self.sealer.join(op, time, view);
                 if is_copy {
                     self.on_copied(context.now.mono, length);

@@ -7,7 +7,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::SessionKind;
-use midspan_format::receipt::{LaneReceipt, Receipt};
+use midspan_format::receipt::{LaneReceipt, MAX_DIFFERENCES, Receipt};
 use midspan_format::time::Time;
 
 use alloc::vec;
@@ -105,6 +105,9 @@ pub struct Secondary<B> {
     no_cut: bool,
     /// The relay refuses receipts because this very site is its primary.
     named: bool,
+    /// Digests are compared from here on: what lies before it may have been written by an earlier process already, and what
+    /// came later, too.
+    compares_from: Option<Position>,
 }
 
 impl<B: Buffer> Secondary<B> {
@@ -138,7 +141,7 @@ impl<B: Buffer> Secondary<B> {
             receipts,
             site_link: config.control.direct().then(|| config.site_link(state.epoch)),
             untold: [false; 2],
-            receipt: Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() },
+            receipt: first_receipt(),
             frames: FramePool::new(RECEIPTS, 1),
             receipt_at: 0,
             identity: (lane.ring != AreaId::NONE).then_some(0),
@@ -151,6 +154,7 @@ impl<B: Buffer> Secondary<B> {
             handed: state.handover,
             no_cut: state.round_in_place,
             named: false,
+            compares_from: None,
             config,
         }
     }
@@ -249,7 +253,7 @@ impl<B: Buffer> Secondary<B> {
                 // What was told is lost there: it is told again.
                 WriterEvent::Restarted => {
                     rare!(ReceiptsToldAgain);
-                    self.receipt = Receipt { lanes: vec![LaneReceipt::default()], ..Receipt::default() };
+                    self.receipt = first_receipt();
                 }
                 WriterEvent::Refused(refused) => self.named = refused.epoch.node == self.config.node,
                 WriterEvent::Up => self.named = false,
@@ -277,7 +281,7 @@ impl<B: Buffer> Secondary<B> {
         let failed = result.is_err();
         match tags::of(token) {
             tags::APPLIER => {
-                if self.applier.on_disk(context, token, result.err()) {
+                if self.applier.on_disk(context, token, result) {
                     let applied = self.applier.applied().position;
                     context.reach(Milestone::prefix(Stage::Applied, self.config.group, applied));
                 }
@@ -345,7 +349,8 @@ impl<B: Buffer> Secondary<B> {
             Recovery::Reading { read, .. } if !read.is_busy() && self.acquirer.held() == 0 => soon,
             Recovery::Flushing | Recovery::Reading { .. } | Recovery::Done => u64::MAX,
         };
-        cut.min(receipt.max(soon)).min(links).min(starved)
+        let compares = if self.applier.is_starved() { soon } else { u64::MAX };
+        cut.min(receipt.max(soon)).min(links).min(starved).min(compares)
     }
 
     /// Figures for status.
@@ -370,6 +375,7 @@ impl<B: Buffer> Secondary<B> {
 
     /// Ends the sessions.
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.applier.leave_out(context);
         self.fetcher.close(context);
         self.receipts.close(context);
         if let Some(site) = self.site_link.as_mut() {
@@ -394,6 +400,10 @@ impl<B: Buffer> Secondary<B> {
     /// Moves everything that can move.
     fn advance<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
         self.no_cut = store.get().round_in_place;
+        self.applier.compare(context);
+        if self.compares_from.is_none() && self.is_recovered() && self.fetcher.is_up() {
+            self.compares_from = Some(self.fetcher.journaled.max(self.acquirer.acquired().position));
+        }
         self.apply(context, store);
         if let Recovery::Reading { read, walk, chunk } = &mut self.recovery
             && !read.is_busy()
@@ -445,6 +455,12 @@ impl<B: Buffer> Secondary<B> {
         });
         self.identity = Some(change);
     }
+}
+
+/// Nothing was told.
+fn first_receipt() -> Receipt {
+    let differences = Vec::with_capacity(MAX_DIFFERENCES);
+    Receipt { lanes: vec![LaneReceipt::default()], differences, ..Receipt::default() }
 }
 
 #[cfg(test)]

@@ -163,6 +163,7 @@ fn of_primary<B: Buffer>(
     let map = primary.repair().map(|repair| repair.tracker().map().count());
     GroupStatus {
         round,
+        verify: primary.verify_status(),
         zero_loss: !at_risk,
         why: at_risk.then_some(LossReason::LeftTheLanes),
         dirty_regions: map.or(status.dirty_regions),

@@ -205,7 +205,7 @@ impl<B: Buffer> Start<B> {
         let failed = result.is_err();
         match &mut self.step {
             Step::Redoing(redo) => {
-                redo.applier.on_disk(context, token, result.err());
+                redo.applier.on_disk(context, token, result);
                 if let Some(volume) = redo.applier.failed() {
                     self.on_disk_failed(context, volume);
                 }

@@ -4,6 +4,8 @@
 //! only over whole frames, so after a flush the disk holds exactly the writes up to it. Of several records of one range that wait for an
 //! earlier one only the last is written: nothing that overlaps it comes between them.
 
+mod compare;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -12,11 +14,13 @@ use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::BLOCK_U64;
 use midspan_format::ids::VolumeId;
+use midspan_format::mark::Verify;
 use midspan_format::record::{Record, RecordKind};
 use midspan_format::time::Time;
 
+use self::compare::{Comparing, difference};
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
-use crate::vocab::effect::{Context, Disk, DiskError, DiskOp, Token};
+use crate::vocab::effect::{Context, Disk, DiskOp, DiskResult, Token};
 use crate::vocab::interval::{Access, Blocks, Intervals};
 use crate::vocab::tip::Tip;
 
@@ -37,6 +41,8 @@ struct RecordEntry<B> {
     newer: Option<u32>,
     /// The disk holds it, or something newer, as soon as nothing earlier is in its way.
     superseded: bool,
+    /// Nothing is written: the range is read, and compared with this.
+    compare: Option<Verify>,
 }
 
 /// Why a frame cannot be applied.
@@ -69,6 +75,7 @@ pub struct Applier<B> {
     pub unflushed: u64,
     earlier: Vec<u32>,
     released: Vec<u32>,
+    comparing: Comparing,
 }
 
 impl<B: Buffer> Applier<B> {
@@ -95,6 +102,7 @@ impl<B: Buffer> Applier<B> {
             unflushed: 0,
             earlier: Vec::with_capacity(records),
             released: Vec::with_capacity(records),
+            comparing: Comparing::new(records),
         }
     }
 
@@ -130,7 +138,8 @@ impl<B: Buffer> Applier<B> {
             && self.failed.is_none()
     }
 
-    /// Takes the next frame of the chain. Its records start as soon as nothing earlier is in their way.
+    /// Takes the next frame of the chain. Its records start as soon as nothing earlier is in their way. Its digests are looked
+    /// at when it `compares`: no later record can have been written before.
     ///
     /// # Errors
     /// When it cannot be applied: then nothing of it is started.
@@ -139,12 +148,15 @@ impl<B: Buffer> Applier<B> {
         context: &mut Context<'_, S>,
         header: &FrameHeader,
         frame: &Slice<B>,
+        compares: bool,
     ) -> Result<(), ApplyError> {
         let checked = CheckedFrame::parse_head(frame.bytes()).map_err(|_| ApplyError::Damaged)?;
         let mut writes = 0;
         for record in checked.records() {
             if kind_of(&record).is_none_or(is_write) {
                 self.check(&record)?;
+                writes += 1;
+            } else if compares && self.digest(&checked, &record).is_some() {
                 writes += 1;
             }
         }
@@ -158,7 +170,9 @@ impl<B: Buffer> Applier<B> {
             if kind_of(&record).is_some_and(is_write) {
                 let range = checked.data_range(&record);
                 let data = (!range.is_empty()).then(|| frame.part(range));
-                self.enter(context, record, data, number);
+                self.enter(context, (record, data, None), number);
+            } else if compares && let Some(digest) = self.digest(&checked, &record) {
+                self.enter(context, (record, None, Some(digest)), number);
             }
         }
         self.advance();
@@ -182,17 +196,27 @@ impl<B: Buffer> Applier<B> {
         &mut self,
         context: &mut Context<'_, S>,
         token: Token,
-        error: Option<DiskError>,
+        result: DiskResult<B>,
     ) -> bool {
         let id = u32::try_from(token.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         let Some(entry) = self.records.get(id as usize).and_then(Option::as_ref) else { return false };
-        if error.is_some() {
+        if let Some(digest) = entry.compare {
+            // What cannot be read differs from what could be.
+            let same = result.ok().flatten().is_some_and(|data| digest.is_of(data.bytes()));
+            self.comparing.on_compared(context.now.mono, digest.run, difference(&entry.record), same);
+        } else if result.is_err() {
             rare!(ApplyFails);
             self.failed = Some(VolumeId(entry.record.volume));
             self.records.get_mut(id as usize).map(Option::take);
             return false;
+        } else {
+            self.unflushed += entry.record.length;
         }
-        self.unflushed += entry.record.length;
+        self.end(context, id)
+    }
+
+    /// A record is done; what waited for it starts. `true` when `applied` moved.
+    fn end<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, id: u32) -> bool {
         self.released.clear();
         self.leave(id);
         let mut at = 0;
@@ -243,8 +267,7 @@ impl<B: Buffer> Applier<B> {
     fn enter<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
-        record: Record,
-        data: Option<Slice<B>>,
+        (record, data, compare): (Record, Option<Slice<B>>, Option<Verify>),
         frame: u64,
     ) {
         let blocks = Blocks {
@@ -258,12 +281,14 @@ impl<B: Buffer> Applier<B> {
             return;
         };
         if let Some(slot) = self.records.get_mut(id as usize) {
-            *slot = Some(RecordEntry { record, data, frame, newer: None, superseded: false });
+            *slot = Some(RecordEntry { record, data, frame, newer: None, superseded: false, compare });
         }
         let Some(before) = self.ranges.latest(&self.earlier) else { return self.start(context, id) };
         let waits = self.ranges.blockers(before) > 0;
         if let Some(before) = self.records.get_mut(before as usize).and_then(Option::as_mut)
             && waits
+            && before.compare.is_none()
+            && compare.is_none()
             && range_of(&before.record) == range_of(&record)
         {
             before.newer = Some(id);
@@ -271,6 +296,9 @@ impl<B: Buffer> Applier<B> {
     }
 
     fn start<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, id: u32) {
+        if self.records.get(id as usize).and_then(Option::as_ref).is_some_and(|e| e.compare.is_some()) {
+            return self.begin_comparison(context, id);
+        }
         let newest = self.supersede(id);
         let Some(entry) = self.records.get(newest as usize).and_then(Option::as_ref) else { return };
         let (offset, length) = (entry.record.offset, entry.record.length);

@@ -32,8 +32,11 @@ pub enum OpKind {
         /// The space may be given back.
         unmap: bool,
     },
-    /// Read the range for a round, while it stands alone: nothing goes to the disk.
-    Copy,
+    /// Read the range for a round or a verify, while it stands alone: nothing goes to the disk.
+    Copy {
+        /// Only its digest is to be sent.
+        digest: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +291,7 @@ impl<B: Buffer> Inflight<B> {
                 None => return,
             },
             OpKind::Zero { unmap } => DiskOp::Zero { offset, length: span, unmap, durable },
-            OpKind::Copy => return,
+            OpKind::Copy { .. } => return,
         };
         let disk = Disk::Volume(op.volume);
         if awaited {
@@ -349,31 +352,12 @@ impl<B: Buffer> Inflight<B> {
         }
     }
 
-    /// Drops every entry whose disk operation does not run, reporting each request that was not answered (a role that
-    /// ends, a fenced primary).
-    pub fn abandon(&mut self, mut report: impl FnMut(RequestId)) {
-        self.starved.clear();
-        for id in 0..self.ops.len() {
-            let Some(slot) = self.ops.get_mut(id) else { break };
-            let running =
-                slot.as_ref().is_none_or(|op| matches!(op.phase, Phase::OnDisk | Phase::Fill { .. }));
-            if running {
-                continue;
-            }
-            if let Some(request) = slot.take().and_then(|op| op.request) {
-                report(request);
-            }
-            self.released.clear();
-            self.ranges.leave(u32::try_from(id).unwrap_or(u32::MAX), &mut self.released);
-        }
-    }
-
     /// The next read, or write without a time, from `from` on that waits for an earlier entry to leave.
     pub fn next_waiting(&self, from: u32) -> Option<u32> {
         let waits = |op: &Op<B>| match op.kind {
             OpKind::Read => op.phase == Phase::Free,
             OpKind::Write | OpKind::Zero { .. } => op.phase == Phase::Clear,
-            OpKind::Copy => false,
+            OpKind::Copy { .. } => false,
         };
         let end = u32::try_from(self.ops.len()).unwrap_or(u32::MAX);
         (from..end).find(|&id| self.ranges.blockers(id) > 0 && self.op(id).is_some_and(waits))
@@ -393,7 +377,7 @@ impl<B: Buffer> Inflight<B> {
         self.earlier.iter().any(|&id| {
             self.op(id).is_some_and(|op| match op.kind {
                 OpKind::Read => op.behind_untimed,
-                OpKind::Write | OpKind::Zero { .. } | OpKind::Copy => {
+                OpKind::Write | OpKind::Zero { .. } | OpKind::Copy { .. } => {
                     matches!(op.phase, Phase::Clear | Phase::Fill { .. })
                 }
             })
@@ -412,7 +396,7 @@ impl<B: Buffer> Inflight<B> {
     }
 
     fn on_clear<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, id: u32, steps: &mut Steps) {
-        if self.op(id).is_some_and(|op| op.kind == OpKind::Copy) {
+        if self.op(id).is_some_and(|op| matches!(op.kind, OpKind::Copy { .. })) {
             return self.start_copy(context, id);
         }
         let partial = self.op(id).is_some_and(|op| op.kind == OpKind::Write && !op.is_aligned());

@@ -9,6 +9,7 @@ use midspan_format::time::Time;
 
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::recovery::walk::{Found, Walk};
+use crate::stage::tally::Tally;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, LinkEvent, LinkId};
 
@@ -42,6 +43,8 @@ pub struct Receipts {
     walk: Option<Walk>,
     /// The newest receipt.
     pub newest: Received,
+    /// What the secondary has compared.
+    pub tally: Tally,
     /// Where bytes did not verify: if they come again, they are so on the disk.
     bad: Option<Position>,
     poll_ms: u32,
@@ -58,7 +61,15 @@ struct Taken {
 impl Receipts {
     /// A follower; over a reader of the receipt area, where they travel through the relay.
     pub fn new(reader: Option<Reader>, lane: LaneId, poll_ms: u32) -> Self {
-        Self { reader, lane, walk: None, newest: Received::default(), bad: None, poll_ms }
+        Self {
+            reader,
+            lane,
+            walk: None,
+            newest: Received::default(),
+            tally: Tally::new(),
+            bad: None,
+            poll_ms,
+        }
     }
 
     /// Whether the link is this one's.
@@ -73,7 +84,7 @@ impl Receipts {
         if told.is_none() {
             return false;
         }
-        let Some(found) = read_receipt(frame, self.lane) else { return false };
+        let Some(found) = read_receipt(frame, self.lane, &mut self.tally) else { return false };
         let before = self.newest;
         self.newest = merge(self.newest, found);
         self.newest != before
@@ -150,9 +161,8 @@ impl Receipts {
         loop {
             match walk.next(rest) {
                 Found::Frame(_, range) => {
-                    if let Some(found) =
-                        rest.get(range.clone()).and_then(|frame| read_receipt(frame, self.lane))
-                    {
+                    let (frame, tally) = (rest.get(range.clone()), &mut self.tally);
+                    if let Some(found) = frame.and_then(|frame| read_receipt(frame, self.lane, tally)) {
                         self.newest = merge(self.newest, found);
                         taken.newer = true;
                     }
@@ -191,9 +201,10 @@ fn merge(old: Received, new: Received) -> Received {
     }
 }
 
-fn read_receipt(frame: &[u8], lane: LaneId) -> Option<Received> {
+fn read_receipt(frame: &[u8], lane: LaneId, tally: &mut Tally) -> Option<Received> {
     let checked = CheckedFrame::parse(frame).ok()?;
     let receipt = checked.receipt()?;
+    tally.on_told(&receipt);
     let entry = receipt.lanes.iter().find(|l| l.lane == lane.0)?;
     Some(Received {
         acquired: Position(entry.position),

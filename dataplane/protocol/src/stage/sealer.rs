@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use midspan_format::checksum::checksum;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
-use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId};
+use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, VolumeId};
 use midspan_format::mark::Mark;
 use midspan_format::record::{MAX_RECORDS, MAY_UNMAP, OF_ROUND, Record, RecordKind};
 use midspan_format::seal::{RecordTable, records_head_length, seal_records};
@@ -109,7 +109,7 @@ impl<B: Buffer> Sealer<B> {
         let (kind, flags) = match write.kind {
             OpKind::Zero { unmap } => (RecordKind::Zero, if unmap { MAY_UNMAP } else { 0 }),
             OpKind::Write | OpKind::Read => (RecordKind::Write, 0),
-            OpKind::Copy => return self.join_copy(time, write),
+            OpKind::Copy { .. } => return self.join_copy(time, write),
         };
         let record = Record {
             time: time.0,
@@ -147,7 +147,18 @@ impl<B: Buffer> Sealer<B> {
     }
 
     /// Takes a mark with its time, in a block of its own.
-    pub fn join_mark(&mut self, mut block: B, time: Time, mark: &Mark) {
+    pub fn join_mark(&mut self, block: B, time: Time, mark: &Mark) {
+        self.join_mark_of(block, time, mark, (VolumeId(0), 0, 0));
+    }
+
+    /// Takes a mark of a range: volume, offset and length.
+    pub fn join_mark_of(
+        &mut self,
+        mut block: B,
+        time: Time,
+        mark: &Mark,
+        (volume, offset, length): (VolumeId, u64, u64),
+    ) {
         let bytes = block.bytes_mut().and_then(|b| b.first_chunk_mut::<BLOCK>());
         assert!(bytes.is_some(), "a block for a mark is not whole");
         if let Some(bytes) = bytes {
@@ -157,7 +168,10 @@ impl<B: Buffer> Sealer<B> {
         let data = Slice::new(block, 0..BLOCK);
         let record = Record {
             time: time.0,
+            offset,
+            length,
             checksum: checksum(data.bytes()),
+            volume: volume.0,
             kind: mark.kind() as u8,
             ..Record::default()
         };

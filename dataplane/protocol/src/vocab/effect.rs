@@ -2,6 +2,7 @@
 
 #![expect(missing_docs, reason = "a variant's sentence says what its fields are")]
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -10,6 +11,7 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
 use midspan_format::ids::{Epoch, NodeId, VolumeId};
 use midspan_format::message::{Hello, Message};
+use midspan_format::receipt::Difference;
 use midspan_format::time::Time;
 
 use super::buffer::{Buffers, Slice};
@@ -203,6 +205,8 @@ pub enum Note {
     Handover(HandoverNote),
     /// A round made progress or ended.
     Round(RoundNote),
+    /// A run of `verify` made progress or ended.
+    Verify(VerifyNote),
     /// The ring was full, or the relay away, for long: hosts are answered outside the lanes, and changes are marked.
     LeftTheLanes { full: bool },
     /// This site was primary; it follows the one that replaced it from now on. Whether its disks hold a cut.
@@ -252,6 +256,64 @@ pub enum RoundNote {
     Ended { round: u64, took_ns: u64 },
     /// It was given up; what it had marked stays marked.
     Cancelled { round: u64 },
+}
+
+/// Progress and outcome of a run of `verify`, at the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifyNote {
+    /// It began: so many bytes are to be compared.
+    Began { bytes: u64 },
+    /// Every digest is in the lane; the secondary compares the rest.
+    Sent,
+    /// It ended, by itself or before its time.
+    Ended(Box<VerifyReport>),
+    /// It did not begin, or none runs that could be ended.
+    Refused(VerifyRefusal),
+}
+
+/// What a run of `verify` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Bytes that were to be compared.
+    pub bytes: u64,
+    /// Bytes that were.
+    pub compared: u64,
+    /// Of them, bytes of pieces that differ.
+    pub different: u64,
+    /// Where they lie, as far as there is room.
+    pub differences: Vec<Difference>,
+    /// A round sends them now.
+    pub repairs: bool,
+    /// Why it ended before its time, if it did.
+    pub stopped: Option<VerifyStop>,
+    /// How long it took, ns.
+    pub took_ns: u64,
+}
+
+/// Why a run of `verify` ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyStop {
+    /// An operator asked.
+    Asked,
+    /// The group left the state in which both sites hold the same, or this site's role ends.
+    NotPaired,
+    /// A part of a volume cannot be read here.
+    Unreadable { volume: VolumeId },
+}
+
+/// Why a run of `verify` did not begin, or was not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyRefusal {
+    /// This site is not a primary in the lanes.
+    NotPrimary,
+    /// The sites do not hold the same, or a change of roles runs.
+    NotPaired,
+    /// One is running already.
+    Running,
+    /// None runs.
+    NotRunning,
+    /// The group has no such volume.
+    UnknownVolume,
 }
 
 /// Progress and outcome of a start (restart or takeover).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use midspan_daemon::api::types::{
     Change, ChangeProgress, ErrorBody, GroupRecording, GroupStatus, NodeStatus, Progress, ResolveRequest,
-    TakeoverProgress, TakeoverRequest,
+    TakeoverProgress, TakeoverRequest, VerifyProgress, VerifyRequest,
 };
 use serde::de::DeserializeOwned;
 
@@ -121,6 +121,20 @@ impl Client {
     ) -> Result<TakeoverProgress, Failure> {
         let json = serde_json::to_string(request).map_err(|error| Failure::other(error.to_string()))?;
         self.follow(&format!("/v1/groups/{}/takeover", encode(group)), &json, "takeover", on_progress)
+    }
+
+    /// Compares the sites; `on_progress` sees every step. Returns the last one, which has an outcome or an error.
+    ///
+    /// # Errors
+    /// The daemon's refusal, [`Exit::TimedOut`] when nothing was heard for longer than the client's silence.
+    pub fn verify(
+        &self,
+        group: &str,
+        request: &VerifyRequest,
+        on_progress: &mut dyn FnMut(&VerifyProgress),
+    ) -> Result<VerifyProgress, Failure> {
+        let json = serde_json::to_string(request).map_err(|error| Failure::other(error.to_string()))?;
+        self.follow(&format!("/v1/groups/{}/verify", encode(group)), &json, "verify", on_progress)
     }
 
     /// Changes something else of a group; `on_progress` sees every step. Returns the last one, which has an outcome or an

@@ -16,6 +16,7 @@ mod change;
 mod alone;
 mod resolve;
 mod takeover;
+mod verify;
 mod events;
 mod group;
 mod stop;
@@ -115,6 +116,14 @@ enum Command {
         reach: Reach,
         #[command(flatten)]
         arguments: change::StartArguments,
+    },
+    /// Compare both sites of a group, beside what hosts do; say what differs, and repair it if that is asked
+    #[command(after_help = verify::EXAMPLES)]
+    Verify {
+        #[command(flatten)]
+        reach: Reach,
+        #[command(flatten)]
+        arguments: verify::Arguments,
     },
     /// Show what the primary has listed for the secondary and no receipt covers yet
     #[command(after_help = manifests::EXAMPLES)]
@@ -235,6 +244,7 @@ fn run(command: Command, out: &mut dyn Write) -> Outcome {
         }
         Command::Resolve { reach, arguments } => resolve::run(&Client::new(&reach.socket), &arguments, out),
         Command::Start { reach, arguments } => change::start(&Client::new(&reach.socket), &arguments, out),
+        Command::Verify { reach, arguments } => verify::run(&Client::new(&reach.socket), &arguments, out),
         Command::Manifests { reach, arguments } => {
             manifests::run(&Client::new(&reach.socket), &arguments, out)
         }

@@ -174,6 +174,14 @@ fn sentences(text: &mut String, node: &str, group: &GroupStatus) {
     if let Some(found) = &group.round {
         let _ = writeln!(text, "{name}: {}", round(found));
     }
+    if let Some(found) = &group.verify {
+        let (percent, bytes) = (found.percent, size::show(found.bytes));
+        let _ = write!(text, "{name}: verify: {percent} % of {bytes} read");
+        if let Some(seconds) = found.eta_seconds {
+            let _ = write!(text, ", {seconds:.0} s left");
+        }
+        let _ = writeln!(text, "; {} differ so far", size::show(found.different_bytes));
+    }
     if group.no_cut {
         let _ = writeln!(
             text,

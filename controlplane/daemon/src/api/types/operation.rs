@@ -65,11 +65,13 @@ pub enum Change {
     Prevail,
     /// `POST /v1/groups/{name}/start/without-journal`: serve although the relay cannot be read.
     WithoutJournal,
+    /// `POST /v1/groups/{name}/verify/cancel`: end a verify before its time.
+    EndVerify,
 }
 
 impl Change {
     /// Those that have a way of their own to be asked for.
-    pub const ALL: [Change; 8] = [
+    pub const ALL: [Change; 9] = [
         Change::Abort,
         Change::Switchover,
         Change::Stay,
@@ -78,6 +80,7 @@ impl Change {
         Change::Resume,
         Change::Resolve,
         Change::WithoutJournal,
+        Change::EndVerify,
     ];
 
     /// The word, as in the JSON.
@@ -92,6 +95,7 @@ impl Change {
             Change::Resolve => "resolve",
             Change::Prevail => "prevail",
             Change::WithoutJournal => "without_journal",
+            Change::EndVerify => "end_verify",
         }
     }
 
@@ -106,6 +110,7 @@ impl Change {
             Change::Resume => "resume",
             Change::Resolve | Change::Prevail => "resolve",
             Change::WithoutJournal => "start/without-journal",
+            Change::EndVerify => "verify/cancel",
         }
     }
 
@@ -119,7 +124,8 @@ impl Change {
             | Change::Resume
             | Change::Resolve
             | Change::Prevail
-            | Change::WithoutJournal => false,
+            | Change::WithoutJournal
+            | Change::EndVerify => false,
         }
     }
 }
@@ -135,7 +141,8 @@ pub struct Progress<T> {
     /// Name of the group.
     pub group: String,
     /// Step that runs. Of a takeover: `starting`, `probing`, `fencing`, `reading`, `redoing`, `done`, `refused`; of a
-    /// switchover or failback: `starting`, `draining`, `handed_over` (until the other site serves), `done`, `refused`; of the others `starting`, `done`, `refused`.
+    /// switchover or failback: `starting`, `draining`, `handed_over` (until the other site serves), `done`, `refused`; of a verify: `starting`, `comparing`,
+    /// `compared` (until the other site has told all of it), `done`, `refused`; of the others `starting`, `done`, `refused`.
     pub phase: String,
     /// The step in a sentence.
     pub message: String,
@@ -219,7 +226,7 @@ pub struct OperationStatus {
     pub operation: u64,
     /// Name of the group.
     pub group: String,
-    /// `takeover`, `abort`, `switchover`, `failback`, `stay`, `pause`, `resume`, `resolve`, `prevail` or `without_journal`; `round` is what a primary
+    /// `takeover`, `abort`, `switchover`, `failback`, `stay`, `pause`, `resume`, `resolve`, `prevail`, `without_journal`, `verify` or `end_verify`; `round` is what a primary
     /// sends to the other site by itself.
     pub kind: String,
     /// What else was asked: `dry_run`, `accept_loss`; empty when nothing.

@@ -207,4 +207,14 @@ impl<B: Buffer> Group<B> {
             context.note(Note::Start(StartNote::Refused(StartRefusal::NotSplit)));
         }
     }
+
+    /// A secondary that holds an exact cut needs no marks of an earlier time as primary.
+    pub(super) fn forget_marks<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let state = self.store.get();
+        let equal = state.pair == PairState::Paired && !state.left && self.store.is_idle();
+        if let Some(tracker) = self.tracker.as_mut().filter(|tracker| equal && tracker.map().count() > 0) {
+            tracker.clear_all();
+            tracker.poke(context);
+        }
+    }
 }

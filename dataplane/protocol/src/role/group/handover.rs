@@ -71,6 +71,7 @@ impl<B: Buffer> Group<B> {
         if let Some(refusal) = refusal {
             return context.note(Note::Handover(HandoverNote::Refused(refusal)));
         }
+        self.drop_verify(context);
         self.handover = Some(Handover { since: context.now.mono, step: Step::Draining });
         context.note(Note::Handover(HandoverNote::Draining));
         self.go_on_handing_over(context);

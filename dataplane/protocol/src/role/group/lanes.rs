@@ -65,7 +65,15 @@ impl<B: Buffer> Group<B> {
         let Some(tracker) = self.tracker.as_mut() else { return };
         rare!(SendsAll);
         tracker.mark_all();
-        tracker.poke(context);
+        self.begin_resync(context);
+    }
+
+    /// What is marked is sent by a round, and hosts go on in the lanes.
+    pub(super) fn begin_resync<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.drop_verify(context);
+        if let Some(tracker) = self.tracker.as_mut() {
+            tracker.poke(context);
+        }
         self.store.change(context, |state| (state.pair, state.round) = (PairState::Resync, 0));
         let volumes = self.config.volumes.iter().map(|volume| (volume.id, volume.size)).collect();
         if let (Play::Primary(primary), Some(tracker)) = (&mut self.play, self.tracker.take()) {

@@ -150,6 +150,7 @@ impl<B: Buffer> Group<B> {
             });
         }
         self.send_all(context);
+        self.send_found(context);
         self.go_on_handing_over(context);
         self.leave_the_lanes(context);
     }

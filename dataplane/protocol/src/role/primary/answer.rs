@@ -78,9 +78,9 @@ impl<B: Buffer> Primary<B> {
                 self.landing.on_written(done.id, |frame| sealer.recycle(frame));
             }
             // What cannot be read cannot be sent: the round waits for an operator. Hosts are not concerned: nothing was lost.
-            (OpKind::Copy, _) => {
+            (kind @ OpKind::Copy { .. }, _) => {
                 rare!(CopyFails);
-                self.on_copy_failed(done.id);
+                self.on_piece_failed(context, done.id, kind);
                 context.note(Note::DiskFailed { disk_is_journal: false, volume: self.volume_of(done.id) });
                 self.end_op(context, done.id, Ok(None));
             }

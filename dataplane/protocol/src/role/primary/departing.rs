@@ -7,7 +7,7 @@ use super::Primary;
 use crate::lane::site_link::SiteLink;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, HostOp, HostRequest};
+use crate::vocab::effect::{Context, HostOp, HostRequest, VerifyStop};
 
 impl<B: Buffer> Primary<B> {
     /// When hosts have waited for the ring for long enough; `u64::MAX` where they wait on. A round's source has said already
@@ -34,6 +34,7 @@ impl<B: Buffer> Primary<B> {
 
     /// From now on nothing is sealed; without the relay, nothing more is journaled either.
     pub fn depart<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, lost: bool) {
+        self.stop_verify(context, VerifyStop::NotPaired);
         self.departs = true;
         if lost {
             self.ring.close(context);

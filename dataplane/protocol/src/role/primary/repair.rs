@@ -101,7 +101,7 @@ impl<B: Buffer> Primary<B> {
             self.end_round(context, RoundOutcome::Cancelled);
         }
         if let Some(repair) = self.repair.as_mut()
-            && view.kind != OpKind::Copy
+            && !matches!(view.kind, OpKind::Copy { .. })
             && repair.round.is_marking()
         {
             repair.tracker.mark_silently(view.volume, view.offset, view.length);
@@ -230,7 +230,7 @@ impl<B: Buffer> Primary<B> {
     }
 
     /// What of the ring the round may fill: the rest is for what hosts write.
-    fn round_space(&self) -> u64 {
+    pub(super) fn round_space(&self) -> u64 {
         self.ring.size() / 4 * 3
     }
 
@@ -256,7 +256,7 @@ impl<B: Buffer> Primary<B> {
             let size = usize::try_from(PIECE).unwrap_or(0);
             let entered = context.buffers.take(size).and_then(|into| {
                 let place = (offset, length);
-                self.inflight.enter_copy(context, volume, place, into, &mut self.steps)
+                self.inflight.enter_copy(context, volume, place, false, into, &mut self.steps)
             });
             if entered.is_none() {
                 rare!(RoundPiecePutBack);

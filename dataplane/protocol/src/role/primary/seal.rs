@@ -92,6 +92,7 @@ impl<B: Buffer> Primary<B> {
         };
         let (request, with) = (frame.header.records, frame.header.last_time.0);
         context.reach(Milestone { request, with, ..Milestone::frame(Stage::Sealed, &frame.header) });
+        self.verifying.on_sealed(&frame.header);
         if let Some(repair) = self.repair.as_mut() {
             repair.round.on_sealed(frame.header.last_time, frame.header.end());
         }

@@ -151,7 +151,10 @@ impl<B: Buffer> Secondary<B> {
     }
 
     fn write<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, held: &Held<B>) {
-        match self.applier.push(context, &held.header, &held.frame) {
+        // A takeover has no use for it.
+        let compares = self.mode == Mode::Normal && self.replay.is_none() && self.fetcher.target().is_none();
+        let compares = compares && self.compares_from.is_some_and(|from| held.header.position >= from);
+        match self.applier.push(context, &held.header, &held.frame, compares) {
             Ok(()) => {}
             Err(ApplyError::Foreign { volume }) => {
                 self.foreign = Some(volume);

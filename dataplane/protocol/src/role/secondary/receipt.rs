@@ -64,12 +64,18 @@ impl<B: Buffer> Secondary<B> {
             (None, None) => return,
         };
         // First the memory: what is noted as told must be told.
-        let length = receipt_head_length(self.receipt.lanes.len());
+        let tally = self.applier.tally();
+        let length = receipt_head_length(self.receipt.lanes.len(), tally.differences().len());
         let Some(mut head) = context.buffers.take(length) else { return rare!(ReceiptStarved) };
         let acquired = self.acquirer.acquired();
         let persisted = self.cut.persisted();
         self.receipt.staging = self.config.own_ring.size;
         self.receipt.flags = self.flags();
+        let tally = self.applier.tally();
+        (self.receipt.run, self.receipt.compared) = (tally.run, tally.compared);
+        self.receipt.different = tally.different;
+        self.receipt.differences.clear();
+        self.receipt.differences.extend_from_slice(tally.differences());
         self.receipt.cut = persisted.time.0;
         self.receipt.manifest = persisted.manifest.0;
         if let Some(lane) = self.receipt.lanes.first_mut() {

@@ -60,7 +60,7 @@ impl<B: Buffer> Start<B> {
             if !applier.has_room(header.records) {
                 return false;
             }
-            match applier.push(context, header, frame) {
+            match applier.push(context, header, frame, false) {
                 Ok(()) => {}
                 Err(ApplyError::Foreign { volume }) => {
                     self.on_disk_failed(context, volume);

@@ -1,4 +1,4 @@
-//! What passes through the table beside host requests: pieces of a round; and what leaves it unanswered for another role.
+//! What passes through the table beside host requests: pieces of a round or a verify; and what leaves it unanswered for another role.
 
 use alloc::vec::Vec;
 
@@ -7,11 +7,11 @@ use midspan_format::ids::VolumeId;
 
 use super::{Inflight, Op, OpKind, Phase, SIDE_COPY, SIDE_SHIFT, Steps};
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, Disk, DiskOp, HostOp, HostRequest, Token};
+use crate::vocab::effect::{Context, Disk, DiskOp, HostOp, HostRequest, RequestId, Token};
 use crate::vocab::interval::{Access, Blocks};
 
 impl<B: Buffer> Inflight<B> {
-    /// Takes a range in that a round is to send, as large as `into` at most; `None` when the table is full. It waits for what
+    /// Takes a range in that a round is to send, or a verify the `digest` of, as large as `into` at most; `None` when the table is full. It waits for what
     /// is before it in its range, is read, and is reported in [`Steps::join`]; what comes after it waits until it has left, so
     /// it never carries older content than a write with an earlier time (design §7).
     pub fn enter_copy<S: Buffers<Buf = B>>(
@@ -19,6 +19,7 @@ impl<B: Buffer> Inflight<B> {
         context: &mut Context<'_, S>,
         volume: VolumeId,
         (offset, length): (u64, u64),
+        digest: bool,
         into: B,
         steps: &mut Steps,
     ) -> Option<u32> {
@@ -34,7 +35,7 @@ impl<B: Buffer> Inflight<B> {
             volume,
             offset,
             length,
-            kind: OpKind::Copy,
+            kind: OpKind::Copy { digest },
             fua: false,
             phase: Phase::Clear,
             behind_untimed: self.earlier_is_untimed(),
@@ -63,6 +64,25 @@ impl<B: Buffer> Inflight<B> {
     pub fn running(&self) -> usize {
         let runs = |op: &&Op<B>| matches!(op.phase, Phase::OnDisk | Phase::Fill { .. });
         self.ops.iter().flatten().filter(runs).count()
+    }
+
+    /// Drops every entry whose disk operation does not run, reporting each request that was not answered (a role that
+    /// ends, a fenced primary).
+    pub fn abandon(&mut self, mut report: impl FnMut(RequestId)) {
+        self.starved.clear();
+        for id in 0..self.ops.len() {
+            let Some(slot) = self.ops.get_mut(id) else { break };
+            let running =
+                slot.as_ref().is_none_or(|op| matches!(op.phase, Phase::OnDisk | Phase::Fill { .. }));
+            if running {
+                continue;
+            }
+            if let Some(request) = slot.take().and_then(|op| op.request) {
+                report(request);
+            }
+            self.released.clear();
+            self.ranges.leave(u32::try_from(id).unwrap_or(u32::MAX), &mut self.released);
+        }
     }
 
     /// A read that was not answered after all.
@@ -97,7 +117,7 @@ impl<B: Buffer> Inflight<B> {
                 (OpKind::Read, Some(into)) => HostOp::Read { offset, length: bytes, into },
                 (OpKind::Write, Some(data)) => HostOp::Write { offset, length: bytes, data, fua },
                 (OpKind::Zero { unmap }, _) => HostOp::Zero { offset, length, unmap, fua },
-                (OpKind::Read | OpKind::Write, None) | (OpKind::Copy, _) => continue,
+                (OpKind::Read | OpKind::Write, None) | (OpKind::Copy { .. }, _) => continue,
             };
             requests.push(HostRequest { id, volume, op });
         }

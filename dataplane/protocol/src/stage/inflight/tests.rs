@@ -142,3 +142,33 @@ fn a_request_is_answered_once() {
     rig.table.abandon(|_| reported += 1);
     assert_eq!((reported, rig.table.len()), (0, 0));
 }
+
+#[test]
+fn what_is_copied_is_read_when_earlier_writes_have_landed_and_before_later_ones_take_their_time() {
+    for digest in [false, true] {
+        let mut rig = Rig::new();
+        let first = rig.write(0, 8192);
+        let mut context = Context { now: Now::default(), buffers: &mut Heap, effects: &mut rig.effects };
+        let into = Heap.take(8192).unwrap();
+        let place = (4096, 8192);
+        let copy = rig.table.enter_copy(&mut context, VolumeId(1), place, digest, into, &mut rig.steps);
+        let copy = copy.unwrap();
+        let later = rig.write(8192, 4096);
+        assert_eq!(
+            (rig.disk_reads(), &rig.steps.join[..]),
+            (0, &[first][..]),
+            "an earlier write has not landed"
+        );
+        rig.steps.join.clear();
+        rig.land(first);
+        assert_eq!((rig.disk_reads(), rig.steps.join.len()), (1, 0));
+        let mut read = Heap.take(8192).unwrap();
+        read.set_filled(8192);
+        let token = Token(1 << 56 | SIDE_COPY << SIDE_SHIFT | u64::from(copy));
+        assert!(rig.table.on_disk(token, Ok(Some(read)), &mut rig.steps).is_none());
+        assert_eq!(rig.steps.join, [copy], "it takes its time before what comes later");
+        assert_eq!(rig.table.view(copy).map(|view| view.kind), Some(OpKind::Copy { digest }));
+        rig.leave(copy);
+        assert_eq!(rig.steps.join, [copy, later]);
+    }
+}

@@ -106,7 +106,10 @@ impl<'a> Printer<'a> {
                 if let Some(receipt) = frame.receipt() {
                     let text =
                         format!("{:16}cut {}, manifests read to {}", "", utc(receipt.cut), receipt.manifest);
-                    let value = json!({ "cut_ns": receipt.cut, "manifest": receipt.manifest });
+                    let value = json!({
+                        "cut_ns": receipt.cut, "manifest": receipt.manifest, "verify_run": receipt.run,
+                        "compared": receipt.compared, "different": receipt.different,
+                    });
                     self.fact("receipt", &text, value)?;
                     for lane in receipt.lanes.iter() {
                         let text = format!(
