@@ -8,7 +8,7 @@ use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix};
 use midspan_daemon::api::types::{OperationState, VerifyOutcome, VerifyProgress};
 
-use crate::rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, flip, wait_for};
+use rig::{Cluster, GROUP, LIMIT, Load, Place, Shape, flip, wait_for};
 
 const MIB: u64 = 1 << 20;
 const PIECE: u64 = 128 * 1024;

@@ -9,6 +9,7 @@
 
 pub mod vocab;
 pub mod rule;
+pub mod invariant;
 pub mod bounds;
 pub mod state;
 pub mod action;

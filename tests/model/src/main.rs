@@ -1,7 +1,8 @@
 //! Runs the model and prints what it found.
 
+mod clock;
+
 use std::process::ExitCode;
-use std::time::Instant;
 
 use midspan_model::action::Action;
 use midspan_model::bounds::Bounds;
@@ -44,9 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn hold(name: &str, bounds: Bounds, trace: bool) -> bool {
-    let began = Instant::now();
-    let seen = run::hold(bounds);
-    let took = began.elapsed();
+    let (seen, took) = clock::timed(|| run::hold(bounds));
     println!(
         "{name:20} {} states, {} transitions, depth {}, {took:.1?}",
         seen.states, seen.transitions, seen.depth
@@ -59,9 +58,7 @@ fn hold(name: &str, bounds: Bounds, trace: bool) -> bool {
 }
 
 fn miss(name: &str, bounds: Bounds, trace: bool) -> bool {
-    let began = Instant::now();
-    let missed = run::miss(bounds);
-    let took = began.elapsed();
+    let (missed, took) = clock::timed(|| run::miss(bounds));
     match missed {
         Ok(missed) => {
             let (events, rule) = (missed.events.len(), missed.rule);
