@@ -31,6 +31,9 @@ pub struct Wanted {
 
 /// The places of the chore.
 struct Places {
+    /// As the tree was when the chore began: it may be worked on meanwhile.
+    origin: PathBuf,
+    /// What is harmed.
     tree: PathBuf,
     build: PathBuf,
     /// The simulator of the tree as it is.
@@ -47,19 +50,24 @@ pub fn run_trials(root: &Path, wanted: &Wanted) -> Result<bool> {
         return Ok(true);
     }
     let folder = root.join(FOLDER);
-    let places =
-        Places { tree: folder.join("tree"), build: folder.join("build"), whole: folder.join("simulate") };
-    copy::bring_up_to_date(root, &places.tree)?;
+    let [origin, tree, build_in, whole] =
+        ["origin", "tree", "build", "simulate"].map(|name| folder.join(name));
+    let places = Places { origin, tree, build: build_in, whole };
+    copy::bring_up_to_date(root, &places.origin)?;
+    copy::bring_up_to_date(&places.origin, &places.tree)?;
     ensure!(build(&places)?, "the simulator does not build as it is");
-    std::fs::copy(places.simulator(), &places.whole)?;
+    // Whoever runs the former one keeps it.
+    let next = places.whole.with_extension("next");
+    std::fs::copy(places.simulator(), &next)?;
+    std::fs::rename(&next, &places.whole)?;
     let mut verdicts = Vec::new();
     for (number, patch) in (1..).zip(&patches) {
         say(&format!("[{number}/{}] {}: {}", patches.len(), patch.name, patch.bug))?;
-        let verdict = try_one(root, &places, patch, wanted.jobs)?;
+        let verdict = try_one(&places, patch, wanted.jobs)?;
         say(&format!("    {verdict}"))?;
         verdicts.push((patch, verdict));
     }
-    copy::bring_up_to_date(root, &places.tree)?;
+    copy::bring_up_to_date(&places.origin, &places.tree)?;
     say(&table(&verdicts))?;
     let found = verdicts.iter().filter(|(_, verdict)| verdict.is_found()).count();
     say(&format!("{found} of {} found", verdicts.len()))?;
@@ -77,9 +85,9 @@ fn chosen(root: &Path, names: &[String]) -> Result<Vec<Patch>> {
     Ok(all.into_iter().filter(|patch| names.is_empty() || names.contains(&patch.name)).collect())
 }
 
-fn try_one(root: &Path, places: &Places, patch: &Patch, jobs: Option<usize>) -> Result<Verdict> {
-    copy::bring_up_to_date(root, &places.tree)?;
-    if let Err(error) = patches::apply(&places.tree, &root.join(patch.path())) {
+fn try_one(places: &Places, patch: &Patch, jobs: Option<usize>) -> Result<Verdict> {
+    copy::bring_up_to_date(&places.origin, &places.tree)?;
+    if let Err(error) = patches::apply(&places.tree, &places.origin.join(patch.path())) {
         return Ok(Verdict::Unfit(error.to_string()));
     }
     if !build(places)? {
