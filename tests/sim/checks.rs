@@ -1,12 +1,15 @@
 //! What the oracle looks at every now and then, when a site begins to serve, and at the end.
 
+use midspan_format::checked::CheckedFrame;
 use midspan_format::control::{GroupCommand, GroupStatus};
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role, STATE_BYTES};
+use midspan_protocol::vocab::effect::Frame;
 
 use crate::event::{Event, NodeIndex};
 use crate::layout::{node_id, volume_id};
+use crate::memory::SimBuf;
 use crate::node::Inbox;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
@@ -226,6 +229,27 @@ impl World {
                 );
                 return self.fail("I4", what);
             }
+        }
+    }
+
+    /// A secondary says what it has acquired and applied: its own ring holds that durably, and its cut is recorded (I3).
+    pub(crate) fn on_receipt_sent(&mut self, node: NodeIndex, frame: &Frame<SimBuf>) {
+        let bytes: Vec<u8> = frame.parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
+        let Ok(checked) = CheckedFrame::parse(&bytes) else { return };
+        let Some(lane) = checked.receipt().and_then(|receipt| receipt.lanes.iter().next()) else { return };
+        if lane.epoch() == Epoch::NONE {
+            // It has just begun to follow, and says where: the primary waits for what it acquires behind that.
+            return;
+        }
+        self.follow_own_ring(node);
+        let state = self.layout.state(self.nodes[node.0].disks[0].durable());
+        let recorded = state.and_then(|state| state.lanes().first().map(|lane| lane.point.position));
+        let recorded = recorded.unwrap_or_default();
+        let held = self.watches.own(node).end().max(recorded);
+        if lane.position > held.0 || lane.applied > recorded.0 {
+            let what =
+                format!("{node} tells {lane:?}, but its own ring holds {held} and its cut is at {recorded}");
+            self.fail("I3", what);
         }
     }
 

@@ -146,7 +146,7 @@ impl World {
     fn on_frame_sent(&mut self, node: NodeIndex, frame: &Frame<SimBuf>) {
         let header = &frame.header;
         if header.kind != FrameKind::Journal {
-            return;
+            return self.on_receipt_sent(node, frame);
         }
         let Some(over) = header.end().0.checked_sub(self.swarm.ring) else { return };
         let outside = self.is_outside(node);

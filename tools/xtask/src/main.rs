@@ -10,10 +10,12 @@ mod clock;
 mod command;
 mod source;
 mod tree;
+mod patches;
 mod tidy;
 mod setup;
 mod stages;
 mod test;
+mod mutations;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the Midspan repository")]
@@ -43,6 +45,22 @@ enum Chore {
     },
     /// Checks the house rules that the compiler does not: file sizes, module order, names, clocks, debts.
     Tidy,
+    /// Puts each deliberate bug of tests/mutations into a copy of the tree, and lets the simulator find it: the oracle on trial.
+    ///
+    /// Ends with the table of docs/verification.md, and fails where a bug was not found, does not fit the code any more, or does not
+    /// build. The tree itself is only read.
+    ///
+    /// Example: cargo xtask mutations answer-before-journaled no-lease
+    Mutations {
+        /// Bugs by name; all if none is named.
+        names: Vec<String>,
+        /// Only lists them: name, first seed, how many seeds, what is wrong.
+        #[arg(long)]
+        list: bool,
+        /// Threads of the simulator; all cores by default.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
     /// Builds the product and runs `midspan demo` with the given arguments.
     ///
     /// Example: cargo xtask demo --seconds 10 --json
@@ -72,6 +90,9 @@ fn run(chore: Chore) -> Result<bool> {
         Chore::Setup { check } => setup::run_setup(check),
         Chore::Test { quick, no_setup } => test::run_stages(&root, quick, no_setup),
         Chore::Tidy => tidy::run(&root),
+        Chore::Mutations { names, list, jobs } => {
+            mutations::run_trials(&root, &mutations::Wanted { names, list, jobs })
+        }
         Chore::Demo { arguments } => test::demo(&root, &arguments),
         Chore::Golden => test::golden(&root),
     }

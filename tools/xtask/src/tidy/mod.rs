@@ -4,6 +4,7 @@ mod debts;
 mod files;
 mod links;
 mod manifests;
+mod mutations;
 mod names;
 mod order;
 mod purity;
@@ -44,6 +45,7 @@ pub fn run(root: &Path) -> Result<bool> {
         }
     }
     let mut findings = check(&paths, &sources, &documents);
+    findings.extend(mutations::check(root, &paths, &documents)?);
     findings.sort();
     for finding in &findings {
         say(&format!("{}:{}: {}", finding.path, finding.line, finding.message))?;
