@@ -10,7 +10,7 @@ use midspan_model::{run, scenario};
 
 const USAGE: &str = "usage: midspan-model sound|all|broken [--trace] [NAME]...
   sound   the short runs in which every rule must hold
-  all     the long ones, too: half an hour and some gigabytes of memory
+  all     the long ones, too: hours and many gigabytes of memory; better by name
   broken  one sentence of the design left out at a time: each must be missed";
 
 fn main() -> ExitCode {
