@@ -1,10 +1,10 @@
 //! Runs the model and prints what it found.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use midspan_model::action::Action;
 use midspan_model::bounds::Bounds;
+use midspan_model::clock::timed;
 use midspan_model::rule::Rule;
 use midspan_model::{run, scenario};
 
@@ -44,9 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn hold(name: &str, bounds: Bounds, trace: bool) -> bool {
-    let began = Instant::now();
-    let seen = run::hold(bounds);
-    let took = began.elapsed();
+    let (seen, took) = timed(|| run::hold(bounds));
     println!(
         "{name:20} {} states, {} transitions, depth {}, {took:.1?}",
         seen.states, seen.transitions, seen.depth
@@ -59,9 +57,7 @@ fn hold(name: &str, bounds: Bounds, trace: bool) -> bool {
 }
 
 fn miss(name: &str, bounds: Bounds, trace: bool) -> bool {
-    let began = Instant::now();
-    let missed = run::miss(bounds);
-    let took = began.elapsed();
+    let (missed, took) = timed(|| run::miss(bounds));
     match missed {
         Ok(missed) => {
             let (events, rule) = (missed.events.len(), missed.rule);

@@ -4,7 +4,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::action::Action;
 use crate::bounds::Bounds;
-use crate::check::{Cluster, RULES};
+use crate::check::Cluster;
+use crate::promise::RULES;
 
 /// What a run within sound bounds has seen.
 #[derive(Debug)]
