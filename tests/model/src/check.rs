@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use crate::action::{self, Action};
 use crate::bounds::Bounds;
-use crate::invariant::{GHOST, I1, I4, I5, I11};
+use crate::promise::{GHOST, I1, I4, I5, I11};
 use crate::state::{Phase, State};
 use crate::step::step;
 use crate::vocab::{Epoch, SITES};

@@ -4,12 +4,13 @@
 //! that the code does not have yet, too. What an action stands for in the code: `docs/model.md`.
 //!
 //! ```text
-//!  vocab ─▶ rule (which sentence is left out) ─▶ bounds ─▶ state ─▶ action ─▶ step/* ─▶ check ─▶ scenario ─▶ run
+//!  vocab ─▶ promise ─▶ rule (which sentence is left out) ─▶ bounds ─▶ state ─▶ action ─▶ step/* ─▶ check ─▶ scenario ─▶ run
 //! ```
 
+pub mod clock;
 pub mod vocab;
+pub mod promise;
 pub mod rule;
-pub mod invariant;
 pub mod bounds;
 pub mod state;
 pub mod action;

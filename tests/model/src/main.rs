@@ -1,17 +1,16 @@
 //! Runs the model and prints what it found.
 
-mod clock;
-
 use std::process::ExitCode;
 
 use midspan_model::action::Action;
 use midspan_model::bounds::Bounds;
+use midspan_model::clock::timed;
 use midspan_model::rule::Rule;
 use midspan_model::{run, scenario};
 
 const USAGE: &str = "usage: midspan-model sound|all|broken [--trace] [NAME]...
   sound   the short runs in which every rule must hold
-  all     the long ones, too: half an hour and some gigabytes of memory
+  all     the long ones, too: hours and many gigabytes of memory; better by name
   broken  one sentence of the design left out at a time: each must be missed";
 
 fn main() -> ExitCode {
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn hold(name: &str, bounds: Bounds, trace: bool) -> bool {
-    let (seen, took) = clock::timed(|| run::hold(bounds));
+    let (seen, took) = timed(|| run::hold(bounds));
     println!(
         "{name:20} {} states, {} transitions, depth {}, {took:.1?}",
         seen.states, seen.transitions, seen.depth
@@ -58,7 +57,7 @@ fn hold(name: &str, bounds: Bounds, trace: bool) -> bool {
 }
 
 fn miss(name: &str, bounds: Bounds, trace: bool) -> bool {
-    let (missed, took) = clock::timed(|| run::miss(bounds));
+    let (missed, took) = timed(|| run::miss(bounds));
     match missed {
         Ok(missed) => {
             let (events, rule) = (missed.events.len(), missed.rule);

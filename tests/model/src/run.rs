@@ -5,7 +5,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::action::Action;
 use crate::bounds::Bounds;
 use crate::check::Cluster;
-use crate::invariant::RULES;
+use crate::promise::RULES;
 
 /// What a run within sound bounds has seen.
 #[derive(Debug)]

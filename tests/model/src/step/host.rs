@@ -2,7 +2,7 @@
 
 use super::only;
 use crate::bounds::Bounds;
-use crate::invariant::{I1, I5};
+use crate::promise::{I1, I5};
 use crate::rule::Rule;
 use crate::state::{Phase, State};
 use crate::vocab::{LaneNo, SiteNo, Writes};

@@ -2,7 +2,7 @@
 
 use super::only;
 use crate::bounds::Bounds;
-use crate::invariant::{GHOST, I1, I4};
+use crate::promise::{GHOST, I1, I4};
 use crate::rule::Rule;
 use crate::state::{Frames, Phase, State};
 use crate::vocab::{Epoch, LANES, LaneNo, Lanes, SiteNo};

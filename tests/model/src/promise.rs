@@ -1,4 +1,4 @@
-//! What must hold in every state, by the numbers of the design.
+//! The rules that must hold in every state, by their names.
 
 /// I1: every answered write is in what a start serves: no takeover says "lost: 0" wrongly.
 pub const I1: &str = "I1: what serves holds everything answered";
