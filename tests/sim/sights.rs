@@ -170,6 +170,8 @@ impl World {
             | GroupCommand::Resume
             | GroupCommand::Stay
             | GroupCommand::Prevail
+            | GroupCommand::Verify { .. }
+            | GroupCommand::EndVerify
             | GroupCommand::Stop => {}
         }
     }

@@ -98,12 +98,12 @@ fn apply(shape: Shape) -> Result<Stage> {
     let mut applier = Applier::new(volumes, APPLY_FRAMES, APPLY_RECORDS, 1, Tip::default(), Time(0));
     let step = move || {
         for (header, frame) in &chain.frames {
-            let taken = applier.push(&mut chain.bench.handling(), header, frame);
+            let taken = applier.push(&mut chain.bench.handling(), header, frame, false);
             taken.map_err(|error| anyhow!("a frame cannot be applied: {error:?}"))?;
             chain.bench.completed();
             for at in 0..chain.bench.tokens.len() {
                 if let Some(&token) = chain.bench.tokens.get(at) {
-                    applier.on_disk(&mut chain.bench.handling(), token, None);
+                    applier.on_disk(&mut chain.bench.handling(), token, Ok(None));
                 }
             }
             ensure!(applier.applied() == Tip::after(header), "the frame is not applied");
