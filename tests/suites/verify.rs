@@ -35,6 +35,7 @@ fn busy(cluster: &Cluster, volume: u16, rate: u32) -> Load {
     let load = Load::start(Config {
         connections: 4,
         seed: random_run_id(),
+        unit_bytes: 512,
         sizes: SizeMix::parse("512:10,4k:60,16k:20,64k:10").unwrap(),
         rate: Some(rate),
         on_disconnect: OnDisconnect::Reconnect { give_up_after: LIMIT },
@@ -180,7 +181,7 @@ fn it_is_ended_by_a_word_and_refused_where_it_makes_no_sense() {
         let runs = operations.into_iter().find(|o| o.kind == "verify" && o.state == OperationState::Running);
         runs.filter(|found| found.phase == "comparing").map(|found| found.operation)
     });
-    assert!(cluster.group(Place::Primary).verify.is_some());
+    wait_for("the status should show it", LIMIT, || cluster.group(Place::Primary).verify);
     let other = ["verify", GROUP, "--repair"];
     cluster.midspan(Place::Primary, &other).with_code(4, &["another verify is running"]);
     cluster.midspan(Place::Primary, &["operations", "--cancel", &number.to_string()]).well();

@@ -355,7 +355,7 @@ pub struct Event {
 
 /// Data plane → control plane.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and not on the data path")]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and most are the largest")]
 pub enum Report {
     /// The command was taken.
     Taken,
