@@ -39,7 +39,7 @@ const TABLE: [Row; 10] = [
         name: FORMAT,
         folder: "dataplane/format",
         ours: &[],
-        outside: Outside::Only(&["rkyv", "crc-fast", "zerocopy", "thiserror"]),
+        outside: Outside::Only(&["rkyv", "blake3", "crc-fast", "zerocopy", "thiserror"]),
     },
     // Pure: what to do, never how.
     Row {
