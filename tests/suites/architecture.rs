@@ -40,7 +40,7 @@ const TABLE: [Row; 11] = [
         name: FORMAT,
         folder: "dataplane/format",
         ours: &[],
-        outside: Outside::Only(&["rkyv", "crc-fast", "zerocopy", "thiserror"]),
+        outside: Outside::Only(&["rkyv", "blake3", "crc-fast", "zerocopy", "thiserror"]),
     },
     // Pure: what to do, never how.
     Row {
