@@ -45,7 +45,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     pub volume_mib: u64,
     /// Size of each ring, MiB: it must hold what one load writes while the secondary is stopped
-    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    #[arg(long, value_name = "MIB", default_value_t = 3072, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
     pub ring_mib: u64,
     /// Let the mirror's far node answer before a write is durable there, which Midspan's relay never does
     #[arg(long)]
