@@ -49,6 +49,8 @@ impl World {
                 self.harmed.disk[node.0] = true;
                 self.nodes[node.0].disks[disk].trouble.full = true;
             }
+            // A lane that never began begins well on whatever disk is there: nothing tells that disk from the first one.
+            Harm::OtherDisk { .. } if self.watches.ring.end() == Position(0) => {}
             Harm::OtherDisk { new_areas, down } => {
                 self.power_off(NodeIndex::RELAY, down);
                 self.harmed.ring = true;
