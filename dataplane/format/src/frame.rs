@@ -53,13 +53,16 @@ impl FrameKind {
 
 /// Flag of a journal frame: its sealer may answer hosts where it reaches nobody, so what came behind nobody else can know.
 pub const MAY_BE_ALONE: u8 = 1;
+/// Flag of a journal frame: two lanes must hold it, or are to, so a reader of one of them uses only what lies before a
+/// prefix that is said to be in both.
+pub const IN_TWO_LANES: u8 = 2;
 
 /// The decoded header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameHeader {
     /// What the frame holds.
     pub kind: FrameKind,
-    /// [`MAY_BE_ALONE`] or 0.
+    /// [`MAY_BE_ALONE`], [`IN_TWO_LANES`], or 0.
     pub flags: u8,
     /// The group.
     pub group: GroupId,
@@ -304,7 +307,7 @@ impl FrameHeader {
             return Err(FrameError::Version(layout.version.get()));
         }
         let kind = FrameKind::from_u8(layout.kind).ok_or(FrameError::Kind(layout.kind))?;
-        if layout.flags & !MAY_BE_ALONE != 0 || !is_zero(&layout.reserved) {
+        if layout.flags & !(MAY_BE_ALONE | IN_TWO_LANES) != 0 || !is_zero(&layout.reserved) {
             return Err(FrameError::Reserved);
         }
         let header = Self::from_layout(layout, kind);

@@ -15,9 +15,9 @@ mod payload;
 mod stream;
 
 pub use payload::{
-    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Fence, FenceIntent, Fenced, FencedLane, Hello,
+    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Hello,
     Leaving, Left, MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused,
-    RefusedReason, Release, Released, SessionKind, Welcome,
+    RefusedReason, Release, Released, SessionKind, SetAsked, SetRecorded, Welcome,
 };
 pub use stream::{HEADER_BYTES, MAX_MESSAGE, MAX_READ, MessageError, bulk_unit_length, message_length};
 
@@ -60,4 +60,10 @@ pub enum Message {
     Leaving(Leaving),
     /// That is recorded.
     Left(Left),
+    /// Where a ring goes on.
+    Begin(Begin),
+    /// The fence set is to change.
+    SetAsked(SetAsked),
+    /// That is recorded.
+    SetRecorded(SetRecorded),
 }

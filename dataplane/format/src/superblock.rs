@@ -20,7 +20,7 @@ pub use crate::mark::{LaneUse, MAX_LANES};
 pub use crate::point::LanePoint;
 pub use node::{DiskUse, NodeSuperblock};
 pub use permit::{AreaEntry, AreaHint, GroupPermit, MAX_AREAS};
-pub use state::{
+pub use state::{FenceSet, MAX_FENCED, 
     GroupState, MAX_VOLUMES, PairState, Role, STATE_BYTES, StateLane, StateVolume, state_offset,
 };
 

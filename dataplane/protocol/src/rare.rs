@@ -42,6 +42,8 @@ macro_rules! rare_paths {
 }
 
 rare_paths! {
+    AreaBegins = "a ring goes on at another place, as its writer says",
+    WriterBeginsAgain = "a ring must be told again where its writer goes on",
     LinkUngreeted = "a connection is not greeted in time",
     LinkSilent = "what was asked on a connection is not answered in time",
     LinkRefused = "a node refuses a session: the next try comes later",

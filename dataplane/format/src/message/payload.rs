@@ -7,6 +7,7 @@ use crate::frame::FrameHeader;
 use crate::geometry::Position;
 use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId};
 use crate::list::Few;
+use crate::superblock::FenceSet;
 use crate::time::Time;
 use crate::wire::{wire_enum, wire_struct};
 
@@ -142,12 +143,15 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// Asks for a [`Pong`].
+    /// Asks for a [`Pong`]. From a writer it says also what its readers may use.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Ping {
         /// Comes back unchanged.
         pub stamp: u64,
-    } = 8
+        /// What lies before it is in as many lanes as an answer needs, and may be read; [`Position::BEYOND`]: all that is
+        /// journaled.
+        pub answerable: Position,
+    } = 16
 }
 
 wire_struct! {
@@ -215,6 +219,8 @@ wire_struct! {
         pub replaces: Epoch,
         /// The epoch that is taken: strictly greater.
         pub epoch: Epoch,
+        /// Newest epoch that the asker has recorded: a restart may replace an older one of any node.
+        pub known: Epoch,
         /// Who may write rings and manifests from now on.
         pub primary: NodeId,
         /// Who may write receipts from now on.
@@ -223,7 +229,47 @@ wire_struct! {
         pub intent: FenceIntent,
         /// Lease of the new writer, milliseconds.
         pub lease_ms: u32,
+    } = 80
+}
+
+wire_struct! {
+    /// The writer of a ring says where it goes on: what the area holds behind it is dropped, and what comes continues the
+    /// journal that is named. Answered by a [`Welcome`].
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Begin {
+        /// The journal: the id that its frames carry.
+        pub journal: AreaId,
+        /// Where the next frame goes.
+        pub position: Position,
+        /// Its sequence.
+        pub sequence: u64,
+        /// Checksum of the header before it.
+        pub chain: u64,
+    } = 40
+}
+
+wire_struct! {
+    /// From a primary to the other site: record this fence set; answered by [`SetRecorded`].
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct SetAsked {
+        /// The group.
+        pub group: GroupId,
+        /// Epoch of the primary.
+        pub epoch: Epoch,
+        /// The set that is asked for.
+        pub set: FenceSet,
     } = 64
+}
+
+wire_struct! {
+    /// The set of this change is recorded: a takeover goes by it from now on.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct SetRecorded {
+        /// Epoch of the change.
+        pub epoch: Epoch,
+        /// Its number.
+        pub version: u64,
+    } = 24
 }
 
 wire_struct! {

@@ -2,8 +2,8 @@
 
 use super::Message;
 use super::payload::{
-    AreaCreate, AreaDelete, AreaList, Areas, Fence, Fenced, Hello, Leaving, Left, Ping, Pong, Progress, Read,
-    ReadReply, Refused, Release, Released, Welcome,
+    AreaCreate, AreaDelete, AreaList, Areas, Begin, Fence, Fenced, Hello, Leaving, Left, Ping, Pong, Progress, Read,
+    ReadReply, Refused, Release, Released, SetAsked, SetRecorded, Welcome,
 };
 use crate::checksum::checksum;
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES};
@@ -111,6 +111,9 @@ kinds! {
     16 => Areas,
     17 => Leaving,
     18 => Left,
+    19 => Begin,
+    20 => SetAsked,
+    21 => SetRecorded,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +234,10 @@ impl Message {
             | Self::AreaList(_)
             | Self::Areas(_)
             | Self::Leaving(_)
-            | Self::Left(_) => 0,
+            | Self::Left(_)
+            | Self::Begin(_)
+            | Self::SetAsked(_)
+            | Self::SetRecorded(_) => 0,
         };
         if length <= MAX_READ && is_whole_blocks(length.into()) { Ok(()) } else { Err(MessageError::Length) }
     }

@@ -41,13 +41,22 @@ wire_struct! {
         pub size: u64,
         /// Where to begin its scan.
         pub hint: AreaHint,
-    } = 64
+        /// The journal that its frames belong to, where that began in another area; else none.
+        pub journal: AreaId,
+        /// What lies before this position may be of an earlier use: it says nothing of what was journaled since.
+        pub stale_to: Position,
+    } = 96
 }
 
 impl AreaEntry {
     /// Where its bytes lie.
     pub const fn ring(&self) -> Ring {
         Ring { start: self.start, size: self.size }
+    }
+
+    /// The id that its frames carry: its own, or that of the journal which it goes on with.
+    pub fn frames(&self) -> AreaId {
+        if self.journal == AreaId::NONE { self.area } else { self.journal }
     }
 
     fn is_possible(&self) -> bool {
@@ -85,7 +94,7 @@ wire_struct! {
         pub deleted: bool,
         /// Its areas.
         pub areas: List<AreaEntry, MAX_AREAS>,
-    } = 1792
+    } = 2560
 }
 
 impl GroupPermit {

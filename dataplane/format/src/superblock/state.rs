@@ -82,6 +82,51 @@ wire_struct! {
     } = 96
 }
 
+/// Lanes of a fence set at most.
+pub const MAX_FENCED: usize = 4;
+
+wire_struct! {
+    /// The lanes that count (design §5): all hold the same chain at the same positions.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct FenceSet {
+        /// Epoch of the change that led to it; none for the configured set.
+        pub epoch: Epoch,
+        /// Counts the changes; 0 for the configured set, or where there is none.
+        pub version: u64,
+        /// How many lanes must hold a frame before it is answered; 0: no set.
+        pub k: u8,
+        /// The nodes of its lanes; the first is the one that is read.
+        pub nodes: List<NodeId, MAX_FENCED>,
+    } = 48
+}
+
+impl FenceSet {
+    /// The configured set: `k` of `nodes`.
+    pub fn of(nodes: &[NodeId], k: u8) -> Self {
+        Self { k, nodes: nodes.iter().copied().take(MAX_FENCED).collect(), ..Self::default() }
+    }
+
+    /// Whether there is none.
+    pub const fn is_none(&self) -> bool {
+        self.k == 0
+    }
+
+    /// The lane that is read; no node where there is no set.
+    pub fn first(&self) -> NodeId {
+        self.nodes.first().copied().unwrap_or(NodeId::NONE)
+    }
+
+    /// The lane beside it, where two must hold a frame.
+    pub fn second(&self) -> Option<NodeId> {
+        self.nodes.get(1).copied()
+    }
+
+    /// Whether it is the outcome of that change.
+    pub fn is_of(&self, epoch: Epoch, version: u64) -> bool {
+        (self.epoch, self.version) == (epoch, version)
+    }
+}
+
 wire_struct! {
     /// A volume as it was when it joined the group.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,12 +160,10 @@ wire_struct! {
         pub clock: Time,
         /// Manifests before this position are consumed; at a primary: as the secondary has said.
         pub manifest: Position,
-        /// Version of the fence set; 0 for the configured one.
-        pub fence_version: u64,
-        /// Lanes of the fence set, counted by node.
-        pub fence_n: u8,
-        /// How many of them must hold a frame.
-        pub fence_k: u8,
+        /// The fence set.
+        pub set: FenceSet,
+        /// At a primary: the set that the other site is asked to record, as long as it is not known that it has; else none.
+        pub asked: FenceSet,
         /// A Leave mark stands: hosts were answered outside the lanes.
         pub left: bool,
         /// Everything answered up to this time was in the lanes when they were left.
@@ -141,7 +184,7 @@ wire_struct! {
         pub round_began: Time,
         /// The round runs in place: this site holds no cut until its End.
         pub round_in_place: bool,
-        /// The fence set.
+        /// The journal, and how far this site has come in it.
         pub lanes: List<StateLane, MAX_LANES>,
         /// The volumes.
         pub volumes: List<StateVolume, MAX_VOLUMES>,

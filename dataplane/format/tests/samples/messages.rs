@@ -10,9 +10,9 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
 use midspan_format::message::{
-    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Fence, FenceIntent, Fenced, FencedLane, Hello,
+    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Hello,
     Leaving, Left, Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release, Released,
-    SessionKind, Welcome,
+    SessionKind, SetAsked, SetRecorded, Welcome,
 };
 use midspan_format::superblock::{PairState, Role};
 use midspan_format::version::PROTOCOL_VERSION;
@@ -34,13 +34,14 @@ pub fn all() -> Vec<(&'static str, Message)> {
         Refused { request: REQUEST, reason: RefusedReason::TooOld, epoch: EPOCH, journaled: JOURNALED };
     let read = Read { request: REQUEST, position: POSITION, length: 65536, wait_ms: 500 };
     let reply = ReadReply { request: REQUEST, position: POSITION, length: 8192, journaled: JOURNALED };
+    let begin = Begin { journal: area_id(0x20), position: POSITION, sequence: 41, chain: 0x3132 };
     let delete = AreaDelete { request: REQUEST, group: GROUP, area: AreaId::NONE, epoch: EPOCH };
     vec![
         ("hello", hello),
         ("welcome", welcome),
         ("refused", Message::Refused(refused)),
         ("progress", Message::Progress(Progress { journaled: JOURNALED, sequence: 42 })),
-        ("ping", Message::Ping(Ping { stamp: CUT.0 })),
+        ("ping", Message::Ping(Ping { stamp: CUT.0, answerable: JOURNALED })),
         ("pong", Message::Pong(Pong { stamp: CUT.0 })),
         ("read", Message::Read(read)),
         ("read-reply", Message::ReadReply(reply)),
@@ -54,6 +55,9 @@ pub fn all() -> Vec<(&'static str, Message)> {
         ("areas", areas),
         ("leaving", Message::Leaving(Leaving { group: GROUP, epoch: EPOCH, cut: CUT })),
         ("left", Message::Left(Left { epoch: EPOCH })),
+        ("begin", Message::Begin(begin)),
+        ("set-asked", Message::SetAsked(SetAsked { group: GROUP, epoch: EPOCH, set: super::fence_set() })),
+        ("set-recorded", Message::SetRecorded(SetRecorded { epoch: EPOCH, version: 3 })),
     ]
 }
 
@@ -88,6 +92,7 @@ fn fence() -> Message {
         group: GROUP,
         replaces: FORMER,
         epoch: EPOCH,
+        known: FORMER,
         primary: PRIMARY,
         secondary: SECONDARY,
         intent: FenceIntent::Takeover,

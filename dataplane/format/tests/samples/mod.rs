@@ -20,7 +20,7 @@ use midspan_format::seal::{
     seal_records,
 };
 use midspan_format::superblock::{
-    AreaEntry, AreaHint, DiskUse, GroupPermit, GroupState, LanePoint, NodeSuperblock, PairState, Role,
+    AreaEntry, AreaHint, DiskUse, FenceSet, GroupPermit, GroupState, LanePoint, NodeSuperblock, PairState, Role,
     StateLane, StateVolume,
 };
 use midspan_format::time::Time;
@@ -334,7 +334,7 @@ pub fn permit() -> GroupPermit {
     let hint =
         AreaHint { position: Position(1 << 20), header_checksum: 0x2122, journaled: Position(2 << 20) };
     let entry =
-        |kind, seed, start| AreaEntry { area: area_id(seed), kind, lane: LANE, start, size: 16 << 20, hint };
+        |kind, seed, start| AreaEntry { area: area_id(seed), kind, lane: LANE, start, size: 16 << 20, hint, journal: area_id(0x50), stale_to: Position(3 << 20) };
     GroupPermit {
         sequence: 10,
         group: GROUP,
@@ -360,6 +360,10 @@ pub fn permit_block() -> Vec<u8> {
     block(|out| permit().encode(out))
 }
 
+pub fn fence_set() -> FenceSet {
+    FenceSet { epoch: EPOCH, version: 3, ..FenceSet::of(&[RELAY, SECONDARY], 2) }
+}
+
 pub fn state() -> GroupState {
     let point = LanePoint { position: Position(1 << 20), sequence: 41, header_checksum: 0x3132 };
     let lane = StateLane {
@@ -381,9 +385,8 @@ pub fn state() -> GroupState {
         cut: CUT,
         clock: Time(CUT.0 + 99),
         manifest: Position(1 << 16),
-        fence_version: 3,
-        fence_n: 2,
-        fence_k: 1,
+        set: fence_set(),
+        asked: FenceSet { version: 4, ..FenceSet::of(&[SECONDARY], 1) },
         left: true,
         left_cut: Time(CUT.0 - 1),
         takeover_step: 4,

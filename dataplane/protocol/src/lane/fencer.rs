@@ -27,6 +27,8 @@ pub struct Plan {
     pub intent: FenceIntent,
     /// Newest epoch this node knows: the new one is greater.
     pub known: Epoch,
+    /// This epoch is taken, in a further lane: it is in force in another one already. Else one that no lane has seen.
+    pub takes: Option<Epoch>,
 }
 
 /// How it ended, or that it has not.
@@ -185,7 +187,7 @@ impl Fencer {
     pub fn fence<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         let Step::Probed { found } = self.step else { return };
         let number = found.number.max(self.plan.known.number) + 1;
-        let epoch = Epoch { number, node: self.plan.node };
+        let epoch = self.plan.takes.unwrap_or(Epoch { number, node: self.plan.node });
         self.step = Step::Fencing { epoch };
         self.send(context, found, epoch, self.plan.intent);
     }
@@ -232,6 +234,7 @@ impl Fencer {
             group: self.plan.group,
             replaces,
             epoch,
+            known: self.plan.known,
             primary: self.plan.node,
             secondary: self.plan.other,
             intent,
@@ -240,10 +243,38 @@ impl Fencer {
         context.ask(Effect::Send { link: self.link.id, message: Message::Fence(fence) });
     }
 
+    /// A further lane answers: its epoch is replaced, unless it is newer than what this node knows of.
+    fn on_probed_further<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        fenced: Fenced,
+        takes: Epoch,
+    ) -> FencerEvent {
+        let found = fenced.epoch;
+        if found == takes && !fenced.released {
+            self.close(context);
+            return FencerEvent::Done(fenced);
+        }
+        if found > takes && found.node != self.plan.node {
+            self.close(context);
+            return FencerEvent::Foreign(found);
+        }
+        if found >= takes || fenced.lanes().iter().any(|lane| lane.scanning) {
+            self.step = Step::Idle { retry_at: context.now.mono + RETRY_NS };
+            return FencerEvent::Nothing;
+        }
+        self.step = Step::Probed { found };
+        self.fence(context);
+        FencerEvent::Nothing
+    }
+
     fn on_fenced<S: Buffers>(&mut self, context: &mut Context<'_, S>, fenced: Fenced) -> FencerEvent {
         match self.step {
             Step::Probing => {
                 let found = fenced.epoch;
+                if let Some(takes) = self.plan.takes {
+                    return self.on_probed_further(context, fenced, takes);
+                }
                 if found < self.plan.known {
                     rare!(FencerForgotten);
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };

@@ -184,7 +184,7 @@ impl SiteLink {
             return SiteEvent::Down;
         }
         if self.link.is_up() && now >= self.ping_at() {
-            self.say(context, Message::Ping(Ping { stamp: now }));
+            self.say(context, Message::Ping(Ping { stamp: now, answerable: Position::BEYOND }));
         }
         SiteEvent::Nothing
     }

@@ -9,7 +9,7 @@ use alloc::rc::Rc;
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
-use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
+use midspan_format::message::{Begin, Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
 
 use crate::lane::link::Link;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -57,6 +57,12 @@ pub struct Writer<B> {
     area: AreaId,
     /// The area is not the journal: it may begin anew.
     is_index: bool,
+    /// What the area holds is not known to be of this chain: it is told where to go on.
+    joins: bool,
+    /// It was told, in this session.
+    begun: bool,
+    /// What the area's readers may use; see [`Ping::answerable`].
+    answerable: Position,
     /// It begins anew; the owner is told with the next welcome.
     restarted: bool,
     epoch: Epoch,
@@ -87,6 +93,9 @@ impl<B: Buffer> Writer<B> {
             pace,
             tip,
             area,
+            joins: false,
+            begun: false,
+            answerable: Position::BEYOND,
             restarted: false,
             is_index: hello.area_kind != AreaKind::Ring,
             epoch,
@@ -96,6 +105,28 @@ impl<B: Buffer> Writer<B> {
             confirmed_at: 0,
             last_sent: 0,
             released: false,
+        }
+    }
+
+    /// A writer for a further lane of a journal that is being written: the area goes on at `base`, whatever it holds. What
+    /// was sealed since is appended before anything new.
+    pub fn joining(
+        id: LinkId,
+        node: NodeId,
+        hello: Hello,
+        pace: Pace,
+        journal: AreaId,
+        base: Tip,
+        capacity: usize,
+    ) -> Self {
+        Self { area: journal, joins: true, ..Self::new(id, node, hello, pace, Some(base), capacity) }
+    }
+
+    /// Says what the area's readers may use: now, if the session is open, and with every ping from now on.
+    pub fn tell_answerable<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, answerable: Position) {
+        let told = core::mem::replace(&mut self.answerable, answerable);
+        if told != answerable && self.is_up() {
+            self.ping(context);
         }
     }
 
@@ -129,7 +160,12 @@ impl<B: Buffer> Writer<B> {
 
     /// Whether the session is open.
     pub fn is_up(&self) -> bool {
-        self.link.is_up()
+        self.link.is_up() && !self.joins
+    }
+
+    fn drop_session<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.begun = false;
+        self.link.drop_connection(context);
     }
 
     /// Where the next frame goes; `None` before the first welcome of a writer without a recorded tip.
@@ -183,7 +219,7 @@ impl<B: Buffer> Writer<B> {
             };
         }
         let at = context.now.mono;
-        if self.link.is_up() {
+        if self.is_up() {
             context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(&frame) });
             self.link.on_asked(at);
             self.last_sent = at;
@@ -201,6 +237,7 @@ impl<B: Buffer> Writer<B> {
         match event {
             LinkEvent::Down => {
                 let was_up = self.link.is_up();
+                self.begun = false;
                 self.link.on_down(now);
                 if was_up { WriterEvent::Down } else { WriterEvent::Nothing }
             }
@@ -210,7 +247,7 @@ impl<B: Buffer> Writer<B> {
                     self.link.on_heard(now, self.unjournaled.is_empty());
                     WriterEvent::Progress
                 } else {
-                    self.link.drop_connection(context);
+                    self.drop_session(context);
                     WriterEvent::Down
                 }
             }
@@ -222,8 +259,9 @@ impl<B: Buffer> Writer<B> {
             LinkEvent::Message(Message::Refused(refused)) => {
                 if refused.reason == RefusedReason::Busy {
                     rare!(WriterPutOff);
-                    self.link.drop_connection(context);
+                    self.drop_session(context);
                 } else {
+                    self.begun = false;
                     self.link.on_refused(context);
                 }
                 WriterEvent::Refused(refused)
@@ -235,7 +273,7 @@ impl<B: Buffer> Writer<B> {
             LinkEvent::Sent => WriterEvent::Nothing,
             LinkEvent::Message(_) | LinkEvent::Unit(_) => {
                 // A peer that says what does not belong here is not understood: start over.
-                self.link.drop_connection(context);
+                self.drop_session(context);
                 WriterEvent::Down
             }
         }
@@ -246,20 +284,26 @@ impl<B: Buffer> Writer<B> {
         let now = context.now.mono;
         if self.link.on_tick(context) {
             rare!(WriterSilent);
+            self.begun = false;
             return WriterEvent::Down;
         }
-        if self.link.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
-            self.last_sent = now;
-            self.link.on_asked(now);
-            context
-                .ask(Effect::SendBlock { link: self.link.id, message: Message::Ping(Ping { stamp: now }) });
+        if self.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
+            self.ping(context);
         }
         WriterEvent::Nothing
     }
 
+    fn ping<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        self.last_sent = now;
+        self.link.on_asked(now);
+        let ping = Ping { stamp: now, answerable: self.answerable };
+        context.ask(Effect::SendBlock { link: self.link.id, message: Message::Ping(ping) });
+    }
+
     /// When `on_tick` has something to do next.
     pub fn deadline(&self) -> u64 {
-        let ping = if self.link.is_up() { self.last_sent + self.pace.heartbeat_ns } else { u64::MAX };
+        let ping = if self.is_up() { self.last_sent + self.pace.heartbeat_ns } else { u64::MAX };
         self.link.deadline().min(ping)
     }
 
@@ -274,6 +318,9 @@ impl<B: Buffer> Writer<B> {
         welcome: &Welcome,
     ) -> WriterEvent {
         let found = welcome.journaled;
+        if self.joins && !self.has_joined(context, welcome) {
+            return WriterEvent::Nothing;
+        }
         let other_area = self.area != AreaId::NONE && self.area != welcome.area;
         let began_anew = self.is_index && welcome.last.is_none() && found > Position(0);
         let began_anew = began_anew || self.is_index && self.stands_apart(welcome);
@@ -283,7 +330,7 @@ impl<B: Buffer> Writer<B> {
             if other_area || !self.is_index {
                 rare!(WriterLaneLost);
                 let had = self.journaled;
-                self.link.drop_connection(context);
+                self.drop_session(context);
                 return WriterEvent::Lost { had, found };
             }
             rare!(WriterIndexAnew);
@@ -305,12 +352,19 @@ impl<B: Buffer> Writer<B> {
                 // It ends inside what was sent: the next welcome begins anew.
                 rare!(WriterIndexEndsInside);
                 self.begin_anew();
-                self.link.drop_connection(context);
+                self.drop_session(context);
                 return WriterEvent::Down;
             }
             let had = self.journaled;
-            self.link.drop_connection(context);
+            self.drop_session(context);
             return WriterEvent::Lost { had, found };
+        }
+        if self.must_begin(welcome) {
+            rare!(WriterBeginsAgain);
+            self.joins = true;
+            self.begin(context);
+            self.link.on_asked(now);
+            return WriterEvent::Nothing;
         }
         for sent in &mut self.unjournaled {
             sent.at = now;
@@ -322,6 +376,44 @@ impl<B: Buffer> Writer<B> {
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
+    }
+
+    /// Whether the area stands where this chain begins; if not, it is told to go on there.
+    fn has_joined<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) -> bool {
+        let Some(base) = self.base() else { return false };
+        let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
+        let same = (found.position, found.sequence, found.chain) == (base.position, base.sequence, base.chain);
+        let has_begun = self.begun && welcome.journaled == base.position && welcome.last.is_none();
+        let of_journal = welcome.area == self.area;
+        if of_journal && (has_begun || same && self.unjournaled.is_empty()) {
+            self.joins = false;
+            return true;
+        }
+        if !self.begun {
+            self.begin(context);
+        }
+        false
+    }
+
+    /// Where the area goes on: before the first frame that is not journaled there.
+    fn base(&self) -> Option<Tip> {
+        self.unjournaled.front().map(|sent| Tip::before(&sent.frame.header)).or(self.tip)
+    }
+
+    fn begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(base) = self.base() else { return };
+        self.begun = true;
+        let (journal, position) = (self.area, base.position);
+        let begin = Begin { journal, position, sequence: base.sequence, chain: base.chain };
+        context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
+    }
+
+    /// Whether the area must be told where to go on before it takes the next frame: it has forgotten its tip, or that what is
+    /// sent again may be of an older epoch.
+    fn must_begin(&self, welcome: &Welcome) -> bool {
+        let first = self.unjournaled.front().map(|sent| sent.frame.header.epoch);
+        let forgot = welcome.last.is_none() && welcome.journaled > Position(0) && !self.begun;
+        !self.is_index && (forgot || first.is_some_and(|epoch| epoch < self.epoch) && !self.begun)
     }
 
     /// Whether the area ends where this chain does, or a part of it, with another frame: after damage at a start it had begun anew,

@@ -39,6 +39,7 @@ pub(super) const TAG_APPEND: u64 = 0;
 pub(super) const TAG_SCAN: u64 = 1 << 56;
 pub(super) const TAG_READ: u64 = 2 << 56;
 pub(super) const TAG_PERMIT: u64 = 3 << 56;
+pub(super) const TAG_CLEAR: u64 = 4 << 56;
 
 #[derive(Debug)]
 struct Waiting {
@@ -191,6 +192,7 @@ impl<B: Buffer> Relay<B> {
                 }
                 self.settle(context);
             }
+            TAG_CLEAR => self.on_cleared(context, index, result.is_err()),
             _ => debug_assert!(false, "a token of somebody else"),
         }
     }
@@ -319,6 +321,7 @@ impl<B: Buffer> Relay<B> {
     fn settle<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.permits.settle(context, &self.areas);
         for at in 0..self.areas.len() {
+            self.finish_beginning(context, at);
             self.welcome_settled(context, at);
         }
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use midspan_format::geometry::BLOCK;
 use midspan_format::ids::{Epoch, GroupId, NodeId};
 use midspan_format::message::{Fence, FenceIntent, Fenced, FencedLane, Message, RefusedReason};
-use midspan_format::superblock::{AreaHint, GroupPermit, permit_offset};
+use midspan_format::superblock::{AreaEntry, AreaHint, GroupPermit, permit_offset};
 
 use crate::role::relay::TAG_PERMIT;
 use crate::stage::area::{Area, Health};
@@ -136,6 +136,21 @@ impl Permits {
         }
     }
 
+    /// Changes what the permit says of an area; the number of that change. `None` where there is no such area.
+    pub fn change_area(&mut self, group: GroupId, entry: &AreaEntry) -> Option<u64> {
+        let slot = self.slots.iter_mut().find(|slot| slot.guard.permit.group == group)?;
+        *slot.guard.permit.areas_mut().iter_mut().find(|found| found.area == entry.area)? = *entry;
+        slot.decided += 1;
+        slot.copies_left = 2;
+        Some(slot.decided)
+    }
+
+    /// Whether a change is durable, in both slots.
+    pub fn is_saved(&self, group: GroupId, change: u64) -> bool {
+        let slot = self.slots.iter().find(|slot| slot.guard.permit.group == group);
+        slot.is_some_and(|slot| slot.durable >= change && slot.copies_left == 0 && !slot.failed)
+    }
+
     /// The group of a permit by its place.
     pub fn group_at(&self, index: usize) -> Option<GroupId> {
         self.slots.get(index).map(|slot| slot.guard.permit.group)
@@ -152,7 +167,7 @@ impl Permits {
                 let Some((area, last)) = found.and_then(|a| a.last().map(|l| (a, l))) else { continue };
                 let journaled = area.journaled();
                 let hint = AreaHint { position: last.position, header_checksum: last.checksum, journaled };
-                far |= journaled.0 - entry.hint.journaled.0 > entry.size / 8;
+                far |= journaled.0.saturating_sub(entry.hint.journaled.0) > entry.size / 8;
                 changed |= entry.hint.journaled != journaled;
                 if now >= slot.hints_at + HINT_NS || far {
                     entry.hint = hint;
@@ -218,7 +233,7 @@ fn facts<B: Buffer>(guard: &Guard, request: u64, found: Epoch, areas: &[Area<B>]
         fenced.push(FencedLane {
             lane: area.entry.lane,
             kind: area.entry.kind,
-            area: area.entry.area,
+            area: area.entry.frames(),
             size: area.entry.size,
             journaled: area.journaled(),
             open: area.health == Health::Open,

@@ -8,7 +8,7 @@ use midspan_format::frame::MAY_BE_ALONE;
 use midspan_format::geometry::Ring;
 use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::message::{FenceIntent, Hello, SessionKind};
-use midspan_format::superblock::{AreaEntry, GroupState, PairState, Role, StateLane, StateVolume};
+use midspan_format::superblock::{AreaEntry, FenceSet, GroupState, PairState, Role, StateLane, StateVolume};
 use midspan_format::version::PROTOCOL_VERSION;
 
 use crate::lane::fencer::{Fencer, Plan};
@@ -149,7 +149,7 @@ impl SiteConfig {
 
     /// What is to be fenced in the lane, and why.
     pub fn fence_plan(&self, intent: FenceIntent, known: Epoch) -> Plan {
-        Plan { group: self.group, node: self.node, other: self.other_site(), intent, known }
+        Plan { group: self.group, node: self.node, other: self.other_site(), intent, known, takes: None }
     }
 
     /// A fencer of the lane.
@@ -188,8 +188,7 @@ impl SiteConfig {
             // A secondary that waits for its first copy holds nothing.
             left: self.initial_copy && self.initial_role == Role::Secondary,
             round_in_place: self.initial_copy && self.initial_role == Role::Secondary,
-            fence_n: 1,
-            fence_k: 1,
+            set: FenceSet::of(&[self.relay], 1),
             lanes: core::iter::once(lane).collect(),
             volumes: self.volumes.iter().map(volume).collect(),
             ..GroupState::default()

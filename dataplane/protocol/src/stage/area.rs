@@ -7,11 +7,11 @@ use alloc::collections::VecDeque;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
-use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{Position, Ring};
-use midspan_format::ids::{Epoch, GroupId};
-use midspan_format::message::RefusedReason;
-use midspan_format::superblock::AreaEntry;
+use midspan_format::frame::{FrameHeader, FrameKind, IN_TWO_LANES};
+use midspan_format::geometry::{BLOCK, Position, Ring};
+use midspan_format::ids::{AreaId, Epoch, GroupId};
+use midspan_format::message::{Begin, RefusedReason};
+use midspan_format::superblock::{AreaEntry, AreaHint};
 
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, LinkId, MAX_PARTS, Parts, Token};
@@ -83,6 +83,21 @@ pub struct Area<B> {
     pub answered_at: u64,
     /// Prefix that the permit's hint knows of, or soon will.
     pub hinted: Position,
+    /// What the writer of this session has said to be in as many lanes as an answer needs.
+    answerable: Position,
+    /// What comes may have been sealed in an older epoch: it is sent again.
+    is_resent: bool,
+    /// The area is to go on at another place.
+    beginning: Option<Beginning>,
+}
+
+/// An area that goes on at another place (see [`Area::begin`]).
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    journal: AreaId,
+    tip: Tip,
+    /// The change of the permit that says so; none while the block at the place is being cleared.
+    recorded_by: Option<u64>,
 }
 
 impl<B: Buffer> Area<B> {
@@ -108,6 +123,9 @@ impl<B: Buffer> Area<B> {
             session_open: false,
             answered_at: 0,
             hinted: entry.hint.journaled,
+            answerable: Position(0),
+            is_resent: false,
+            beginning: None,
         }
     }
 
@@ -146,7 +164,85 @@ impl<B: Buffer> Area<B> {
 
     /// Whether no append is running or waiting.
     pub fn is_settled(&self) -> bool {
-        self.appends.is_empty() && self.queued.is_empty()
+        self.appends.is_empty() && self.queued.is_empty() && self.beginning.is_none()
+    }
+
+    /// What the secondary may read: where two lanes must hold a frame, only what the writer has said to be in both. A
+    /// start may leave out what is in one of them only (decision 0020).
+    pub fn readable(&self) -> Position {
+        match self.last.as_ref().filter(|last| last.flags & IN_TWO_LANES != 0) {
+            Some(last) => self.journaled.min(last.journaled.max(self.answerable)),
+            None => self.journaled,
+        }
+    }
+
+    /// The writer says what is in as many lanes as an answer needs. `true` when more can be read now.
+    pub fn on_answerable(&mut self, answerable: Position) -> bool {
+        let before = self.readable();
+        self.answerable = answerable;
+        self.readable() > before
+    }
+
+    /// The writer goes on at another place: what the area holds behind it is dropped. First the block there is cleared, so
+    /// that nothing from before continues the journal after a crash; then the permit says where it goes on.
+    ///
+    /// # Errors
+    /// Something of this session is still on its way to the disk, or no buffer is free.
+    pub fn begin<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        begin: &Begin,
+        token: Token,
+    ) -> Result<(), RefusedReason> {
+        if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
+            return Err(RefusedReason::BadFrame);
+        }
+        let mut block = context.buffers.take(BLOCK).ok_or(RefusedReason::Busy)?;
+        block.bytes_mut().ok_or(RefusedReason::Busy)?.get_mut(..BLOCK).ok_or(RefusedReason::Busy)?.fill(0);
+        block.set_filled(BLOCK);
+        let (first, _) = self.ring.split(begin.position, BLOCK as u64);
+        let data = Slice::new(block, 0..BLOCK);
+        context.disk(Disk::Journal, token, DiskOp::Write { offset: first.offset, data, durable: true });
+        let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
+        let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
+        self.beginning = Some(Beginning { journal: begin.journal, tip, recorded_by: None });
+        self.session_open = false;
+        Ok(())
+    }
+
+    /// The block is clear: the entry that the permit is to hold.
+    pub fn on_cleared(&mut self) -> Option<AreaEntry> {
+        let beginning = self.beginning.as_ref()?;
+        let position = beginning.tip.position;
+        let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
+        let stale_to = self.received().max(self.entry.stale_to);
+        let hint = AreaHint { position, header_checksum: 0, journaled: position };
+        self.entry = AreaEntry { hint, journal, stale_to, ..self.entry };
+        Some(self.entry)
+    }
+
+    /// The change of the permit that is waited for.
+    pub fn is_recorded_by(&mut self, change: u64) {
+        if let Some(beginning) = self.beginning.as_mut() {
+            beginning.recorded_by = Some(change);
+        }
+    }
+
+    /// The change that the beginning waits for.
+    pub fn recording(&self) -> Option<u64> {
+        self.beginning.as_ref()?.recorded_by
+    }
+
+    /// The permit says where the area goes on: frames are taken from there.
+    pub fn has_begun(&mut self) {
+        let Some(beginning) = self.beginning.take() else { return };
+        (self.journaled, self.last, self.received) = (beginning.tip.position, None, beginning.tip);
+        (self.hinted, self.answerable) = (self.journaled, Position(0));
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.health = Health::Open;
+        self.session_open = self.session.is_some();
+        self.is_resent = true;
     }
 
     /// Whether the writer sends one small frame at a time.
@@ -165,6 +261,8 @@ impl<B: Buffer> Area<B> {
     /// Opens the session once the older one's appends have settled: the next frame must continue the prefix.
     pub fn begin_session(&mut self) {
         self.session_open = true;
+        self.is_resent = false;
+        self.answerable = Position(0);
         self.received = Tip::behind(self.journaled, self.last.as_ref());
     }
 
@@ -179,18 +277,19 @@ impl<B: Buffer> Area<B> {
             return Err(RefusedReason::Damaged);
         }
         let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
-        if header.area != self.entry.area || header.group != self.group || header.kind != self.frame_kind() {
+        if header.area != self.entry.frames() || header.group != self.group || header.kind != self.frame_kind() {
             return Err(RefusedReason::ForeignArea);
         }
-        let epoch_fits =
-            if self.entry.kind == AreaKind::Receipt { header.epoch <= epoch } else { header.epoch == epoch };
-        if !epoch_fits {
+        // A frame that is sent again, to another lane, is of the epoch in which it was sealed.
+        let may_be_older = self.entry.kind == AreaKind::Receipt || self.is_resent;
+        if header.epoch != epoch && !(may_be_older && header.epoch < epoch) {
             return Err(RefusedReason::OlderEpoch);
         }
         if !self.received.links(&header) || u64::from(header.length) > self.ring.size {
             return Err(RefusedReason::BadFrame);
         }
         self.received = Tip::after(&header);
+        self.is_resent &= header.epoch < epoch;
         if header.kind == FrameKind::Journal {
             context.reach(Milestone::frame(Stage::Received, &header));
         }

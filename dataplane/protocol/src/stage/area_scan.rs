@@ -58,6 +58,8 @@ pub struct AreaScan {
     at: Position,
     /// Largest prefix that a witness knows.
     claimed: Position,
+    /// Claims up to here may be of an earlier use of the area.
+    stale_to: Position,
     /// Header of the last frame found.
     pub last: Option<FrameHeader>,
 }
@@ -68,13 +70,14 @@ impl AreaScan {
         let ring = Ring { start: entry.start, size: entry.size };
         let kind = frame_kind(entry.kind);
         let walk = if entry.hint.journaled.0 == 0 {
-            Walk::behind(entry.area, kind, crate::vocab::tip::Tip::behind(Position(0), None))
+            Walk::behind(entry.frames(), kind, crate::vocab::tip::Tip::behind(Position(0), None))
         } else {
-            Walk::at(entry.area, kind, entry.hint.position)
+            Walk::at(entry.frames(), kind, entry.hint.position)
         };
         let chunk = chunk.min(usize::try_from(entry.size).unwrap_or(chunk));
         Self {
-            area: entry.area,
+            area: entry.frames(),
+            stale_to: entry.stale_to,
             ring,
             at: walk.tip().position,
             walk,
@@ -197,7 +200,7 @@ impl AreaScan {
     }
 
     fn on_looked(&mut self, position: Position, until: Position, bytes: &[u8]) {
-        if let Some(claim) = later_claim(self.area, position, bytes) {
+        if let Some(claim) = later_claim(self.area, position, bytes).filter(|claim| *claim > self.stale_to) {
             self.claimed = self.claimed.max(claim);
         }
         self.go_on_looking(until);

@@ -83,7 +83,11 @@ impl Guard {
         let own = found.node == from || !found.is_held();
         let replaceable = match fence.intent {
             // Given back: the one before may go on.
-            FenceIntent::Restart => own || self.released && self.permit.former == from,
+            FenceIntent::Restart => {
+                // One that its asker has followed or left behind is replaced whoever holds it: a takeover fences only as
+                // many lanes as it must (decision 0019, rule 4).
+                own || found <= fence.known || self.released && self.permit.former == from
+            }
             FenceIntent::Takeover => true,
             FenceIntent::Probe => return Err(RefusedReason::NotPermitted),
         };
@@ -148,6 +152,7 @@ mod tests {
             group: GroupId(1),
             replaces,
             epoch: Epoch { number, node: from },
+            known: Epoch::NONE,
             primary: from,
             secondary: if from == A { B } else { A },
             intent,

@@ -59,7 +59,7 @@ impl<B: Buffer> Relay<B> {
         let Some((index, area)) = place.and_then(|i| self.areas.get_mut(i).map(|a| (i, a))) else {
             return Err((RefusedReason::UnknownArea, found));
         };
-        if hello.area != midspan_format::ids::AreaId::NONE && hello.area != area.entry.area {
+        if hello.area != midspan_format::ids::AreaId::NONE && hello.area != area.entry.frames() {
             return Err((RefusedReason::ForeignArea, found));
         }
         match area.health {
@@ -67,11 +67,14 @@ impl<B: Buffer> Relay<B> {
             Health::Scanning => return Err((RefusedReason::Busy, found)),
             // What is intact can still be read; nothing is appended.
             Health::Damaged | Health::Failed if hello.kind == SessionKind::Fetch => rare!(RelayReadsDamaged),
+            // A ring that is damaged takes no frame, but its writer may let it go on elsewhere.
+            Health::Damaged if kind == AreaKind::Ring && hello.kind == SessionKind::Append => {}
             Health::Damaged | Health::Failed => return Err((RefusedReason::Damaged, found)),
         }
         if hello.kind == SessionKind::Fetch {
             self.open_session(link, hello, Some(index));
-            let welcome = self.welcome(hello.group, Some(index));
+            let mut welcome = self.welcome(hello.group, Some(index));
+            welcome.journaled = self.readable(index, hello.node);
             context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
             return Ok(());
         }
@@ -117,7 +120,7 @@ impl<B: Buffer> Relay<B> {
         let area = area.and_then(|i| self.areas.get(i));
         Welcome {
             node: self.node,
-            area: area.map_or(midspan_format::ids::AreaId::NONE, |a| a.entry.area),
+            area: area.map_or(midspan_format::ids::AreaId::NONE, |a| a.entry.frames()),
             epoch: permit.map_or(Epoch::NONE, |p| p.epoch),
             primary: permit.map_or(NodeId::NONE, |p| p.primary),
             secondary: permit.map_or(NodeId::NONE, |p| p.secondary),

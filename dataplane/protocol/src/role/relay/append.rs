@@ -1,10 +1,10 @@
 //! What is written: frames of the permitted session, their completions, and the prefix found after a start (I2, I8).
 
 use midspan_format::area::AreaKind;
-use midspan_format::ids::{Epoch, GroupId, LaneId};
+use midspan_format::ids::{Epoch, GroupId, LaneId, VolumeId};
 use midspan_format::message::{Message, Pong, Progress, RefusedReason, Released, SessionKind};
 
-use super::Relay;
+use super::{Relay, TAG_CLEAR};
 use crate::stage::area::{Area, Health};
 use crate::stage::area_scan::Verdict;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
@@ -31,7 +31,18 @@ impl<B: Buffer> Relay<B> {
         match Message::decode_block(unit.bytes()) {
             Ok(Message::Ping(ping)) => {
                 area.answered_at = context.now.mono;
+                let more = area.on_answerable(ping.answerable);
                 context.ask(Effect::Send { link, message: Message::Pong(Pong { stamp: ping.stamp }) });
+                if more {
+                    self.serve_waiting(context, at);
+                }
+                return;
+            }
+            Ok(Message::Begin(begin)) => {
+                let token = Token(TAG_CLEAR | (at as u64) << 40);
+                if let Err(reason) = area.begin(context, &begin, token) {
+                    self.refuse(context, index, reason);
+                }
                 return;
             }
             Ok(Message::Release(release)) => {
@@ -91,14 +102,59 @@ impl<B: Buffer> Relay<B> {
                 }
                 context.ask(Effect::Send { link, message: Message::Progress(progress) });
             }
-            for at in 0..self.sessions.len() {
-                if self.sessions.get(at).is_some_and(|s| s.area == Some(index) && !s.waiting.is_empty()) {
-                    self.serve(context, at);
-                }
-            }
+            self.serve_waiting(context, index);
         }
         if self.areas.get(index).is_some_and(|a| a.is_settled() && !a.session_open) {
             self.settle(context);
+        }
+    }
+
+    /// The block where an area goes on is clear: the permit is to say so.
+    pub(super) fn on_cleared<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+        failed: bool,
+    ) {
+        let Some(area) = self.areas.get_mut(index) else { return };
+        if failed {
+            area.health = Health::Failed;
+            context.note(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
+            if let Some(link) = area.session {
+                area.end_session();
+                self.forget(context, link, RefusedReason::Damaged);
+            }
+            return;
+        }
+        let Some(entry) = area.on_cleared() else { return };
+        if let Some(change) = self.permits.change_area(area.group, &entry) {
+            area.is_recorded_by(change);
+        }
+        self.settle(context);
+    }
+
+    /// The permit says where an area goes on: its writer is welcomed there.
+    pub(super) fn finish_beginning<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, index: usize) {
+        let Some(area) = self.areas.get_mut(index) else { return };
+        let Some(change) = area.recording().filter(|change| self.permits.is_saved(area.group, *change)) else {
+            return;
+        };
+        rare!(AreaBegins);
+        area.has_begun();
+        let (group, _) = (area.group, change);
+        if let Some(link) = area.session.filter(|_| area.session_open) {
+            area.answered_at = context.now.mono;
+            let welcome = self.welcome(group, Some(index));
+            context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
+        }
+    }
+
+    /// More can be read of an area: who waits for it is served.
+    fn serve_waiting<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, index: usize) {
+        for at in 0..self.sessions.len() {
+            if self.sessions.get(at).is_some_and(|s| s.area == Some(index) && !s.waiting.is_empty()) {
+                self.serve(context, at);
+            }
         }
     }
 
@@ -157,7 +213,7 @@ impl<B: Buffer> Relay<B> {
         };
         match area.health {
             Health::Open if scanning => area.health = Health::Scanning,
-            Health::Open | Health::Scanning if claimed > area.journaled() => {
+            Health::Open | Health::Scanning if claimed > area.journaled().max(area.entry.stale_to) => {
                 rare!(RelayLaneDamaged);
                 area.health = Health::Damaged;
                 context.note(Note::Damaged { node: self.node, position: area.journaled() });

@@ -2,7 +2,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{Message, Read, ReadReply, Refused, RefusedReason};
 
 use super::{READ_BYTES, Relay, SENDS_PER_SESSION};
@@ -22,8 +22,9 @@ impl<B: Buffer> Relay<B> {
             }
             let (Some(waiting), Some(at)) = (session.waiting.front(), session.area) else { return };
             let (read, until, link) = (waiting.read, waiting.until, session.link);
-            let Some(area) = self.areas.get(at) else { return };
-            let journaled = area.journaled();
+            let node = session.node;
+            let journaled = self.readable(at, node);
+            let (Some(session), Some(area)) = (self.sessions.get_mut(index), self.areas.get(at)) else { return };
             if read.position >= journaled && context.now.mono < until && read.position.0 <= area.received().0
             {
                 return;
@@ -65,6 +66,13 @@ impl<B: Buffer> Relay<B> {
         }
     }
 
+    /// How far a node may read an area: who holds its permission everything that is journaled, the other site what it may use.
+    pub(super) fn readable(&self, area: usize, node: NodeId) -> Position {
+        let Some(area) = self.areas.get(area) else { return Position(0) };
+        let holds = self.permits.guard(area.group).is_some_and(|guard| guard.permit.primary == node);
+        if holds { area.journaled() } else { area.readable() }
+    }
+
     pub(super) fn on_read<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
@@ -73,7 +81,9 @@ impl<B: Buffer> Relay<B> {
     ) {
         let Some(index) = self.sessions.iter().position(|s| s.link == link) else { return };
         let Some(session) = self.sessions.get_mut(index) else { return };
-        let journaled = session.area.and_then(|a| self.areas.get(a)).map_or(Position(0), Area::journaled);
+        let (area, node) = (session.area, session.node);
+        let journaled = area.map_or(Position(0), |area| self.readable(area, node));
+        let Some(session) = self.sessions.get_mut(index) else { return };
         match session.disk_read.on_disk(context, result) {
             ReadStep::Running => return,
             ReadStep::Failed(_) => {
