@@ -8,6 +8,7 @@ use midspan_format::superblock::{
     AREAS_OFFSET, AreaEntry, AreaHint, DiskUse, GROUP_SLOTS, GroupPermit, GroupState, NodeSuperblock, Role,
     node_offset, permit_offset,
 };
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::role::relay::RelayConfig;
 use midspan_protocol::role::site::{Recovered, SiteConfig, Volume};
 
@@ -150,6 +151,10 @@ impl Layout {
             control: swarm.control,
             lane: LANE,
             relay: node_id(NodeIndex::RELAY),
+            lanes: Vec::from([node_id(NodeIndex::RELAY)]),
+            lane_policy: LanePolicy::Failover,
+            direct: false,
+            resend_bytes: 64 << 20,
             volumes: self.volumes.iter().enumerate().map(volume).collect(),
             answer: swarm.answer,
             own_ring: self.own_ring,

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use midspan_format::ids::{GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::Role as InitialRole;
 use midspan_node::config::{
-    Address, AnswerMode, ControlPath as Way, ExportConfig, GroupConfig, Limits, Listen, Listener, LoneConfig,
-    MemoryConfig, NodeConfig, Pace, Source, VolumeConfig,
+    Address, AnswerMode, ControlPath as Way, ExportConfig, GroupConfig, LanePolicy, Limits, Listen, Listener,
+    LoneConfig, MemoryConfig, NodeConfig, Pace, Source, VolumeConfig,
 };
 use midspan_node::peer::Peer;
 
-use crate::config::{Answer, Config, ControlPath, Group, Id, Initial, Isolated, Mode, NbdListen, Role, Size};
+use crate::config::{
+    Answer, Config, ControlPath, Direct, Group, Id, Initial, Isolated, LaneSet, Mode, NbdListen, Role, Size,
+};
 use crate::cores;
 
 /// The lone disk's number.
@@ -103,7 +105,6 @@ fn memory(config: &Config) -> MemoryConfig {
 /// A group whose volumes are here. The check has made sure that it has two sites and a lane.
 fn group(group: &Group) -> Option<GroupConfig> {
     let [first, second] = group.sites.as_slice() else { return None };
-    let relay = group.lanes.first()?.node;
     let lease_ns = u64::try_from(group.lease.duration().as_nanos()).unwrap_or(u64::MAX);
     Some(GroupConfig {
         group: group_id(group.id),
@@ -121,7 +122,10 @@ fn group(group: &Group) -> Option<GroupConfig> {
             ControlPath::Direct => Way::Direct,
         },
         lane: lane(group)?,
-        relay: node_id(relay),
+        lanes: lane_nodes(group),
+        lane_policy: lane_policy(group),
+        direct: group.direct == Direct::Allow,
+        resend_bytes: group.resend.bytes(),
         answer: match group.answer {
             Answer::Journaled => AnswerMode::Journaled,
             Answer::JournaledAndLocal => AnswerMode::JournaledLocal,
@@ -145,9 +149,26 @@ pub fn home(own: Id, group: &Group) -> Option<NodeId> {
     }
 }
 
-/// The group's lane.
+/// What the areas of all the group's lanes are called. They hold the same frames, so it is one for all of them: the least id in the
+/// file, whatever the order there.
 pub fn lane(group: &Group) -> Option<LaneId> {
-    group.lanes.first().map(|lane| LaneId(lane.id.into()))
+    group.lanes.iter().map(|lane| LaneId(lane.id.into())).min()
+}
+
+/// The nodes that may hold a lane, those preferred first: a site holds the journal only where no relay can.
+fn lane_nodes(group: &Group) -> Vec<NodeId> {
+    let (sites, relays): (Vec<Id>, Vec<Id>) =
+        group.lanes.iter().map(|lane| lane.node).partition(|node| group.sites.contains(node));
+    relays.into_iter().chain(sites).map(node_id).collect()
+}
+
+fn lane_policy(group: &Group) -> LanePolicy {
+    match (group.mode, group.lane_set) {
+        (Mode::MaxPerformance, _) => LanePolicy::Local,
+        (Mode::MaxProtection | Mode::MaxAvailability, LaneSet::Failover) => LanePolicy::Failover,
+        (Mode::MaxProtection | Mode::MaxAvailability, LaneSet::Mirror) => LanePolicy::Mirror,
+        (Mode::MaxProtection | Mode::MaxAvailability, LaneSet::Stripe) => LanePolicy::Stripe,
+    }
 }
 
 /// The group's volumes here.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use midspan_format::ids::{GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::Role;
 
+pub use midspan_protocol::role::policy::LanePolicy;
 pub use midspan_protocol::role::site::{AnswerMode, ControlPath};
 pub use midspan_protocol::vocab::limits::{Limits, Pace};
 pub use midspan_uring::file::FileError;
@@ -127,10 +128,16 @@ pub struct GroupConfig {
     pub alone: bool,
     /// Where manifests and receipts travel.
     pub control: ControlPath,
-    /// The lane.
+    /// What the areas of all lanes of the group are called: they hold the same frames.
     pub lane: LaneId,
-    /// The relay that holds it.
-    pub relay: NodeId,
+    /// The nodes that may hold a lane of the group, those preferred first: relays, then sites.
+    pub lanes: Vec<NodeId>,
+    /// Which of them hold the journal.
+    pub lane_policy: LanePolicy,
+    /// Whether a lane at the other site may carry hosts' writes when no relay can.
+    pub direct: bool,
+    /// Most bytes of frames that the other site has not received and that are kept in memory, to be sent to another lane.
+    pub resend_bytes: u64,
     /// When writes are answered.
     pub answer: AnswerMode,
     /// The volumes.

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use midspan_format::ids::NodeId;
 use midspan_format::message::{Hello, Message};
+pub use midspan_protocol::role::site::LINKS_PER_GROUP;
 use midspan_protocol::vocab::effect::{LinkEvent, LinkId};
 use midspan_uring::socket::SocketOptions;
 use midspan_uring::{Address, Completion, Ring, Socket};
@@ -28,8 +29,6 @@ use crate::tag;
 
 /// Connections of a shard at a time.
 pub const CONNECTIONS: usize = 1 << PLACE_BITS;
-/// Links that a group may use.
-pub const LINKS_PER_GROUP: u32 = 8;
 /// How long a closed connection is read on, so that what was sent last is not lost to a reset.
 const LINGER_NS: u64 = 1_000_000_000;
 

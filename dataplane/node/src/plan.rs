@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use midspan_format::ids::{GroupId, VolumeId};
+use midspan_format::ids::{GroupId, NodeId, VolumeId};
 use midspan_format::superblock::{DiskUse, MAX_VOLUMES};
 use midspan_protocol::role::relay::RelayConfig;
 use midspan_protocol::role::site::{SiteConfig, Volume};
@@ -281,7 +281,11 @@ fn site_config(
         alone: group.alone,
         control: group.control,
         lane: group.lane,
-        relay: group.relay,
+        relay: group.lanes.first().copied().unwrap_or(NodeId::NONE),
+        lanes: group.lanes.clone(),
+        lane_policy: group.lane_policy,
+        direct: group.direct,
+        resend_bytes: group.resend_bytes,
         volumes,
         answer: group.answer,
         own_ring: areas.own_ring,

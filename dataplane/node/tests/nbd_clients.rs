@@ -19,8 +19,8 @@ use std::process::{Command, Output};
 use midspan_format::ids::VolumeId;
 use midspan_format::superblock::Role;
 use midspan_node::config::{
-    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, LoneConfig, MemoryConfig,
-    NodeConfig, Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, LanePolicy, Limits, Listen, LoneConfig,
+    MemoryConfig, NodeConfig, Pace, Source,
 };
 use midspan_node::exports::{Backing, Export};
 use midspan_node::format::format;
@@ -161,7 +161,10 @@ fn three() -> Served {
         alone: false,
         control: ControlPath::Both,
         lane: LANE,
-        relay: RELAY,
+        lanes: vec![RELAY],
+        lane_policy: LanePolicy::Failover,
+        direct: false,
+        resend_bytes: 64 << 20,
         answer: AnswerMode::Journaled,
         volumes: vec![gamma],
         limits: Limits { requests: 64, ..Limits::default() },

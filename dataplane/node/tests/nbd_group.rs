@@ -18,8 +18,8 @@ use midspan_format::control::GroupCommand;
 use midspan_format::ids::{NodeId, VolumeId};
 use midspan_format::superblock::Role;
 use midspan_node::config::{
-    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig,
-    Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, LanePolicy, Limits, Listen, MemoryConfig,
+    NodeConfig, Pace, Source,
 };
 use midspan_node::format::format;
 use midspan_node::node::{NodeHandle, start};
@@ -61,7 +61,10 @@ fn start_site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeHandle
         alone: false,
         control: ControlPath::Both,
         lane: LANE,
-        relay: RELAY,
+        lanes: vec![RELAY],
+        lane_policy: LanePolicy::Failover,
+        direct: false,
+        resend_bytes: 64 << 20,
         answer: AnswerMode::Journaled,
         volumes,
         limits: Limits::default(),

@@ -16,8 +16,8 @@ use std::thread::Thread;
 use midspan_format::ids::{NodeId, VolumeId};
 use midspan_format::superblock::Role;
 use midspan_node::config::{
-    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig,
-    Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, LanePolicy, Limits, Listen, MemoryConfig,
+    NodeConfig, Pace, Source,
 };
 use midspan_node::exports::ExportId;
 use midspan_node::format::format;
@@ -141,7 +141,10 @@ fn site(scratch: &Scratch, node: NodeId, relay: &NodeHandle) -> NodeConfig {
         alone: false,
         control: ControlPath::Both,
         lane: LANE,
-        relay: RELAY,
+        lanes: vec![RELAY],
+        lane_policy: LanePolicy::Failover,
+        direct: false,
+        resend_bytes: 64 << 20,
         answer: AnswerMode::Journaled,
         volumes,
         limits: Limits { requests: DEPTH, ..Limits::default() },

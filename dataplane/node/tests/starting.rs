@@ -22,8 +22,8 @@ use midspan_format::superblock::Role;
 use midspan_format::version::PROTOCOL_VERSION;
 use midspan_node::boot::BootError;
 use midspan_node::config::{
-    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, LoneConfig, MemoryConfig,
-    NodeConfig, Pace, Source,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, LanePolicy, Limits, Listen, LoneConfig,
+    MemoryConfig, NodeConfig, Pace, Source,
 };
 use midspan_node::exports::ExportId;
 use midspan_node::format::{DiskUse, format};
@@ -85,7 +85,10 @@ fn site(scratch: &Scratch) -> NodeConfig {
         alone: false,
         control: ControlPath::Both,
         lane: LANE,
-        relay: RELAY,
+        lanes: vec![RELAY],
+        lane_policy: LanePolicy::Failover,
+        direct: false,
+        resend_bytes: 64 << 20,
         answer: AnswerMode::Journaled,
         volumes,
         limits: Limits::default(),

@@ -16,8 +16,8 @@ use midspan_format::control::{GroupCommand, GroupStatus, LossReason};
 use midspan_format::ids::{GroupId, NodeId, VolumeId};
 use midspan_format::superblock::{PairState, Role};
 use midspan_node::config::{
-    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, Limits, Listen, MemoryConfig, NodeConfig,
-    Pace, Source, VolumeConfig,
+    Address, AnswerMode, ControlPath, ExportConfig, GroupConfig, LanePolicy, Limits, Listen, MemoryConfig,
+    NodeConfig, Pace, Source, VolumeConfig,
 };
 use midspan_node::exports::ExportId;
 use midspan_node::format::format;
@@ -115,7 +115,10 @@ impl Cluster {
                 alone: false,
                 control: ControlPath::Both,
                 lane: LANE,
-                relay: RELAY,
+                lanes: vec![RELAY],
+                lane_policy: LanePolicy::Failover,
+                direct: false,
+                resend_bytes: 64 << 20,
                 answer: AnswerMode::Journaled,
                 volumes: vec![volume_of(&self.scratch, node, *group)],
                 limits: Limits { requests: 64, ..Limits::default() },

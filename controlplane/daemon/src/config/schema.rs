@@ -107,8 +107,17 @@ pub struct Group {
     pub role: Role,
     /// The two nodes that hold the group's volumes.
     pub sites: Vec<Id>,
-    /// Where the group's journal is kept.
+    /// Where the group's journal may be kept: relays in this order, then the sites.
     pub lanes: Vec<Lane>,
+    /// How many of the lanes hold it at a time.
+    #[serde(default)]
+    pub lane_set: LaneSet,
+    /// Whether a lane at the other site may carry hosts' writes when no relay can.
+    #[serde(default)]
+    pub direct: Direct,
+    /// Memory for frames that the other site has not received, from which what a lost lane held is sent to another one.
+    #[serde(default = "default_resend")]
+    pub resend: Size,
     /// What a write must have reached before the host is answered.
     #[serde(default)]
     pub answer: Answer,
@@ -234,6 +243,30 @@ pub enum Initial {
     Equal,
 }
 
+/// How many of a group's lanes hold its journal at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LaneSet {
+    /// One; when it is lost another takes its place.
+    #[default]
+    Failover,
+    /// Two, and a write is answered when both hold it.
+    Mirror,
+    /// Several, which share what is written.
+    Stripe,
+}
+
+/// Whether a lane at the other site may carry hosts' writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direct {
+    /// When no relay can: hosts then wait for the way to the other site.
+    Allow,
+    /// Never.
+    #[default]
+    Never,
+}
+
 /// What the primary does when the lanes are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -243,7 +276,7 @@ pub enum Mode {
     MaxProtection,
     /// Goes on outside the lanes when the ring is full, or the relay away, once that is recorded where a takeover must see it.
     MaxAvailability,
-    /// Never waits for another node: the only lane stands at the primary itself.
+    /// Never waits for another node: the lane at the primary itself is used, alone.
     MaxPerformance,
 }
 
@@ -308,6 +341,10 @@ fn default_takeover_after() -> Span {
 
 fn default_lease() -> Span {
     Span::from_ms(500)
+}
+
+fn default_resend() -> Size {
+    Size::from_mib(256)
 }
 
 fn default_ring() -> Size {

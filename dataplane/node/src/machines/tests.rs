@@ -4,6 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::ids::{AreaId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::{AreaEntry, AreaHint, Role};
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::role::site::{AnswerMode, ControlPath, Recovered, SiteConfig, Volume};
 use midspan_protocol::vocab::limits::{Limits, Pace};
 use midspan_uring::file::Access;
@@ -49,6 +50,10 @@ fn group() -> Group<PoolBuf> {
         control: ControlPath::Both,
         lane,
         relay: NodeId(2),
+        lanes: Vec::from([NodeId(2)]),
+        lane_policy: LanePolicy::Failover,
+        direct: false,
+        resend_bytes: 64 << 20,
         volumes: vec![volume],
         answer: AnswerMode::Journaled,
         own_ring: AreaEntry { area, kind, lane, start: 4 << 20, size: 4 << 20, hint },

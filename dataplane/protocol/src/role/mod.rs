@@ -3,6 +3,7 @@
 pub mod relay_fence;
 pub mod relay;
 pub mod direct;
+pub mod policy;
 pub mod site;
 pub mod facts;
 pub mod primary;

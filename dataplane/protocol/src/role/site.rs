@@ -15,8 +15,12 @@ use crate::lane::fencer::{Fencer, Plan};
 use crate::lane::reader::Reader;
 use crate::lane::site_link::SiteLink;
 use crate::lane::tail::{Span, Tail};
+use crate::role::policy::LanePolicy;
 use crate::vocab::effect::LinkId;
 use crate::vocab::limits::{Limits, Pace};
+
+/// Link names of one group.
+pub const LINKS_PER_GROUP: u32 = 64;
 
 /// Of a group's links, the one of the session that fences; those before it belong to the role that is played.
 pub const FENCER_LINK: u32 = 3;
@@ -93,10 +97,18 @@ pub struct SiteConfig {
     pub alone: bool,
     /// Where manifests and receipts travel.
     pub control: ControlPath,
-    /// The lane and the relay that holds it.
+    /// What the areas of all lanes of the group are called: they hold the same frames.
     pub lane: LaneId,
-    /// The relay.
+    /// The first of `lanes`.
     pub relay: NodeId,
+    /// The nodes that may hold a lane of the group, those preferred first.
+    pub lanes: Vec<NodeId>,
+    /// Which of them hold the journal.
+    pub lane_policy: LanePolicy,
+    /// Whether a lane at the other site may carry hosts' writes when no relay can.
+    pub direct: bool,
+    /// Most bytes of frames that the other site has not received and that are kept in memory, to be sent to another lane.
+    pub resend_bytes: u64,
     /// The volumes.
     pub volumes: Vec<Volume>,
     /// When writes are answered.
@@ -107,7 +119,7 @@ pub struct SiteConfig {
     pub state_offset: u64,
     /// Device offset of the dirty map's first block.
     pub dirty_offset: u64,
-    /// First of the eight link names that this group uses.
+    /// First of the [`LINKS_PER_GROUP`] link names that this group uses.
     pub first_link: u32,
     /// Bounds.
     pub limits: Limits,
@@ -203,6 +215,7 @@ impl SiteConfig {
 
     /// One of the group's links.
     pub fn link(&self, index: u32) -> LinkId {
+        debug_assert!(index < LINKS_PER_GROUP, "a link of the next group");
         LinkId(self.first_link + index)
     }
 }

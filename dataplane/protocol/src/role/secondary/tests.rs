@@ -8,6 +8,7 @@ use midspan_format::message::{Message, Welcome};
 use midspan_format::superblock::{AreaEntry, GroupState, Role};
 
 use super::Secondary;
+use crate::role::policy::LanePolicy;
 use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::fixture::{Heap, Plain};
@@ -29,6 +30,10 @@ fn config() -> SiteConfig {
         control: ControlPath::Both,
         lane: LaneId(0),
         relay: NodeId(2),
+        lanes: Vec::from([NodeId(2)]),
+        lane_policy: LanePolicy::Failover,
+        direct: false,
+        resend_bytes: 64 << 20,
         volumes: Vec::new(),
         answer: AnswerMode::Journaled,
         own_ring: AreaEntry { size: RING, ..AreaEntry::default() },
