@@ -75,9 +75,11 @@ wire_struct! {
         pub size: u64,
         /// Its journaled prefix.
         pub journaled: Position,
+        /// Everything from here up to the prefix was written to it; how much of that is still there is a matter of its size.
+        pub began: Position,
         /// Header of the last journaled frame.
         pub last: Option<FrameHeader>,
-    } = 320
+    } = 344
 }
 
 wire_enum! {

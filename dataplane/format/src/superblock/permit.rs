@@ -45,6 +45,8 @@ wire_struct! {
         pub journal: AreaId,
         /// What lies before this position may be of an earlier use: it says nothing of what was journaled since.
         pub stale_to: Position,
+        /// What the journal holds here begins at this position, or later; 0: at its beginning.
+        pub began: Position,
     } = 96
 }
 

@@ -81,6 +81,7 @@ fn handshake() -> [Message; 2] {
         secondary: SECONDARY,
         size: 16 << 20,
         journaled: JOURNALED,
+        began: POSITION,
         last: Some(last()),
     };
     [Message::Hello(hello), Message::Welcome(welcome)]

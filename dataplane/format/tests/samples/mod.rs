@@ -334,7 +334,7 @@ pub fn permit() -> GroupPermit {
     let hint =
         AreaHint { position: Position(1 << 20), header_checksum: 0x2122, journaled: Position(2 << 20) };
     let entry =
-        |kind, seed, start| AreaEntry { area: area_id(seed), kind, lane: LANE, start, size: 16 << 20, hint, journal: area_id(0x50), stale_to: Position(3 << 20) };
+        |kind, seed, start| AreaEntry { area: area_id(seed), kind, lane: LANE, start, size: 16 << 20, hint, journal: area_id(0x50), stale_to: Position(3 << 20), began: Position(1 << 20) };
     GroupPermit {
         sequence: 10,
         group: GROUP,

@@ -95,6 +95,11 @@ impl Fencer {
         self.link.id
     }
 
+    /// The node of the lane.
+    pub fn node(&self) -> NodeId {
+        self.link.node
+    }
+
     /// Whether the lane's node answers.
     pub fn is_up(&self) -> bool {
         self.link.is_up()

@@ -7,7 +7,7 @@ use alloc::rc::Rc;
 
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
-use midspan_format::message::{Hello, Left, Message, Ping, RefusedReason};
+use midspan_format::message::{Hello, Left, Message, Ping, RefusedReason, SetRecorded};
 
 use crate::lane::link::Link;
 use crate::vocab::buffer::Buffers;
@@ -26,6 +26,8 @@ pub enum SiteEvent {
     Up,
     /// It has recorded that the lanes are left.
     Left(Left),
+    /// It has recorded a lane set.
+    Recorded(SetRecorded),
     /// It does not listen any more.
     Down,
 }
@@ -144,6 +146,10 @@ impl SiteLink {
             LinkEvent::Message(Message::Left(left)) => {
                 self.link.on_heard(now, self.unconfirmed == 0);
                 SiteEvent::Left(left)
+            }
+            LinkEvent::Message(Message::SetRecorded(recorded)) => {
+                self.link.on_heard(now, self.unconfirmed == 0);
+                SiteEvent::Recorded(recorded)
             }
             LinkEvent::Message(Message::Refused(refused)) => {
                 match refused.reason {

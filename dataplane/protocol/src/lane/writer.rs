@@ -61,6 +61,8 @@ pub struct Writer<B> {
     joins: bool,
     /// It was told, in this session.
     begun: bool,
+    /// What the area holds begins there.
+    began: Position,
     /// What the area's readers may use; see [`Ping::answerable`].
     answerable: Position,
     /// It begins anew; the owner is told with the next welcome.
@@ -95,6 +97,7 @@ impl<B: Buffer> Writer<B> {
             area,
             joins: false,
             begun: false,
+            began: Position(0),
             answerable: Position::BEYOND,
             restarted: false,
             is_index: hello.area_kind != AreaKind::Ring,
@@ -128,6 +131,11 @@ impl<B: Buffer> Writer<B> {
         if told != answerable && self.is_up() {
             self.ping(context);
         }
+    }
+
+    /// What readers may use before anything is told.
+    pub fn preset_answerable(&mut self, answerable: Position) {
+        self.answerable = answerable;
     }
 
     /// Gives the permission back: whoever fences need not wait for our lease.
@@ -186,6 +194,11 @@ impl<B: Buffer> Writer<B> {
     /// Ring bytes of the area; 0 until known.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Where what the area holds begins; of no meaning until its size is known.
+    pub fn began(&self) -> Position {
+        self.began
     }
 
     /// Everything before this position is durable in the area.
@@ -336,6 +349,7 @@ impl<B: Buffer> Writer<B> {
             rare!(WriterIndexAnew);
             self.begin_anew();
         }
+        self.began = welcome.began;
         self.area = welcome.area;
         self.size = welcome.size;
         self.link.hello_mut().area = welcome.area;

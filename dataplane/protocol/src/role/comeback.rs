@@ -228,6 +228,7 @@ impl<B: Buffer> Comeback<B> {
             && heard.applied == leave.end();
         let facts = &inside.facts;
         stands.then_some(Begin {
+            known: facts.found,
             epoch: facts.epoch,
             ring: (facts.ring.area, facts.ring.size, inside.writer.tip()?),
             manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),

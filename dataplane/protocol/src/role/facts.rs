@@ -15,6 +15,8 @@ use crate::vocab::tip::Tip;
 pub struct LaneFacts {
     /// The epoch in force.
     pub epoch: Epoch,
+    /// The epoch that it replaced.
+    pub found: Epoch,
     /// The ring.
     pub ring: FencedLane,
     /// The manifest area.
@@ -42,7 +44,7 @@ impl LaneFacts {
             .unwrap_or_default();
         let times = headers.iter().flatten().map(|header| header.last_time.max(header.closed_time));
         let clock = times.max().unwrap_or_default();
-        Some(Self { epoch: fenced.epoch, ring, manifest, receipt, landed, clock })
+        Some(Self { epoch: fenced.epoch, found: fenced.found, ring, manifest, receipt, landed, clock })
     }
 
     /// Records which areas the lane consists of, so that others at their place are noticed.

@@ -16,6 +16,7 @@ mod following;
 mod giving;
 mod handover;
 mod hearing;
+mod lane_set;
 mod lanes;
 mod look;
 mod turn;
@@ -31,6 +32,7 @@ use midspan_format::superblock::{PairState, Role};
 use self::alone::Alone;
 use self::handover::Handover;
 use self::hearing::Hearing;
+use self::lane_set::Setting;
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::role::direct::answer;
 use crate::role::outside::Outside;
@@ -118,6 +120,8 @@ pub struct Group<B> {
     landed_kept_at: u64,
     /// Where the other site tells what it must not lose with the relay.
     hearing: Option<Hearing>,
+    /// What is under way with the lane set.
+    setting: Setting,
     ready: Vec<u32>,
     /// The node ends.
     stopping: bool,
@@ -127,8 +131,11 @@ pub struct Group<B> {
 
 impl<B: Buffer> Group<B> {
     /// A group as configured, and as found on the site's journal disk.
-    pub fn new(config: SiteConfig, recovered: Recovered) -> Self {
+    pub fn new(mut config: SiteConfig, recovered: Recovered) -> Self {
         let state = recovered.state.unwrap_or_else(|| config.first_state());
+        if !state.set.is_none() {
+            config.relay = state.set.first();
+        }
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {
@@ -158,6 +165,7 @@ impl<B: Buffer> Group<B> {
             alone: None,
             landed_kept_at: 0,
             hearing: None,
+            setting: Setting::default(),
             ready: Vec::new(),
             stopping: false,
             seen: 0,
@@ -323,6 +331,8 @@ impl<B: Buffer> Group<B> {
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.seen = context.now.mono;
         self.go_on_alone(context);
+        self.turn_to_other_lane(context);
+        self.look_at_next_lane(context);
         let Self { store, tracker, play, .. } = self;
         store.poke(context);
         match play {

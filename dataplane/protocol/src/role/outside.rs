@@ -98,6 +98,8 @@ pub struct Outside<B> {
     site_link: SiteLink,
     /// Whether that one has recorded that the lanes are left.
     told: Told,
+    /// One lane holds the journal: a mark there is read by every takeover. Else the other site must have recorded it.
+    single: bool,
     /// An operator has said that hosts are to be served whoever knows of it.
     word: bool,
     step: Step,
@@ -126,6 +128,7 @@ impl<B: Buffer> Outside<B> {
             comeback,
             site_link,
             told: Told::No,
+            single: store.get().set.second().is_none() && store.get().asked.is_none(),
             word: false,
             step: Step::Serving,
             paused: false,
@@ -252,7 +255,7 @@ impl<B: Buffer> Outside<B> {
                     return self.advance(context, store);
                 }
                 SiteEvent::Up | SiteEvent::Down => self.ask_again(),
-                SiteEvent::Nothing | SiteEvent::Left(_) => {}
+                SiteEvent::Nothing | SiteEvent::Left(_) | SiteEvent::Recorded(_) => {}
             }
             let told = self.site_link.epoch();
             if told > store.get().epoch && told.node == self.config.other_site() {
@@ -295,7 +298,7 @@ impl<B: Buffer> Outside<B> {
         let state = store.get();
         let left = matches!(state.pair, PairState::Suspended | PairState::Degraded);
         let ready = store.is_saved(change) && self.marks_are_durable() && self.site_link.is_up();
-        if !left || !ready || self.told != Told::No || self.comeback.has_left() {
+        if !left || !ready || self.told != Told::No || self.single && self.comeback.has_left() {
             return;
         }
         let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
@@ -320,7 +323,8 @@ impl<B: Buffer> Outside<B> {
     /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or the
     /// group permits none without this site's word.
     fn is_known(&self) -> bool {
-        self.comeback.has_left() || self.told == Told::Yes || self.config.alone || self.word
+        let marked = self.single && self.comeback.has_left();
+        marked || self.told == Told::Yes || self.config.alone || self.word
     }
 
     /// The state was written.
@@ -432,7 +436,7 @@ impl<B: Buffer> Outside<B> {
                 Step::Leaving { change }
                     if store.is_saved(change) && self.marks_are_durable() && self.is_known() =>
                 {
-                    let by_word = !self.comeback.has_left() && self.told != Told::Yes;
+                    let by_word = !(self.single && self.comeback.has_left()) && self.told != Told::Yes;
                     let change = store.change(context, |state| {
                         (state.answered, state.by_word) = (true, state.by_word || by_word);
                     });

@@ -1,5 +1,9 @@
 //! What a group does with its lanes: all of a set hold one chain of frames, the same bytes at the same positions.
 
+use midspan_format::ids::NodeId;
+
+use crate::role::site::SiteConfig;
+
 /// Which lanes hold the group's journal, and how many of them before a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LanePolicy {
@@ -12,4 +16,44 @@ pub enum LanePolicy {
     Stripe,
     /// The lane at the primary itself, alone: nothing is waited for, and a takeover without the primary loses what is in it.
     Local,
+}
+
+/// A further lane that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its node.
+    pub node: NodeId,
+    /// Beside the present one, as its mirror; else in its place.
+    pub beside: bool,
+}
+
+/// Which further lane a primary wants whose journal is in the lane at `first`. `lost`: that one is away; `settled`: the set has
+/// not changed for a while; `tried`: how many lanes were tried in vain since.
+pub fn wanted(config: &SiteConfig, first: NodeId, lost: bool, settled: bool, tried: usize) -> Option<Wanted> {
+    if config.lane_policy == LanePolicy::Local {
+        // Each primary has its own.
+        let moves = first != config.node && config.lanes.contains(&config.node);
+        return moves.then_some(Wanted { node: config.node, beside: false });
+    }
+    let is_relay = |node: &&NodeId| !config.sites.contains(node);
+    let relays = config.lanes.iter().filter(is_relay);
+    let direct = config.lanes.iter().filter(|node| config.direct && **node == config.other_site());
+    let others = relays.clone().chain(direct).copied().filter(|node| *node != first);
+    let count = others.clone().count();
+    if lost {
+        let node = others.clone().nth(tried.checked_rem(count)?)?;
+        return Some(Wanted { node, beside: false });
+    }
+    match config.lane_policy {
+        LanePolicy::Mirror | LanePolicy::Stripe => {
+            let node = relays.copied().find(|node| *node != first)?;
+            // A site's lane is left for a relay first.
+            Some(Wanted { node, beside: !config.sites.contains(&first) })
+        }
+        LanePolicy::Failover => {
+            let node = *relays.clone().next()?;
+            (settled && node != first).then_some(Wanted { node, beside: false })
+        }
+        LanePolicy::Local => None,
+    }
 }

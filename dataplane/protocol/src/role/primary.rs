@@ -8,8 +8,10 @@ mod answer;
 mod departing;
 mod handing;
 mod heard;
+mod lanes;
 mod repair;
 mod seal;
+mod second;
 mod status;
 mod verify;
 
@@ -28,9 +30,10 @@ use midspan_format::time::{GroupClock, Time};
 
 pub use self::repair::Repair;
 pub use self::status::PrimaryStatus;
+use self::lanes::Lanes;
 use self::verify::Verifying;
 use crate::lane::reader::Reader;
-use crate::lane::site_link::SiteLink;
+use crate::lane::site_link::{SiteEvent, SiteLink};
 use crate::lane::writer::Writer;
 use crate::role::direct::{answer, host_error};
 use crate::role::site::{AnswerMode, RECALL_LINK, SiteConfig};
@@ -69,6 +72,8 @@ pub struct Begin {
     pub landed_durable: Position,
     /// Newest time seen anywhere.
     pub clock: Time,
+    /// The epoch that was replaced in the lane: in further lanes it, and older ones, may be replaced, too.
+    pub known: Epoch,
 }
 
 /// The primary.
@@ -94,6 +99,7 @@ pub struct Primary<B> {
     repair: Option<Box<Repair<B>>>,
     verifying: Verifying<B>,
     landed_durable: Position,
+    lanes: Lanes<B>,
     /// Reads that wait for the lease, and read data that waits for it.
     waiting_reads: VecDeque<u32>,
     held: VecDeque<(u32, B)>,
@@ -145,6 +151,8 @@ impl<B: Buffer> Primary<B> {
         let recalls = by_relay && manifest_tip.position > Position(0);
         let recall = recalls.then(|| reader(config.link(RECALL_LINK), AreaKind::Manifest));
         let recall = recall.map(|reader| Recall::new(reader, manifest_tip.position));
+        let resend = if config.lanes.len() > 1 { config.resend_bytes } else { 0 };
+        let floor = begin.last.map_or(Position(0), |last| last.journaled);
         let may_leave = config.may_leave || config.alone;
         let volumes_of = config.volumes.iter().map(|v| (v.id, v.size));
         let flags = config.frame_flags();
@@ -168,12 +176,13 @@ impl<B: Buffer> Primary<B> {
             manifests,
             recall,
             receipts: Receipts::new(receipts, config.lane, pace.poll_ms),
-            site_link: (config.control.direct() || may_leave).then(|| config.site_link(begin.epoch)),
+            site_link: (config.control.direct() || may_leave || config.lanes.len() > 1).then(|| config.site_link(begin.epoch)),
             unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,
             verifying: Verifying::new(),
             landed_durable: begin.landed_durable,
+            lanes: Lanes::new(config.relay, begin.known, floor, resend),
             waiting_reads: VecDeque::with_capacity(limits.requests),
             held: VecDeque::with_capacity(limits.requests),
             taken: Vec::new(),
@@ -231,6 +240,7 @@ impl<B: Buffer> Primary<B> {
         if let Some(recall) = self.recall.as_mut() {
             recall.begin(state.manifest);
         }
+        self.begin_lanes(state.set);
     }
 
     /// Whether another host request can be taken.
@@ -344,7 +354,9 @@ impl<B: Buffer> Primary<B> {
                 self.on_receipt(context, before);
             }
         } else if let Some(site) = self.site_link.as_mut().filter(|site| site.id() == link) {
-            site.on_link(context, event);
+            if let SiteEvent::Recorded(recorded) = site.on_link(context, event) {
+                self.lanes.set_recorded(recorded);
+            }
             let told = site.epoch();
             if told > self.epoch && told.node == self.config.other_site() && self.fenced.is_none() {
                 // It has replaced this one, and says so before a lane can.
@@ -353,6 +365,8 @@ impl<B: Buffer> Primary<B> {
                 context.note(Note::Fenced { ours: self.epoch, found: told });
                 return self.close(context);
             }
+        } else if self.owns_second(link) {
+            self.on_second(context, event);
         } else if let Some(recall) = self.recall.as_mut().filter(|recall| recall.owns(link)) {
             recall.on_link(context, event, &mut self.manifests);
         }
@@ -366,8 +380,9 @@ impl<B: Buffer> Primary<B> {
         self.drive_verify(context);
         self.seal(context);
         self.issue_manifest(context);
-        let urgent = self.used() > self.ring.size() / 2;
-        let others = self.repair.as_ref().map_or(0, |repair| repair.others(self.ring.journaled()));
+        let urgent = self.used() > self.ring_size() / 2;
+        let journaled = self.journaled();
+        let others = self.repair.as_ref().map_or(0, |repair| repair.others(journaled));
         if self.landing.flush(context, self.config.pace.flush_ns, urgent, others) && others > 0 {
             self.on_landing(context);
         }
@@ -394,6 +409,7 @@ impl<B: Buffer> Primary<B> {
         if let Some(recall) = self.recall.as_mut() {
             recall.on_tick(context);
         }
+        self.keep_lanes(context);
         self.on_drained(context);
     }
 
@@ -404,7 +420,7 @@ impl<B: Buffer> Primary<B> {
             if self.config.control.by_relay() { self.manifest_writer.deadline() } else { u64::MAX };
         let site = self.site_link.as_ref().map_or(u64::MAX, SiteLink::deadline);
         let recall = self.recall.as_ref().map_or(u64::MAX, Recall::deadline);
-        let writers = self.ring.deadline().min(manifests).min(site).min(recall);
+        let writers = self.ring.deadline().min(self.lanes.deadline()).min(manifests).min(site).min(recall);
         let manifest =
             if self.manifest_fits() { self.manifests.due_at(pace.manifest_ns).max(soon) } else { u64::MAX };
         let waits = self.inflight.is_starved() || self.wants_to_seal();
@@ -422,6 +438,7 @@ impl<B: Buffer> Primary<B> {
         self.stop_verify(context, VerifyStop::NotPaired);
         self.closed = true;
         self.ring.close(context);
+        self.close_second(context);
         self.manifest_writer.close(context);
         self.receipts.close(context);
         if let Some(site) = self.site_link.as_mut() {
@@ -450,7 +467,7 @@ impl<B: Buffer> Primary<B> {
 
     /// Whether reads may be answered now (I11).
     pub fn has_lease(&self, now: u64) -> bool {
-        !self.closed && now < self.ring.confirmed_at() + self.config.pace.lease_ns
+        !self.closed && now < self.confirmed_at() + self.config.pace.lease_ns
     }
 
     /// Does what has become possible, in order, until nothing is left.

@@ -10,7 +10,7 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::mark::{Leave, Mark};
 use midspan_format::message::{FenceIntent, Fenced};
-use midspan_format::superblock::{GroupState, LanePoint, PairState, Role};
+use midspan_format::superblock::{FenceSet, GroupState, LanePoint, PairState, Role};
 use midspan_format::time::Time;
 
 use crate::lane::fencer::{Fencer, FencerEvent};
@@ -41,6 +41,8 @@ pub struct Found {
     /// The frame with the mark.
     header: FrameHeader,
     facts: LaneFacts,
+    /// The node of the lane.
+    node: NodeId,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,11 @@ impl Rejoin {
         Self { config, step: Step::Waiting { until: 0 }, handed, seen }
     }
 
+    /// Whether it has found the lane, and reads it.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.step, Step::Comparing { .. } | Step::Reading { .. })
+    }
+
     /// Whether the lane's node answers.
     pub fn is_up(&self) -> bool {
         match &self.step {
@@ -115,7 +122,8 @@ impl Rejoin {
                     }
                     TailEvent::Frames(frames) => {
                         let found = frames.last().and_then(|(header, frame)| {
-                            Some(Found { leave: self.leave_in(frame)?, header: *header, facts })
+                            let node = self.config.relay;
+                            Some(Found { leave: self.leave_in(frame)?, header: *header, facts, node })
                         });
                         self.seen.leave = found.map_or(lineage::Leave::Blank, |found| found.said());
                         self.look(context, found).unwrap_or_else(|| self.wait(context))
@@ -304,6 +312,9 @@ impl Found {
         state.cut = if known { self.leave.former_landed_time } else { Time::ZERO };
         (state.by_word, state.answered) = (false, false);
         self.facts.record(state);
+        // The one that was taken by the other site; what that changes, it asks for.
+        state.set = FenceSet { epoch: self.facts.epoch, ..FenceSet::of(&[self.node], 1) };
+        state.asked = FenceSet::default();
         if let Some(lane) = state.lanes_mut().first_mut() {
             lane.point = if known { self.leave.former_landed } else { before };
         }

@@ -34,6 +34,13 @@ pub const RECALL_LINK: u32 = 6;
 /// The link over which a start asks whether the other site serves by an operator's word.
 pub const ASK_LINK: u32 = 7;
 
+/// Links of a lane on its side: journal, manifests, receipts.
+const SIDE_LINKS: u32 = 8;
+/// The links over which a start asks several lanes.
+const PROBE_LINKS: u32 = 16;
+/// The link over which a further lane is fenced.
+const SECOND_FENCER_LINK: u32 = 11;
+
 /// Where control information travels (design §6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ControlPath {
@@ -170,6 +177,13 @@ impl SiteConfig {
         Fencer::new(self.link(FENCER_LINK), self.relay, hello, self.pace, self.fence_plan(intent, known))
     }
 
+    /// Asks what the lane at `node` holds; `index` tells the links of several such questions apart.
+    pub fn prober(&self, index: u32, node: NodeId, known: Epoch) -> Fencer {
+        let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
+        let plan = self.fence_plan(FenceIntent::Probe, known);
+        Fencer::new(self.link(PROBE_LINKS + index), node, hello, self.pace, plan)
+    }
+
     /// The way to tell the other site.
     pub fn site_link(&self, epoch: Epoch) -> SiteLink {
         let hello = self.hello(SessionKind::Direct, AreaKind::Manifest, AreaId::NONE, epoch);
@@ -200,10 +214,25 @@ impl SiteConfig {
             // A secondary that waits for its first copy holds nothing.
             left: self.initial_copy && self.initial_role == Role::Secondary,
             round_in_place: self.initial_copy && self.initial_role == Role::Secondary,
-            set: FenceSet::of(&[self.relay], 1),
+            set: self.first_set(),
             lanes: core::iter::once(lane).collect(),
             volumes: self.volumes.iter().map(volume).collect(),
             ..GroupState::default()
+        }
+    }
+
+    /// The set that counts as long as none is recorded, the same at both sites.
+    fn first_set(&self) -> FenceSet {
+        let [a, b] = self.sites;
+        let primary = if self.initial_role == Role::Primary { self.node } else { self.other_site() };
+        let mut relays = self.lanes.iter().filter(|node| **node != a && **node != b);
+        match (self.lane_policy, relays.next(), relays.next()) {
+            (LanePolicy::Local, ..) => FenceSet::of(&[primary], 1),
+            (LanePolicy::Mirror | LanePolicy::Stripe, Some(first), Some(second)) => {
+                FenceSet::of(&[*first, *second], 2)
+            }
+            (_, Some(first), _) => FenceSet::of(&[*first], 1),
+            (_, None, _) => FenceSet::of(&[self.relay], 1),
         }
     }
 
@@ -211,6 +240,26 @@ impl SiteConfig {
     pub fn holds(&self, volume: VolumeId, offset: u64, length: u64) -> bool {
         let end = offset.checked_add(length);
         self.volumes.iter().any(|v| v.id == volume && end.is_some_and(|end| end <= v.size))
+    }
+
+    /// The link of a journal's writer; a lane that is to take the place of another uses the other side.
+    pub fn ring_link(&self, side: u32) -> LinkId {
+        self.link(side * SIDE_LINKS)
+    }
+
+    /// The link of the manifests' writer.
+    pub fn manifest_link(&self, side: u32) -> LinkId {
+        self.link(side * SIDE_LINKS + 1)
+    }
+
+    /// The link of the receipts' reader.
+    pub fn receipt_link(&self, side: u32) -> LinkId {
+        self.link(side * SIDE_LINKS + 2)
+    }
+
+    /// The link of the fencer of a further lane.
+    pub fn second_fencer_link(&self) -> LinkId {
+        self.link(SECOND_FENCER_LINK)
     }
 
     /// One of the group's links.

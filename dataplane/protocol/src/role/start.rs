@@ -7,6 +7,7 @@
 //! behind the newest `landed` is verified before the first block of it is written, so a redo is never half done.
 
 mod asking;
+mod preparing;
 mod redo;
 
 use midspan_format::dirty_map::DirtyMap;
@@ -16,6 +17,7 @@ use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
 use midspan_format::superblock::{PairState, Role};
 
 use self::asking::Asking;
+use self::preparing::Preparing;
 use self::redo::Redo;
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::lane::tail::{Tail, TailEvent};
@@ -44,6 +46,8 @@ pub enum Outcome {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each group")]
 enum Step<B> {
+    /// Which lane it goes by is not certain; see [`preparing`].
+    Preparing(Preparing),
     Fencing,
     /// The lane can be taken; see [`asking`].
     Asking(Asking),
@@ -84,10 +88,11 @@ impl<B: Buffer> Start<B> {
     /// A restart of a primary whose newest epoch is recorded in `store`.
     pub fn new(config: SiteConfig, store: &StateStore) -> Self {
         let fencer = config.fencer(FenceIntent::Restart, store.get().epoch);
+        let step = Preparing::new(&config, store).map_or(Step::Fencing, Step::Preparing);
         Self {
             config,
             fencer,
-            step: Step::Fencing,
+            step,
             facts: LaneFacts::default(),
             began: None,
             report: StartReport::default(),
@@ -112,7 +117,8 @@ impl<B: Buffer> Start<B> {
         match &self.step {
             Step::Fencing => !self.fencer.is_up(),
             Step::Waiting { .. } => true,
-            Step::Asking(_)
+            Step::Preparing(_)
+            | Step::Asking(_)
             | Step::Recording { .. }
             | Step::Verifying(_)
             | Step::Redoing(_)
@@ -120,6 +126,11 @@ impl<B: Buffer> Start<B> {
             | Step::Done
             | Step::Failed => false,
         }
+    }
+
+    /// The node of the lane that it goes by.
+    pub fn lane_node(&self) -> midspan_format::ids::NodeId {
+        self.config.relay
     }
 
     /// Whether a disk failed.
@@ -130,7 +141,8 @@ impl<B: Buffer> Start<B> {
     /// Whether the lane's node answers, or did when it was last asked.
     pub fn is_connected(&self) -> bool {
         let answered = matches!(self.obstacle, Some(Note::OtherServes { .. }));
-        self.fencer.is_up() || self.facts.epoch != Epoch::NONE || answered
+        let prepares = matches!(&self.step, Step::Preparing(preparing) if preparing.is_up());
+        prepares || self.fencer.is_up() || self.facts.epoch != Epoch::NONE || answered
     }
 
     /// The lane as it was found.
@@ -143,7 +155,8 @@ impl<B: Buffer> Start<B> {
         match &self.step {
             Step::Redoing(redo) => redo.applier.is_idle(),
             Step::Flushing { left } => *left == 0,
-            Step::Fencing
+            Step::Preparing(_)
+            | Step::Fencing
             | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
@@ -161,6 +174,9 @@ impl<B: Buffer> Start<B> {
         event: LinkEvent<B>,
         store: &mut StateStore,
     ) -> Outcome {
+        if self.prepares_by(link) {
+            return self.on_preparing(context, link, event, store);
+        }
         if link == self.fencer.id() {
             return match self.fencer.on_link(context, event) {
                 FencerEvent::Nothing => Outcome::Running,
@@ -216,7 +232,8 @@ impl<B: Buffer> Start<B> {
                     self.on_disk_failed(context, VolumeId(u32::try_from(token.0 & 0xFFFF_FFFF).unwrap_or(0)));
                 }
             }
-            Step::Fencing
+            Step::Preparing(_)
+            | Step::Fencing
             | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
@@ -233,6 +250,9 @@ impl<B: Buffer> Start<B> {
         context: &mut Context<'_, S>,
         store: &mut StateStore,
     ) -> Outcome {
+        if let Step::Preparing(_) = self.step {
+            return self.go_on_preparing(context, store);
+        }
         self.advance(context, store)
     }
 
@@ -243,6 +263,9 @@ impl<B: Buffer> Start<B> {
         store: &mut StateStore,
     ) -> Outcome {
         self.began.get_or_insert(context.now.mono);
+        if let Step::Preparing(_) = self.step {
+            return self.go_on_preparing(context, store);
+        }
         match &mut self.step {
             Step::Fencing => self.fencer.on_tick(context),
             Step::Asking(_) => self.go_on_asking(context),
@@ -253,7 +276,8 @@ impl<B: Buffer> Start<B> {
             }
             Step::Verifying(tail) => tail.on_tick(context),
             Step::Redoing(redo) => redo.tail.on_tick(context),
-            Step::Waiting { .. }
+            Step::Preparing(_)
+            | Step::Waiting { .. }
             | Step::Recording { .. }
             | Step::Flushing { .. }
             | Step::Done
@@ -265,6 +289,7 @@ impl<B: Buffer> Start<B> {
     /// When `on_tick` has something to do next.
     pub fn deadline(&self) -> u64 {
         match &self.step {
+            Step::Preparing(preparing) => preparing.deadline(),
             Step::Fencing => self.fencer.deadline(),
             Step::Asking(asking) => asking.deadline().min(self.fencer.deadline()),
             Step::Waiting { until } => *until,
@@ -276,6 +301,9 @@ impl<B: Buffer> Start<B> {
 
     /// Ends the sessions.
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Step::Preparing(preparing) = &mut self.step {
+            preparing.close(context);
+        }
         self.fencer.close(context);
         self.stop_asking(context);
         if let Some(tail) = self.tail() {
@@ -287,7 +315,8 @@ impl<B: Buffer> Start<B> {
         match &mut self.step {
             Step::Verifying(tail) => Some(tail),
             Step::Redoing(redo) => Some(&mut redo.tail),
-            Step::Fencing
+            Step::Preparing(_)
+            | Step::Fencing
             | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
@@ -431,7 +460,8 @@ impl<B: Buffer> Start<B> {
                     self.flush(context);
                 }
                 Step::Flushing { left: 0 } => return self.done(context.now.mono, store),
-                Step::Fencing
+                Step::Preparing(_)
+                | Step::Fencing
                 | Step::Asking(_)
                 | Step::Waiting { .. }
                 | Step::Recording { .. }
@@ -447,6 +477,7 @@ impl<B: Buffer> Start<B> {
         let facts = &self.facts;
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {
+            known: self.facts.found,
             epoch: facts.epoch,
             ring: (facts.ring.area, facts.ring.size, LaneFacts::tip(&facts.ring)),
             manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),

@@ -217,7 +217,7 @@ impl<B: Buffer> Area<B> {
         let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
         let stale_to = self.received().max(self.entry.stale_to);
         let hint = AreaHint { position, header_checksum: 0, journaled: position };
-        self.entry = AreaEntry { hint, journal, stale_to, ..self.entry };
+        self.entry = AreaEntry { hint, journal, stale_to, began: position, ..self.entry };
         Some(self.entry)
     }
 
@@ -365,7 +365,7 @@ impl<B: Buffer> Area<B> {
 
     /// Whether bytes from `position` on are still in the ring.
     pub fn holds(&self, position: Position) -> bool {
-        position.0 + self.ring.size >= self.received().0
+        position >= self.entry.began && position.0 + self.ring.size >= self.received().0
     }
 
     fn enqueue(&mut self, data: Slice<B>, header: FrameHeader) {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{Position, REGION_BYTES};
-use midspan_format::ids::VolumeId;
+use midspan_format::ids::{AreaId, VolumeId};
 use midspan_format::manifest::{ManifestEntry, ManifestTable, RegionRun};
 use midspan_format::seal::{manifest_head_length, seal_manifest};
 use midspan_format::time::Time;
@@ -165,6 +165,21 @@ impl<B: Buffer> Manifests<B> {
             regions: u32::try_from(regions).unwrap_or(0),
             ..ManifestEntry::default()
         });
+    }
+
+    /// They go to another area from now on: what was listed is listed again there, by its newest frame.
+    pub fn begin_elsewhere(&mut self) {
+        self.recalled.clear();
+        self.list_again();
+        (self.covered, self.received) = (Position(0), Position(0));
+    }
+
+    /// The area that they go to, and where they go on in it: what lies there is of an earlier use.
+    pub fn set_area(&mut self, area: AreaId, tip: Tip) {
+        if self.identity.area != area {
+            self.identity.area = area;
+            self.covered = self.covered.max(tip.position);
+        }
     }
 
     /// The area began anew: what was listed is listed again, by its newest frame.

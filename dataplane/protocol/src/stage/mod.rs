@@ -7,6 +7,7 @@ pub mod area_scan;
 pub mod guard;
 pub mod tracker;
 pub mod unreceived;
+pub mod resend;
 pub mod state_store;
 pub mod tally;
 pub mod applier;

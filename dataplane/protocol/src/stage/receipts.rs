@@ -72,6 +72,11 @@ impl Receipts {
         }
     }
 
+    /// Takes over what another follower has come to know.
+    pub fn go_on_from(&mut self, other: Self) {
+        (self.newest, self.tally) = (other.newest, other.tally);
+    }
+
     /// Whether the link is this one's.
     pub fn owns(&self, link: LinkId) -> bool {
         self.reader.as_ref().is_some_and(|reader| reader.id() == link)

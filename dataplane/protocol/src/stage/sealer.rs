@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use midspan_format::checksum::checksum;
-use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::frame::{FrameHeader, FrameKind, IN_TWO_LANES};
 use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
 use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, VolumeId};
 use midspan_format::mark::Mark;
@@ -81,6 +81,12 @@ impl<B: Buffer> Sealer<B> {
             last_time,
             frames: FramePool::new(capacity, MAX_RECORDS + 1),
         }
+    }
+
+    /// Whether two lanes must hold what is sealed from now on.
+    pub fn mark_doubled(&mut self, doubled: bool) {
+        let flags = self.identity.flags & !IN_TWO_LANES;
+        self.identity.flags = if doubled { flags | IN_TWO_LANES } else { flags };
     }
 
     /// Whether what waits is something that a host waits for.

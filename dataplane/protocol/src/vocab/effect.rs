@@ -187,6 +187,8 @@ pub enum Note {
     LaneDown { node: NodeId },
     /// A lane lost what it had acknowledged, or is another area than the recorded one.
     LaneLost { node: NodeId, had: Position, found: Position },
+    /// Another lane set counts from now on.
+    LaneSet { set: midspan_format::superblock::FenceSet },
     /// The other site serves by an operator's word: this one does not take the lane before that site has met it.
     OtherServes { node: NodeId },
     /// A peer refused us.

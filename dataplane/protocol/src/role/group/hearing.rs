@@ -8,7 +8,7 @@ use midspan_format::frame::FrameKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::{
-    Hello, Leaving, Left, Message, Pong, Progress, Refused, RefusedReason, Welcome,
+    Hello, Leaving, Left, Message, Pong, Progress, Refused, RefusedReason, SetRecorded, Welcome,
 };
 use midspan_format::time::Time;
 use midspan_format::version::PROTOCOL_VERSION;
@@ -26,6 +26,8 @@ pub(super) struct Hearing {
     epoch: Epoch,
     /// It asked this to be recorded; answered when that change is durable.
     leaving: Option<(Epoch, u64)>,
+    /// It asked for this set, of an epoch and a number, to be recorded; answered when that change is durable.
+    set: Option<(SetRecorded, u64)>,
 }
 
 impl<B: Buffer> Group<B> {
@@ -55,7 +57,7 @@ impl<B: Buffer> Group<B> {
             context.ask(Effect::Close { link: former.link });
         }
         let epoch = self.told_epoch();
-        self.hearing = Some(Hearing { link, epoch, leaving: None });
+        self.hearing = Some(Hearing { link, epoch, leaving: None, set: None });
         self.welcome(context, link, epoch);
     }
 
@@ -94,6 +96,7 @@ impl<B: Buffer> Group<B> {
             secondary: NodeId::NONE,
             size: 0,
             journaled: acquired,
+            began: Position(0),
             last: None,
         };
         context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
@@ -139,6 +142,12 @@ impl<B: Buffer> Group<B> {
             let left = Message::Left(Left { epoch: leaves });
             context.ask(Effect::Send { link: hearing.link, message: left });
         }
+        if let Some((recorded, change)) = hearing.set
+            && self.store.is_saved(change)
+        {
+            hearing.set = None;
+            context.ask(Effect::Send { link: hearing.link, message: Message::SetRecorded(recorded) });
+        }
         self.hearing = Some(hearing);
     }
 
@@ -160,6 +169,16 @@ impl<B: Buffer> Group<B> {
             }
             Ok(Message::Leaving(leaving)) => {
                 self.on_leaving(context, &leaving);
+                return true;
+            }
+            Ok(Message::SetAsked(asked)) => {
+                if let Some(change) = self.on_set_asked(context, &asked)
+                    && let Some(hearing) = self.hearing.as_mut()
+                {
+                    let recorded = SetRecorded { epoch: asked.set.epoch, version: asked.set.version };
+                    hearing.set = Some((recorded, change));
+                }
+                self.go_on_hearing(context);
                 return true;
             }
             Ok(_) => return false,

@@ -51,6 +51,7 @@ impl<B: Buffer> Group<B> {
         let reason = if first { RoundReason::InitialCopy } else { RoundReason::Resync };
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
         primary.remember(self.store.get());
+        primary.establish();
         self.set_repair(&mut primary, reason);
         primary.on_tick(context);
         self.play = Play::Primary(primary);

@@ -119,6 +119,6 @@ impl<B: Buffer> Group<B> {
             Play::Aborting(..) => soon,
             Play::Stopped => u64::MAX,
         };
-        role.min(store).min(self.alone_at())
+        role.min(store).min(self.alone_at()).min(self.set_due().max(soon))
     }
 }

@@ -33,6 +33,9 @@ impl<B: Buffer> Group<B> {
         match outcome {
             start::Outcome::Running => {}
             start::Outcome::Fenced(found) => {
+                if let Play::Starting(start) = &self.play {
+                    self.config.relay = start.lane_node();
+                }
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
                 self.close_role(context);
                 self.fence_off(found);
@@ -48,7 +51,10 @@ impl<B: Buffer> Group<B> {
         report: StartReport,
     ) {
         let marks = match &mut self.play {
-            Play::Starting(start) => start.take_marks(),
+            Play::Starting(start) => {
+                self.config.relay = start.lane_node();
+                start.take_marks()
+            }
             Play::Opening(..)
             | Play::Primary(_)
             | Play::Leaving(_)
@@ -75,13 +81,15 @@ impl<B: Buffer> Group<B> {
     /// that it has been replaced.
     pub(super) fn look_for_lease<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.look_for_fence(context);
+        self.keep_set(context);
         let Play::Opening(primary, _) = &self.play else { return };
         if !primary.has_lease(context.now.mono) {
             return;
         }
-        if let Play::Opening(primary, report) = core::mem::replace(&mut self.play, Play::Stopped) {
+        if let Play::Opening(mut primary, report) = core::mem::replace(&mut self.play, Play::Stopped) {
             context.note(Note::Serving { epoch: report.epoch });
             context.note(Note::Start(StartNote::Done(report)));
+            primary.establish();
             self.play = Play::Primary(primary);
         }
     }
@@ -140,6 +148,7 @@ impl<B: Buffer> Group<B> {
     /// After whatever has happened to a primary: it may be fenced, its round may have ended, its role may be handed over.
     pub(super) fn look_at_primary<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.look_for_fence(context);
+        self.keep_set(context);
         self.keep_landed(context);
         let Play::Primary(primary) = &mut self.play else { return };
         if primary.repair().is_some_and(Repair::has_ended) {
@@ -313,6 +322,7 @@ impl<B: Buffer> Group<B> {
         }
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {
+            known: facts.found,
             epoch: facts.epoch,
             ring: (facts.ring.area, facts.ring.size, LaneFacts::tip(&facts.ring)),
             manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),
@@ -382,7 +392,9 @@ impl<B: Buffer> Group<B> {
             context.note(Note::Start(note));
         }
         if fencer.has_ended() && secondary.is_settled() {
-            self.become_secondary(context, 0);
+            let change = self.settle_set(context);
+            self.become_secondary(context, change);
+            self.go_on_taking(context);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What hosts are told, and when: answerable writes, reads under the lease, failures (I1, I5, I11).
 
+use alloc::rc::Rc;
+
 use midspan_format::ids::VolumeId;
 
 use super::Primary;
@@ -7,13 +9,15 @@ use crate::role::direct::{answer, host_error};
 use crate::role::site::AnswerMode;
 use crate::stage::inflight::{Finished, OpKind};
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, HostError, Note, RequestId};
+use crate::stage::sealer::Sealer;
+use crate::vocab::effect::{Context, Frame, HostError, Note, RequestId};
 use crate::vocab::milestone::{Milestone, Stage};
 
 impl<B: Buffer> Primary<B> {
     /// The lane's prefix moved or a request was confirmed: answer, write locally, let reads go.
     pub(super) fn on_progress<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let journaled = self.ring.journaled();
+        self.raise_floor(context);
+        let journaled = self.journaled();
         if self.landing.is_answerable(journaled) {
             context.reach(Milestone::prefix(Stage::Acknowledged, self.config.group, journaled));
         }
@@ -38,8 +42,9 @@ impl<B: Buffer> Primary<B> {
                 self.inflight.allow_disk(op, &mut self.steps);
             }
         }
-        let sealer = &mut self.sealer;
-        self.landing.sweep(&mut |frame| sealer.recycle(frame));
+        let (keeps, sealer) = (self.keeps_frames(), &mut self.sealer);
+        self.landing.sweep(&mut |frame| recycle(sealer, frame, keeps));
+        self.forget_received();
         if self.has_lease(context.now.mono) {
             while let Some(op) = self.waiting_reads.pop_front() {
                 self.steps.disk.push(op);
@@ -74,8 +79,8 @@ impl<B: Buffer> Primary<B> {
             (OpKind::Write | OpKind::Zero { .. }, Ok(_)) => {
                 self.answered += u64::from(self.config.answer == AnswerMode::JournaledLocal);
                 self.end_op(context, done.id, Ok(None));
-                let sealer = &mut self.sealer;
-                self.landing.on_written(done.id, |frame| sealer.recycle(frame));
+                let (keeps, sealer) = (self.keeps_frames(), &mut self.sealer);
+                self.landing.on_written(done.id, |frame| recycle(sealer, frame, keeps));
             }
             // What cannot be read cannot be sent: the round waits for an operator. Hosts are not concerned: nothing was lost.
             (kind @ OpKind::Copy { .. }, _) => {
@@ -162,5 +167,12 @@ impl<B: Buffer> Primary<B> {
     ) {
         let result = if self.closed { Err(HostError::NotServing) } else { result };
         answer(context, request, result);
+    }
+}
+
+/// A frame's records are on the disks: its memory is used again, unless it is kept for another lane.
+fn recycle<B: Buffer>(sealer: &mut Sealer<B>, frame: Rc<Frame<B>>, keeps: bool) {
+    if !keeps {
+        sealer.recycle(frame);
     }
 }

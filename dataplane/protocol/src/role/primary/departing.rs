@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use super::Primary;
+use super::lanes::{JOIN_NS, LOST_NS};
 use crate::lane::site_link::SiteLink;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -29,7 +30,9 @@ impl<B: Buffer> Primary<B> {
         let pace = &self.config.pace;
         // One that has just come back into the lanes needs a moment to be there.
         let patience = if self.was_up { pace.leave_ns } else { pace.leave_ns.max(pace.silence_ns) };
-        since + patience
+        // Another lane may take its place before.
+        let patience = if self.config.lanes.len() > 1 { patience.max(LOST_NS + JOIN_NS) } else { patience };
+        if self.lanes_change() { u64::MAX } else { since + patience }
     }
 
     /// From now on nothing is sealed; without the relay, nothing more is journaled either.
@@ -38,6 +41,7 @@ impl<B: Buffer> Primary<B> {
         self.departs = true;
         if lost {
             self.ring.close(context);
+            self.close_second(context);
         }
     }
 
@@ -63,9 +67,9 @@ impl<B: Buffer> Primary<B> {
     /// Whether everything answered is on the disks, flushed, no disk operation runs, and nothing that was sealed can become
     /// answerable any more: either all of it has, or the lane is closed.
     pub fn has_departed(&self) -> bool {
-        let pending = self.ring.pending() > 0 && !self.ring.is_closed();
+        let pending = self.pending() > 0 && !self.ring.is_closed();
         !pending
-            && self.landing.landed().0 == self.ring.journaled()
+            && self.landing.landed().0 == self.journaled()
             && self.landing.is_idle()
             && self.flushes == 0
             && self.inflight.running() == self.held.len()
@@ -78,11 +82,12 @@ impl<B: Buffer> Primary<B> {
         context: &mut Context<'_, S>,
         other: Option<&mut Tracker>,
     ) -> bool {
+        let journaled = self.journaled();
         let own = self.repair.as_mut().map(|repair| &mut repair.tracker);
         let Some(tracker) = own.or(other) else { return true };
         if let Some(unreceived) = self.unreceived.take() {
             rare!(UnreceivedMarked);
-            unreceived.mark_in(tracker, self.receipts.newest.acquired.min(self.ring.journaled()));
+            unreceived.mark_in(tracker, self.receipts.newest.acquired.min(journaled));
         }
         tracker.poke(context);
         tracker.is_durable() || tracker.failed()

@@ -16,8 +16,9 @@ impl<B: Buffer> Primary<B> {
         let Some(tip) = self.ring.tip() else { return false };
         self.inflight.is_empty()
             && self.sealer.is_empty()
-            && self.ring.pending() == 0
-            && self.ring.is_up()
+            && self.pending() == 0
+            && self.lanes_are_up()
+            && !self.is_asking()
             && self.flushes == 0
             && self.waiting_flushes.is_empty()
             && self.landing.landed().0 == tip.position
@@ -29,7 +30,7 @@ impl<B: Buffer> Primary<B> {
         &mut self,
         context: &mut Context<'_, S>,
     ) -> Option<FrameHeader> {
-        let tip = self.ring.tip().filter(|_| self.used() + 2 * BLOCK as u64 <= self.ring.size())?;
+        let tip = self.ring.tip().filter(|_| self.used() + 2 * BLOCK as u64 <= self.ring_size())?;
         let block = context.buffers.take(BLOCK)?;
         let time = self.clock.next(context.now.wall.min(LATEST_WALL));
         let mark = Mark::Handover(Handover { epoch: self.epoch, to: self.config.other_site() });
@@ -54,15 +55,15 @@ impl<B: Buffer> Primary<B> {
 
     /// Puts it into the lane.
     pub fn send_handover<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        if let Some(frame) = &self.handover {
-            self.ring.append(context, Rc::clone(frame));
+        if let Some(frame) = self.handover.as_ref().map(Rc::clone) {
+            self.put(context, &frame);
         }
     }
 
     /// Whether the lane holds it. Then it is listed, so that the other site asks for it at once.
     pub fn is_handed_over<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
         let Some(frame) = &self.handover else { return false };
-        if self.ring.journaled() < frame.header.end() {
+        if self.journaled() < frame.header.end() {
             return false;
         }
         self.manifests.add(0, &frame.header, core::iter::empty());

@@ -21,9 +21,11 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn on_receipt<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, before: Received) {
         let (now, newest) = (context.now.mono, self.receipts.newest);
         self.manifests.on_receipt(newest.manifest, newest.acquired);
+        self.forget_received();
+        let journaled = self.journaled();
         if let (Some(unreceived), Some(tip)) = (self.unreceived.as_mut(), self.ring.tip()) {
             // What is not known to be journaled is not known to land either: it is not forgotten.
-            unreceived.on_acquired(now, newest.acquired.min(self.ring.journaled()), tip.position);
+            unreceived.on_acquired(now, newest.acquired.min(journaled), tip.position);
         }
         if newest != before {
             self.heard_at = now;
@@ -43,8 +45,11 @@ impl<B: Buffer> Primary<B> {
             WriterEvent::Down => {}
             WriterEvent::Up => {
                 if is_ring {
-                    context.note(Note::LaneUp { node, journaled: self.ring.journaled() });
+                    self.keep_lanes(context);
+                    context.note(Note::LaneUp { node, journaled: self.journaled() });
                     self.on_progress(context);
+                } else if let Some(tip) = self.manifest_writer.tip() {
+                    self.manifests.set_area(self.manifest_writer.area(), tip);
                 }
             }
             WriterEvent::Progress => {

@@ -231,7 +231,7 @@ impl<B: Buffer> Primary<B> {
 
     /// What of the ring the round may fill: the rest is for what hosts write.
     pub(super) fn round_space(&self) -> u64 {
-        self.ring.size() / 4 * 3
+        self.ring_size() / 4 * 3
     }
 
     /// Whether the round has something to send, and the ring no room for it.
@@ -293,7 +293,7 @@ impl<B: Buffer> Primary<B> {
 
     /// The marks go when the target's cut has reached the End, and not before (I6).
     fn look_for_end<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let applied = self.receipts.newest.applied.min(self.ring.journaled());
+        let applied = self.receipts.newest.applied.min(self.journaled());
         let Some(repair) = self.repair.as_mut() else { return };
         if repair.round.end().is_some_and(|end| applied >= end) {
             repair.round.on_reached();

@@ -1,7 +1,5 @@
 //! What goes into the lane: frames where the ring has room (I3), manifests of what is journaled.
 
-use alloc::rc::Rc;
-
 use midspan_format::geometry::Position;
 use midspan_format::time::Time;
 
@@ -27,7 +25,7 @@ impl<B: Buffer> Primary<B> {
     /// Whether records wait that only memory or ring space can hold up.
     pub(super) fn wants_to_seal(&self) -> bool {
         !self.sealer.is_empty()
-            && self.ring.pending() < self.config.limits.unjournaled_frames
+            && self.pending() < self.config.limits.unjournaled_frames
             && self.landing.has_room()
             && !self.closed
             && !self.departs
@@ -37,7 +35,7 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn seal<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.ring_full = false;
         while self.wants_to_seal() {
-            if self.used() + self.sealer.next_length() + RESERVE_BYTES > self.ring.size() {
+            if self.used() + self.sealer.next_length() + RESERVE_BYTES > self.ring_size() {
                 rare!(RingFull);
                 self.ring_full = true;
                 break;
@@ -56,8 +54,8 @@ impl<B: Buffer> Primary<B> {
         // A full ring is freed by a newer `landed`, which must be durable in the lane first: an empty frame carries it.
         let gain =
             self.receipts.newest.acquired.min(self.landing.landed().0).0.saturating_sub(self.needed_from().0);
-        let room = self.used() + self.sealer.next_length().min(RESERVE_BYTES / 2) <= self.ring.size();
-        if full && gain > RESERVE_BYTES && room && self.ring.pending() == 0 && self.landing.has_room() {
+        let room = self.used() + self.sealer.next_length().min(RESERVE_BYTES / 2) <= self.ring_size();
+        if full && gain > RESERVE_BYTES && room && self.pending() == 0 && self.landing.has_room() {
             rare!(RingFreed);
             self.seal_empty(context);
         }
@@ -79,7 +77,7 @@ impl<B: Buffer> Primary<B> {
 
     pub(super) fn known(&self) -> Known {
         let (landed, landed_time) = self.landing.landed();
-        Known { landed, landed_time, journaled: self.ring.journaled() }
+        Known { landed, landed_time, journaled: self.journaled() }
     }
 
     pub(super) fn seal_one<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
@@ -101,7 +99,7 @@ impl<B: Buffer> Primary<B> {
                 unreceived.mark(view.volume, view.offset, view.length);
             }
         }
-        self.ring.append(context, Rc::clone(&frame));
+        self.put(context, &frame);
         self.landing.push(frame, ops);
         true
     }
@@ -115,7 +113,7 @@ impl<B: Buffer> Primary<B> {
                 // It takes room in the target's ring, too.
                 repair.round.has_room(0);
             }
-            self.ring.append(context, Rc::clone(&frame));
+            self.put(context, &frame);
             self.landing.push(frame, ops);
         }
     }

@@ -43,10 +43,10 @@ impl<B: Buffer> Primary<B> {
         PrimaryStatus {
             connected: self.ring.is_up(),
             sealed: self.ring.tip().map_or(Position(0), |t| t.position),
-            journaled: self.ring.journaled(),
+            journaled: self.journaled(),
             landed: self.landing.landed().0,
             received: self.receipts.newest,
-            ring: (self.ring.size(), self.used()),
+            ring: (self.ring_size(), self.used()),
             answered: self.answered,
             lease: self.has_lease(now),
             ring_full: self.ring_full,

@@ -110,7 +110,7 @@ impl<B: Buffer> Primary<B> {
             self.end_verify(context, Some(VerifyStop::NotPaired));
             return;
         }
-        let applied = self.receipts.newest.applied.min(self.ring.journaled());
+        let applied = self.receipts.newest.applied.min(self.journaled());
         if run.end().is_some_and(|end| applied >= end) {
             self.end_verify(context, None);
             return;

@@ -126,6 +126,7 @@ impl<B: Buffer> Relay<B> {
             secondary: permit.map_or(NodeId::NONE, |p| p.secondary),
             size: area.map_or(0, |a| a.entry.size),
             journaled: area.map_or(Position(0), Area::journaled),
+            began: area.map_or(Position(0), |a| a.entry.began),
             last: area.and_then(|a| a.last().copied()),
         }
     }

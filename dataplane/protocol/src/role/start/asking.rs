@@ -52,7 +52,7 @@ impl<B: Buffer> Start<B> {
                 self.wait(context, Note::OtherServes { node });
             }
             SiteEvent::Up | SiteEvent::Down => self.take_lane(context),
-            SiteEvent::Nothing | SiteEvent::Left(_) => {}
+            SiteEvent::Nothing | SiteEvent::Left(_) | SiteEvent::Recorded(_) => {}
         }
     }
 

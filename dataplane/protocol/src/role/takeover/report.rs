@@ -3,7 +3,7 @@
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::PairState;
+use midspan_format::superblock::{FenceSet, PairState};
 use midspan_format::superblock::Role;
 use midspan_format::time::Time;
 
@@ -47,6 +47,7 @@ impl Takeover {
         let (facts, handed) = (self.facts, self.asked.handed.is_some());
         let former_landed = self.former_landed;
         let (unfenced, replaces) = (self.unfenced, self.replaces);
+        let lane = self.config.relay;
         store.change(context, |state| {
             state.role = Role::Primary;
             state.epoch = facts.epoch;
@@ -57,7 +58,13 @@ impl Takeover {
             } else {
                 (state.takeover_replaces, state.by_word) = (Epoch::NONE, false);
                 facts.record(state);
+                if !handed {
+                    // The other site has not joined: this one goes by the lane that it has read, alone (design §1).
+                    let version = state.set.version + 1;
+                    state.set = FenceSet { epoch: facts.epoch, version, ..FenceSet::of(&[lane], 1) };
+                }
             }
+            state.asked = FenceSet::default();
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
             // What the other site has is not known any more.
             (state.told_left, state.acquired) = (Time::ZERO, Position(0));

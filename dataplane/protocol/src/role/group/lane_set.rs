@@ -1,0 +1,213 @@
+//! The fence set as both sites record it (design §5, decision 0020): the primary asks, the secondary records first, and follows.
+
+use alloc::boxed::Box;
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::NodeId;
+use midspan_format::message::{FenceIntent, SetAsked};
+use midspan_format::superblock::FenceSet;
+
+use super::{Group, Play};
+use crate::lane::fencer::FencerEvent;
+use crate::role::rejoin::Rejoin;
+use crate::role::takeover::Asked;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::Context;
+
+/// How long the lane that is read may be away before another one of the set is.
+const TURN_NS: u64 = 2_000_000_000;
+/// How long a site that was replaced looks at one lane before it looks at the next.
+const LOOK_NS: u64 = 3_000_000_000;
+
+/// What is under way with the set.
+#[derive(Debug, Default)]
+pub(super) struct Setting {
+    /// The set that the other site is to be asked for, and the change that says so here.
+    asking: Option<(FenceSet, u64)>,
+    /// A secondary begins anew, with another lane, when its operations have settled.
+    moves: bool,
+    /// A takeover that begins then.
+    takeover: Option<Asked>,
+    /// Since when the lane that is read is away.
+    away_since: Option<u64>,
+    /// When a site that was replaced began to look at the present lane.
+    looks_since: u64,
+}
+
+impl<B: Buffer> Group<B> {
+    /// A primary's wishes for its set are recorded, told to the other site, and take effect when that has recorded them.
+    pub(super) fn keep_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let (Play::Primary(primary) | Play::Opening(primary, _)) = &mut self.play else { return };
+        if let Some(set) = primary.take_recorded() {
+            primary.adopt_set(context, set);
+            self.config.relay = set.first();
+            self.setting.asking = None;
+            self.store.change(context, |state| (state.set, state.asked) = (set, FenceSet::default()));
+            return;
+        }
+        if let Some((set, change)) = self.setting.asking {
+            if self.store.is_saved(change) {
+                primary.ask_set(context, set, true);
+                self.setting.asking = None;
+            }
+            return;
+        }
+        if self.handover.is_some() || self.departs || self.stopping || !self.store.is_idle() {
+            return;
+        }
+        if let Some(set) = primary.wishes(context.now.mono) {
+            rare!(AsksSet);
+            primary.ask_set(context, set, false);
+            let change = self.store.change(context, |state| state.asked = set);
+            self.setting.asking = Some((set, change));
+        }
+    }
+
+    /// The primary asks this site to record a set. One whose takeover has begun does not, nor does one that is asked by an epoch
+    /// which it has left behind. The change that records it.
+    pub(super) fn on_set_asked<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        asked: &SetAsked,
+    ) -> Option<u64> {
+        let Play::Secondary(secondary) = &self.play else { return None };
+        let state = self.store.get();
+        let known = state.epoch.max(secondary.acquired().epoch);
+        let set = asked.set;
+        let is_current = asked.group == self.config.group
+            && asked.epoch.node == self.config.other_site()
+            && asked.epoch >= known
+            && !state.handover;
+        let mine = set.nodes.iter().all(|node| self.config.lanes.contains(node));
+        let newer = (set.epoch, set.version) >= (state.set.epoch, state.set.version);
+        if !is_current || !mine || !newer || set.is_none() {
+            rare!(SetAskedTooLate);
+            return None;
+        }
+        let change = self.store.change(context, |state| {
+            (state.set, state.epoch) = (set, asked.epoch);
+        });
+        if !set.nodes.contains(&self.config.relay) {
+            self.read_from(context, set.first());
+        }
+        Some(change)
+    }
+
+    /// The secondary reads another lane from now on: what it has under way settles first.
+    fn read_from<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, node: NodeId) {
+        self.stop_giving(context);
+        self.setting.away_since = None;
+        let (Play::Secondary(mut secondary) | Play::TakingOver(mut secondary, _)) =
+            core::mem::replace(&mut self.play, Play::Stopped)
+        else {
+            return;
+        };
+        rare!(ReadsOtherLane);
+        secondary.close(context);
+        let mut ended = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
+        ended.close(context);
+        self.config.relay = node;
+        self.setting.moves = true;
+        self.play = Play::Aborting(secondary, ended, 0);
+        self.on_aborted(context, FencerEvent::Nothing);
+    }
+
+    /// The change that a secondary which begins anew must wait for: with another lane, its manifests are others.
+    pub(super) fn settle_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> u64 {
+        if core::mem::take(&mut self.setting.moves) {
+            return self.store.change(context, |state| state.manifest = Position(0));
+        }
+        0
+    }
+
+    /// A secondary that has begun anew may have a takeover to begin.
+    pub(super) fn go_on_taking<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if matches!(self.play, Play::Secondary(_))
+            && let Some(asked) = self.setting.takeover.take()
+        {
+            self.begin_takeover(context, asked);
+        }
+    }
+
+    /// Where two lanes hold the journal either can be read: the other one, when the present one is away.
+    pub(super) fn turn_to_other_lane<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        let set = self.store.get().set;
+        let others = set.nodes.iter().copied().find(|node| *node != self.config.relay);
+        let Some(other) = others.filter(|_| set.second().is_some()) else { return };
+        let asked = match &self.play {
+            Play::Secondary(secondary) if !secondary.status().connected => None,
+            Play::TakingOver(_, takeover) if takeover.waits_for_lane() => Some(takeover.asked()),
+            Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => {
+                self.setting.away_since = None;
+                return;
+            }
+        };
+        if now < *self.setting.away_since.get_or_insert(now) + TURN_NS {
+            return;
+        }
+        if let Play::TakingOver(_, takeover) = &mut self.play {
+            takeover.close(context);
+        }
+        self.setting.takeover = asked;
+        self.read_from(context, other);
+    }
+
+    /// A site that was replaced looks at the lanes one after the other: it does not know in which one it was.
+    pub(super) fn look_at_next_lane<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        let Play::Fenced(rejoin) = &mut self.play else {
+            self.setting.looks_since = 0;
+            return;
+        };
+        if self.config.lanes.len() < 2 || rejoin.is_reading() || self.split {
+            self.setting.looks_since = now;
+            return;
+        }
+        if self.setting.looks_since == 0 {
+            self.setting.looks_since = now;
+        }
+        if now < self.setting.looks_since + LOOK_NS {
+            return;
+        }
+        let lanes = &self.config.lanes;
+        let at = lanes.iter().position(|node| *node == self.config.relay).map_or(0, |at| at + 1);
+        let Some(next) = lanes.get(at % lanes.len()).copied() else { return };
+        rare!(LooksAtNextLane);
+        rejoin.close(context);
+        self.config.relay = next;
+        self.setting.looks_since = now;
+        let point = crate::recovery::lineage::handed_at(self.store.get());
+        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
+    }
+
+    /// When one of these has something to do next.
+    pub(super) fn set_due(&self) -> u64 {
+        let away = self.setting.away_since.map_or(u64::MAX, |since| since + TURN_NS);
+        match &self.play {
+            Play::Fenced(_) if self.config.lanes.len() > 1 && !self.split => {
+                self.setting.looks_since.saturating_add(LOOK_NS)
+            }
+            Play::Secondary(_) | Play::TakingOver(..) => away,
+            Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => u64::MAX,
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! The primary's lane set (design §5, decision 0020): which lanes hold the journal, and the way from one set to the next.
+//!
+//! ```text
+//!  a lane is lost, or wanted ─▶ second lane: fence, begin, fill from memory ─▶ both must hold a frame ─▶ ask the other site
+//!                                                                                     the new set alone counts ◀─ it has recorded
+//! ```
+//! Add before use, remove after: from the moment at which a set is asked for until the other site has recorded it, only what the
+//! old *and* the new set allow is answered (I1, I5).
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+
+use midspan_format::area::AreaKind;
+use midspan_format::geometry::Position;
+use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::message::{Message, SessionKind, SetAsked, SetRecorded};
+use midspan_format::superblock::FenceSet;
+
+use super::Primary;
+use super::second::{Second, SecondEvent};
+use crate::lane::reader::Reader;
+use crate::lane::writer::Writer;
+use crate::role::policy::{Wanted, wanted};
+use crate::stage::receipts::Receipts;
+use crate::stage::resend::Resend;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, Frame, LinkEvent, Note};
+
+/// How long a lane may be away before another is looked for.
+pub(super) const LOST_NS: u64 = 1_000_000_000;
+/// How long a further lane may take until it holds what it must.
+pub(super) const JOIN_NS: u64 = 4_000_000_000;
+/// Pause before a further lane is tried again.
+const AGAIN_NS: u64 = 1_000_000_000;
+/// How long a lane that is preferred to the present one is left alone before it is tried.
+const RETURN_NS: u64 = 10_000_000_000;
+/// Pause before the other site is asked again.
+const ASK_AGAIN_NS: u64 = 500_000_000;
+
+/// A change that the other site is asked to record.
+#[derive(Clone, Copy, Debug)]
+struct AskedFor {
+    set: FenceSet,
+    /// It is durable here that this is asked for.
+    saved: bool,
+    said_at: u64,
+}
+
+/// The lane set, and what is under way to change it.
+#[derive(Debug)]
+pub(super) struct Lanes<B> {
+    set: FenceSet,
+    asked: Option<AskedFor>,
+    recorded: Option<SetRecorded>,
+    second: Option<Box<Second<B>>>,
+    /// Everything before was sealed while one lane sufficed; what comes behind must be in both.
+    doubled_at: Option<Position>,
+    /// Answerable before it, while both count.
+    floor: Position,
+    resend: Resend<B>,
+    /// Which links the first lane uses.
+    side: u32,
+    /// Newest epoch that this site had followed or left behind before it began with the present one.
+    known: Epoch,
+    /// Since when the second lane does not do what it must.
+    second_lost: Option<u64>,
+    /// The candidates that were tried in vain, one after the other.
+    tried: usize,
+    try_at: u64,
+}
+
+impl<B: Buffer> Lanes<B> {
+    /// `floor`: known to have been in as many lanes as an answer needs.
+    pub(super) fn new(first: NodeId, known: Epoch, floor: Position, resend_bytes: u64) -> Self {
+        Self {
+            set: FenceSet::of(&[first], 1),
+            asked: None,
+            recorded: None,
+            second: None,
+            doubled_at: None,
+            floor,
+            resend: Resend::new(resend_bytes),
+            side: 0,
+            known,
+            second_lost: None,
+            tried: 0,
+            try_at: 0,
+        }
+    }
+
+    /// Whether a frame must be in both lanes before it is answered.
+    pub(super) fn is_doubled(&self) -> bool {
+        self.doubled_at.is_some() || self.set.second().is_some()
+    }
+
+    pub(super) fn set_recorded(&mut self, recorded: SetRecorded) {
+        self.recorded = Some(recorded);
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        let second = self.second.as_ref().map_or(u64::MAX, |second| second.deadline());
+        let again = self.asked.map_or(u64::MAX, |asked| asked.said_at + ASK_AGAIN_NS);
+        second.min(again)
+    }
+}
+
+impl<B: Buffer> Primary<B> {
+    /// The lane set as recorded, and the journal's place in it when this role began.
+    pub(super) fn begin_lanes(&mut self, set: FenceSet) {
+        if !set.is_none() {
+            self.lanes.set = set;
+        }
+        if self.lanes.set.second() == Some(self.ring.node()) {
+            self.lanes.set.nodes.reverse();
+        }
+        if self.lanes.is_doubled() {
+            self.ring.preset_answerable(self.lanes.floor);
+            self.sealer.mark_doubled(true);
+        }
+    }
+
+    /// From now on this epoch is established: lanes with older ones are replaced whoever held them.
+    pub fn establish(&mut self) {
+        self.lanes.known = self.epoch;
+    }
+
+    /// The lane set in force.
+    pub fn lane_set(&self) -> FenceSet {
+        self.lanes.set
+    }
+
+    /// Whether a change of the set is under way whose outcome is not known.
+    pub fn is_asking(&self) -> bool {
+        self.lanes.asked.is_some()
+    }
+
+    /// Bytes of frames that are kept in memory for another lane.
+    pub fn resend_bytes(&self) -> u64 {
+        self.lanes.resend.bytes()
+    }
+
+    /// The second lane, as long as there is one: its node, and whether it holds what it must.
+    pub fn second_lane(&self) -> Option<(NodeId, bool)> {
+        let second = self.lanes.second.as_ref()?;
+        Some((second.node(), self.second_is_good()))
+    }
+
+    /// Memory runs low: lets go of the oldest frame that another lane would get. `false` when there is none.
+    pub fn shed(&mut self) -> bool {
+        self.lanes.resend.shed()
+    }
+
+    /// What is durable in as many lanes as an answer needs.
+    pub(super) fn journaled(&self) -> Position {
+        if self.lanes.is_doubled() { self.lanes.floor } else { self.ring.journaled() }
+    }
+
+    /// Frames that some lane has not acknowledged.
+    pub(super) fn pending(&self) -> usize {
+        let second = self.lanes.second.as_ref().filter(|_| self.lanes.is_doubled());
+        self.ring.pending().max(second.map_or(0, |second| second.pending()))
+    }
+
+    /// Bytes that every lane has room for.
+    pub(super) fn ring_size(&self) -> u64 {
+        let second = self.lanes.second.as_ref().and_then(|second| second.size());
+        self.ring.size().min(second.unwrap_or(u64::MAX))
+    }
+
+    /// Sending time of the newest request that as many lanes as an answer needs have answered.
+    pub(super) fn confirmed_at(&self) -> u64 {
+        let first = self.ring.confirmed_at();
+        if !self.lanes.is_doubled() {
+            return first;
+        }
+        let second = self.lanes.second.as_ref().filter(|_| self.second_is_good());
+        first.min(second.map_or(0, |second| second.confirmed_at()))
+    }
+
+    /// Whether all lanes that an answer needs are connected.
+    pub(super) fn lanes_are_up(&self) -> bool {
+        self.ring.is_up() && (!self.lanes.is_doubled() || self.second_is_good())
+    }
+
+    fn second_is_good(&self) -> bool {
+        let needed = self.needed_from();
+        self.lanes.second.as_ref().is_some_and(|second| second.is_up() && second.holds(needed))
+    }
+
+    /// A sealed frame goes to every lane.
+    pub(super) fn put<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, frame: &Rc<Frame<B>>) {
+        self.ring.append(context, Rc::clone(frame));
+        if let Some(writer) = self.lanes.second.as_mut().and_then(|second| second.writer()) {
+            writer.append(context, Rc::clone(frame));
+        }
+        let sealer = &mut self.sealer;
+        self.lanes.resend.push(frame, |gone| sealer.recycle(gone));
+    }
+
+    /// A frame that nobody waits for any more: its memory is used again, unless another lane may still need it.
+    pub(super) fn forget_received(&mut self) {
+        let needed = self.needed_from();
+        let sealer = &mut self.sealer;
+        self.lanes.resend.forget(needed, |gone| sealer.recycle(gone));
+    }
+
+    /// Whether frames are kept beyond what this site itself needs.
+    pub(super) fn keeps_frames(&self) -> bool {
+        self.lanes.resend.is_used()
+    }
+
+    /// A lane's prefix moved: what both hold is answerable, and their readers are told so.
+    pub(super) fn raise_floor<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if !self.lanes.is_doubled() {
+            return;
+        }
+        let needed = self.needed_from();
+        let Some(second) = self.lanes.second.as_mut().filter(|second| second.holds(needed)) else { return };
+        let both = second.journaled().unwrap_or_default().min(self.ring.journaled());
+        self.lanes.floor = self.lanes.floor.max(both);
+        let floor = self.lanes.floor;
+        // While more is on its way, the next frame's header says it.
+        if self.ring.tip().is_some_and(|tip| tip.position == floor) {
+            self.ring.tell_answerable(context, floor);
+            if let Some(writer) = second.writer() {
+                writer.tell_answerable(context, floor);
+            }
+        }
+    }
+
+    pub(super) fn owns_second(&self, link: crate::vocab::effect::LinkId) -> bool {
+        self.lanes.second.as_ref().is_some_and(|second| second.owns(link))
+    }
+
+    pub(super) fn on_second<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<B>,
+    ) {
+        let Some(second) = self.lanes.second.as_mut() else { return };
+        match second.on_link(context, event) {
+            SecondEvent::Nothing => {}
+            SecondEvent::Fenced => self.open_second(context),
+            SecondEvent::Progress => self.on_progress(context),
+            SecondEvent::Foreign(found) => {
+                self.fenced = Some(found);
+                context.note(Note::Fenced { ours: self.epoch, found });
+                return self.close(context);
+            }
+            SecondEvent::Failed => {
+                rare!(SecondLaneFails);
+                self.drop_second(context);
+            }
+        }
+        self.keep_lanes(context);
+    }
+
+    /// The second lane is fenced: it gets what is kept in memory, or begins at the tip, where the first lane keeps the rest.
+    fn open_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let (Some(tip), area) = (self.ring.tip(), self.ring.area()) else { return };
+        let needed = self.needed_from();
+        let Self { lanes, config, epoch, .. } = self;
+        let base = lanes.resend.base(tip);
+        let enough = base.position <= needed;
+        let Some(second) = lanes.second.as_mut() else { return };
+        if area == AreaId::NONE {
+            return;
+        }
+        if enough {
+            second.open(context, config, *epoch, area, base, lanes.resend.frames());
+        } else {
+            second.open(context, config, *epoch, area, tip, core::iter::empty());
+        }
+        let floor = lanes.floor;
+        if let Some(writer) = second.writer() {
+            writer.tell_answerable(context, floor);
+        }
+    }
+
+    fn drop_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(mut second) = self.lanes.second.take() {
+            second.close(context);
+        }
+        (self.lanes.tried, self.lanes.try_at) = (self.lanes.tried + 1, context.now.mono + AGAIN_NS);
+        self.lanes.second_lost = None;
+        if self.lanes.asked.is_none() && self.lanes.set.second().is_none() && self.lanes.doubled_at.take().is_some()
+        {
+            // One lane suffices again.
+            self.sealer.mark_doubled(false);
+            self.ring.tell_answerable(context, Position::BEYOND);
+            self.on_progress(context);
+        }
+    }
+
+    /// Timers of the lane set: begins what the policy wants, gives up what does not come.
+    pub(super) fn keep_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        if self.closed || self.departs || self.config.lanes.len() < 2 && !self.lanes.is_doubled() {
+            return;
+        }
+        if let Some(second) = self.lanes.second.as_mut() {
+            second.on_tick(context);
+        }
+        let good = self.second_is_good();
+        self.lanes.second_lost = self.lanes.second_lost.filter(|_| !good);
+        if !good {
+            self.lanes.second_lost.get_or_insert(now);
+        }
+        if self.lanes.asked.is_some() {
+            return self.ask_again(context);
+        }
+        if let Some(node) = self.lanes.set.second() {
+            // The mirror: it must be there, or go.
+            if self.lanes.second.is_none() && now >= self.lanes.try_at {
+                self.begin_second(context, node);
+            }
+            return;
+        }
+        let want = self.want(now);
+        match (&self.lanes.second, want) {
+            (Some(second), Some(want)) if second.node() == want.node => {
+                let late = now >= second.since.saturating_add(JOIN_NS) && !good;
+                if late {
+                    rare!(SecondLaneLate);
+                    return self.drop_second(context);
+                }
+                if good && self.lanes.doubled_at.is_none() {
+                    self.double(context);
+                }
+            }
+            (Some(_), _) => self.drop_second(context),
+            (None, Some(want)) if now >= self.lanes.try_at => self.begin_second(context, want.node),
+            (None, _) => {}
+        }
+    }
+
+    /// Which further lane is wanted now, if any.
+    fn want(&self, now: u64) -> Option<Wanted> {
+        let lost = self.lost_since.is_some_and(|since| now >= since + LOST_NS);
+        let settled = now >= self.lanes.try_at.saturating_add(RETURN_NS) || self.lanes.second.is_some();
+        wanted(&self.config, self.ring.node(), lost, settled, self.lanes.tried)
+    }
+
+    fn begin_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, node: NodeId) {
+        rare!(SecondLaneBegins);
+        let now = context.now.mono;
+        let side = 1 - self.lanes.side;
+        let known = self.lanes.known;
+        let mut second = Box::new(Second::new(&self.config, node, side, self.epoch, known, now));
+        second.on_tick(context);
+        self.lanes.second = Some(second);
+        self.lanes.second_lost = Some(now);
+    }
+
+    /// From now on both lanes must hold a frame: what comes is marked so, and read only as far as both hold it.
+    fn double<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(tip) = self.ring.tip() else { return };
+        rare!(LanesDoubled);
+        self.lanes.floor = self.lanes.floor.max(self.ring.journaled());
+        self.lanes.doubled_at = Some(tip.position);
+        self.sealer.mark_doubled(true);
+        let floor = self.lanes.floor;
+        self.ring.tell_answerable(context, floor);
+        self.on_progress(context);
+    }
+
+    /// The set that the other site is to be asked for now: everything that it needs is true.
+    pub fn wishes(&self, now: u64) -> Option<FenceSet> {
+        let lanes = &self.lanes;
+        let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
+        if !told || lanes.asked.is_some() || self.closed || self.departs || self.handover.is_some() {
+            return None;
+        }
+        let first = self.ring.node();
+        let next = |nodes: &[NodeId]| {
+            let k = u8::try_from(nodes.len()).unwrap_or(1);
+            let version = lanes.set.version + 1;
+            Some(FenceSet { epoch: self.epoch, version, ..FenceSet::of(nodes, k) })
+        };
+        if let Some(second) = lanes.set.second() {
+            let first_lost = self.lost_since.is_some_and(|since| now >= since + LOST_NS);
+            let second_lost = lanes.second_lost.is_some_and(|since| now >= since + LOST_NS);
+            return match (first_lost, second_lost) {
+                (true, false) if self.second_has_all() => next(&[second]),
+                (false, true) if self.ring.is_up() => next(&[first]),
+                (true | false, _) => None,
+            };
+        }
+        let doubled_at = lanes.doubled_at?;
+        let second = lanes.second.as_ref()?;
+        let filled = self.second_is_good() && second.journaled() >= Some(doubled_at);
+        let want = self.want(now)?;
+        match (filled, want.beside) {
+            (false, _) => None,
+            (true, true) => next(&[first, second.node()]),
+            // What the first lane may hold, the second must: also where nobody was answered for it.
+            (true, false) => next(&[second.node()]),
+        }
+    }
+
+    /// Whether the second lane holds everything that was sealed: the first one may hold as much.
+    fn second_has_all(&self) -> bool {
+        let (Some(second), Some(tip)) = (self.lanes.second.as_ref(), self.ring.tip()) else { return false };
+        self.second_is_good() && second.journaled() >= Some(tip.position)
+    }
+
+    /// The other site is to be asked for a set; `saved` when that is durable here.
+    pub fn ask_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, set: FenceSet, saved: bool) {
+        self.lanes.asked = Some(AskedFor { set, saved, said_at: 0 });
+        self.ask_again(context);
+    }
+
+    fn ask_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let now = context.now.mono;
+        let (epoch, group) = (self.epoch, self.config.group);
+        if let Some(second) = self.lanes.second.as_ref().map(|second| second.node())
+            && self.lanes.second_lost.is_some_and(|since| now >= since + JOIN_NS)
+        {
+            // A lane that is asked for must hold what it held.
+            self.drop_second(context);
+            self.begin_second(context, second);
+        }
+        let (Some(asked), Some(site)) = (self.lanes.asked.as_mut(), self.site_link.as_mut()) else { return };
+        if asked.saved && site.is_up() && now >= asked.said_at.saturating_add(ASK_AGAIN_NS) {
+            asked.said_at = now;
+            site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set }));
+        }
+    }
+
+    /// The set that the other site has recorded, once it has: it counts alone from now on.
+    pub fn take_recorded(&mut self) -> Option<FenceSet> {
+        let (asked, recorded) = (self.lanes.asked?, self.lanes.recorded.take()?);
+        asked.set.is_of(recorded.epoch, recorded.version).then_some(asked.set)
+    }
+
+    /// A set that both sites have recorded counts alone.
+    pub fn adopt_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, set: FenceSet) {
+        (self.lanes.set, self.lanes.asked, self.lanes.recorded) = (set, None, None);
+        self.lanes.tried = 0;
+        self.lanes.try_at = context.now.mono + AGAIN_NS;
+        if set.first() != self.ring.node() {
+            self.change_first(context);
+        }
+        if set.second().is_none() {
+            self.lanes.doubled_at = None;
+            if let Some(mut second) = self.lanes.second.take() {
+                second.close(context);
+            }
+            self.sealer.mark_doubled(false);
+            self.ring.tell_answerable(context, Position::BEYOND);
+        }
+        context.note(Note::LaneSet { set });
+        self.on_progress(context);
+        self.proceed(context);
+    }
+
+    /// The second lane takes the first one's place; manifests and receipts go with it (claims 9 and 19).
+    fn change_first<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Some(second) = self.lanes.second.take() else { return };
+        let (node, side) = (second.node(), second.side());
+        let Some(writer) = second.into_writer() else { return };
+        self.ring.close(context);
+        (self.ring, self.lanes.side, self.config.relay) = (writer, side, node);
+        self.lost_since = None;
+        let (pace, limits) = (self.config.pace, self.config.limits);
+        self.manifest_writer.close(context);
+        let hello = self.config.hello(SessionKind::Append, AreaKind::Manifest, AreaId::NONE, self.epoch);
+        let link = self.config.manifest_link(side);
+        self.manifest_writer = Writer::new(link, node, hello, pace, None, limits.frames);
+        self.manifests.begin_elsewhere();
+        if let Some(mut recall) = self.recall.take() {
+            recall.close(context);
+        }
+        let hello = self.config.hello(SessionKind::Fetch, AreaKind::Receipt, AreaId::NONE, self.epoch);
+        let link = self.config.receipt_link(side);
+        let by_relay = self.config.control.by_relay();
+        let reader = by_relay.then(|| Reader::new(link, node, hello, pace, 4));
+        let mut receipts = Receipts::new(reader, self.config.lane, pace.poll_ms);
+        core::mem::swap(&mut receipts, &mut self.receipts);
+        receipts.close(context);
+        self.receipts.go_on_from(receipts);
+    }
+
+    /// Ends the sessions of the second lane: this role ends.
+    pub(super) fn close_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(second) = self.lanes.second.as_mut() {
+            second.close(context);
+        }
+    }
+
+    /// Whether a change of the set is under way: the lanes are not left meanwhile.
+    pub(super) fn lanes_change(&self) -> bool {
+        self.lanes.asked.is_some() || self.second_is_good()
+    }
+}

@@ -1,0 +1,259 @@
+//! Which lane a start goes by, where the recorded set leaves that open (decision 0020).
+//!
+//! Two cases. A change of the set was asked for, and whether the other site has recorded it is not known: it is asked again.
+//! Or two lanes must hold a frame: where both end alike, either will do; where they do not, or one is away, frames may be in one of
+//! them only, so the other site records first that this one alone counts (I5), and only then anything of it reaches a disk.
+
+use alloc::vec::Vec;
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::{Epoch, NodeId};
+use midspan_format::message::{FenceIntent, Fenced, FencedLane, Message, SetAsked};
+use midspan_format::superblock::FenceSet;
+
+use super::{Outcome, Start, Step};
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::lane::site_link::{SiteEvent, SiteLink};
+use crate::role::facts::LaneFacts;
+use crate::role::site::SiteConfig;
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note};
+
+/// How long a lane may take to answer, where the other one has.
+const PROBE_NS: u64 = 2_000_000_000;
+/// Pause before the other site is asked again.
+const ASK_AGAIN_NS: u64 = 500_000_000;
+
+/// The preparation.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    /// What the other site is asked to record, and the change that says so here; none while nothing is asked.
+    asked: FenceSet,
+    change: u64,
+    said_at: u64,
+    site_link: SiteLink,
+    probes: Vec<Probe>,
+    began: Option<u64>,
+    /// The change that made its outcome the set in force.
+    recorded: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    fencer: Fencer,
+    ring: Option<FencedLane>,
+}
+
+impl Preparing {
+    /// What must be settled first; `None` when the recorded set says it all.
+    pub(super) fn new(config: &SiteConfig, store: &StateStore) -> Option<Self> {
+        let state = store.get();
+        if state.asked.is_none() && state.set.second().is_none() {
+            return None;
+        }
+        let probe = |(index, node): (usize, &NodeId)| Probe {
+            fencer: config.prober(u32::try_from(index).unwrap_or(0), *node, state.epoch),
+            ring: None,
+        };
+        let nodes = if state.asked.is_none() { &state.set.nodes[..] } else { &[] };
+        Some(Self {
+            asked: state.asked,
+            change: 0,
+            said_at: 0,
+            site_link: config.ask_link(state.epoch),
+            probes: nodes.iter().enumerate().map(probe).collect(),
+            began: None,
+            recorded: None,
+        })
+    }
+
+    /// When it must be looked at.
+    pub(super) fn deadline(&self) -> u64 {
+        let probes = self.probes.iter().map(|probe| probe.fencer.deadline()).min().unwrap_or(u64::MAX);
+        let again = if self.asked.is_none() { u64::MAX } else { self.said_at + ASK_AGAIN_NS };
+        let late = self.began.map_or(u64::MAX, |began| began + PROBE_NS);
+        let late = if self.asked.is_none() && self.said_at == 0 { late } else { u64::MAX };
+        probes.min(again).min(self.site_link.deadline()).min(late)
+    }
+
+    /// Whether a lane answers.
+    pub(super) fn is_up(&self) -> bool {
+        self.probes.iter().any(|probe| probe.fencer.is_up())
+    }
+
+    fn owns(&self, link: LinkId) -> bool {
+        link == self.site_link.id() || self.probes.iter().any(|probe| probe.fencer.id() == link)
+    }
+
+    pub(super) fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.site_link.close(context);
+        for probe in &mut self.probes {
+            probe.fencer.close(context);
+        }
+    }
+
+    /// The lane that a start may go by at once, or the one that must count alone first. `late`: who has not answered is away.
+    fn choose(&self, late: bool) -> Option<Result<NodeId, NodeId>> {
+        let found: Vec<_> =
+            self.probes.iter().filter_map(|probe| Some((probe.fencer.node(), probe.ring?))).collect();
+        let end = |ring: &FencedLane| (ring.last.map_or(0, |last| last.checksum), ring.journaled);
+        let rank = |ring: &FencedLane| (ring.last.map_or(Epoch::NONE, |last| last.epoch), ring.journaled);
+        let best = found.iter().max_by_key(|(_, ring)| rank(ring))?;
+        let all = found.len() == self.probes.len();
+        let alike = found.iter().all(|(_, ring)| end(ring) == end(&best.1));
+        match (all, alike) {
+            (true, true) => self.probes.first().map(|probe| Ok(probe.fencer.node())),
+            (true, false) => Some(Err(best.0)),
+            (false, _) => late.then_some(Err(best.0)),
+        }
+    }
+}
+
+impl<B: Buffer> Start<B> {
+    /// Whether the link belongs to the preparation.
+    pub(super) fn prepares_by(&self, link: LinkId) -> bool {
+        matches!(&self.step, Step::Preparing(preparing) if preparing.owns(link))
+    }
+
+    /// An event of one of its links.
+    pub(super) fn on_preparing<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        event: LinkEvent<B>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        let Step::Preparing(preparing) = &mut self.step else { return Outcome::Running };
+        if link == preparing.site_link.id() {
+            let event = preparing.site_link.on_link(context, event);
+            let told = preparing.site_link.epoch();
+            if told > store.get().epoch && told.node == self.config.other_site() {
+                return Outcome::Fenced(told);
+            }
+            if let SiteEvent::Recorded(recorded) = event
+                && preparing.asked.is_of(recorded.epoch, recorded.version)
+                && preparing.recorded.is_none()
+            {
+                let set = preparing.asked;
+                preparing.recorded =
+                    Some(store.change(context, |state| (state.set, state.asked) = (set, FenceSet::default())));
+            }
+            return self.go_on_preparing(context, store);
+        }
+        let Some(probe) = preparing.probes.iter_mut().find(|probe| probe.fencer.id() == link) else {
+            return Outcome::Running;
+        };
+        match probe.fencer.on_link(context, event) {
+            FencerEvent::Probed(fenced) => {
+                let node = probe.fencer.node();
+                if self.is_replaced(&fenced, store) {
+                    self.config.relay = node;
+                    return Outcome::Fenced(fenced.epoch);
+                }
+                self.on_surveyed(context, node, &fenced, store);
+            }
+            FencerEvent::Forgotten(_) => {
+                let (node, found) = (probe.fencer.node(), Position(0));
+                let had = store.get().lanes().first().map_or(found, |lane| lane.point.position);
+                context.note(Note::LaneLost { node, had, found });
+            }
+            FencerEvent::Nothing
+            | FencerEvent::Done(_)
+            | FencerEvent::Foreign(_)
+            | FencerEvent::Released
+            | FencerEvent::Refused(_) => {}
+        }
+        self.go_on_preparing(context, store)
+    }
+
+    /// Another node has taken a newer epoch there, and has not given it back.
+    fn is_replaced(&self, fenced: &Fenced, store: &StateStore) -> bool {
+        let (found, me) = (fenced.epoch, self.config.node);
+        let given_back = fenced.released && fenced.former == me;
+        found.is_held() && found.node != me && found > store.get().epoch && !given_back
+    }
+
+    fn on_surveyed<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        node: NodeId,
+        fenced: &Fenced,
+        store: &StateStore,
+    ) {
+        let known = store.get().lanes().first().map(|lane| lane.ring).unwrap_or_default();
+        let facts = LaneFacts::new(fenced, self.config.lane).filter(|facts| facts.ring.open);
+        let Some(ring) = facts.map(|facts| facts.ring) else { return };
+        // The set began with empty lanes, or this is the journal that was recorded.
+        let fits = known == ring.area || known == midspan_format::ids::AreaId::NONE;
+        if !fits {
+            return context.note(Note::LaneLost { node, had: ring.journaled, found: Position(0) });
+        }
+        if let Step::Preparing(preparing) = &mut self.step
+            && let Some(probe) = preparing.probes.iter_mut().find(|probe| probe.fencer.node() == node)
+        {
+            probe.ring = Some(ring);
+        }
+    }
+
+    /// Goes on when something of the preparation has become possible.
+    pub(super) fn go_on_preparing<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &mut StateStore,
+    ) -> Outcome {
+        let now = context.now.mono;
+        let Step::Preparing(preparing) = &mut self.step else { return Outcome::Running };
+        let began = *preparing.began.get_or_insert(now);
+        preparing.site_link.on_tick(context);
+        for probe in &mut preparing.probes {
+            probe.fencer.on_tick(context);
+        }
+        if let Some(change) = preparing.recorded {
+            if store.is_saved(change) {
+                let set = store.get().set;
+                context.note(Note::LaneSet { set });
+                return self.go_by(context, set.first(), store);
+            }
+            return Outcome::Running;
+        }
+        if !preparing.asked.is_none() {
+            let due = now >= preparing.said_at.saturating_add(ASK_AGAIN_NS) || preparing.said_at == 0;
+            if due && store.is_saved(preparing.change) && preparing.site_link.is_up() {
+                rare!(StartAsksSet);
+                preparing.said_at = now;
+                let (group, epoch, set) = (self.config.group, store.get().epoch, preparing.asked);
+                preparing.site_link.say(context, Message::SetAsked(SetAsked { group, epoch, set }));
+            }
+            return Outcome::Running;
+        }
+        match preparing.choose(now >= began + PROBE_NS) {
+            Some(Ok(node)) => return self.go_by(context, node, store),
+            Some(Err(node)) if preparing.site_link.is_up() => {
+                let state = store.get();
+                let (epoch, version) = (state.epoch, state.set.version + 1);
+                let set = FenceSet { epoch, version, ..FenceSet::of(&[node], 1) };
+                preparing.asked = set;
+                preparing.change = store.change(context, |state| state.asked = set);
+            }
+            Some(Err(_)) | None => {}
+        }
+        Outcome::Running
+    }
+
+    /// The start goes by this lane.
+    fn go_by<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        node: NodeId,
+        store: &mut StateStore,
+    ) -> Outcome {
+        if let Step::Preparing(preparing) = &mut self.step {
+            preparing.close(context);
+        }
+        self.config.relay = node;
+        self.fencer = self.config.fencer(FenceIntent::Restart, store.get().epoch);
+        self.step = Step::Fencing;
+        self.on_tick(context, store)
+    }
+}
