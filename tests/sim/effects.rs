@@ -131,7 +131,10 @@ impl World {
             | Message::AreaList(_)
             | Message::Areas(_)
             | Message::Leaving(_)
-            | Message::Left(_) => {}
+            | Message::Left(_)
+            | Message::Begin(_)
+            | Message::SetAsked(_)
+            | Message::SetRecorded(_) => {}
         }
     }
 
@@ -388,6 +391,7 @@ impl World {
             )
             | Note::Fenced { .. }
             | Note::LaneUp { .. }
+            | Note::LaneSet { .. }
             | Note::LaneDown { .. }
             | Note::LaneRefused { .. }
             | Note::Refused { .. }

@@ -5,7 +5,7 @@ use midspan_format::dirty_map::{DirtyMap, blocks_for};
 use midspan_format::geometry::{BLOCK, BLOCK_U64};
 use midspan_format::ids::{AreaId, DiskId, GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::{
-    AREAS_OFFSET, AreaEntry, AreaHint, DiskUse, GROUP_SLOTS, GroupPermit, GroupState, NodeSuperblock, Role,
+    AREAS_OFFSET, AreaEntry, DiskUse, GROUP_SLOTS, GroupPermit, GroupState, NodeSuperblock, Role,
     node_offset, permit_offset,
 };
 use midspan_protocol::role::policy::LanePolicy;
@@ -194,7 +194,7 @@ fn place(random: &mut Random, at: &mut u64, kind: AreaKind, size: u64) -> AreaEn
     let area = area_id(random);
     let start = *at + BLOCK_U64;
     *at = start + size;
-    AreaEntry { area, kind, lane: LANE, start, size, hint: AreaHint::default() }
+    AreaEntry { area, kind, lane: LANE, start, size, ..AreaEntry::default() }
 }
 
 fn area_id(random: &mut Random) -> AreaId {

@@ -301,6 +301,7 @@ fn of_note(note: &Note) -> Option<Sign> {
         Note::Round(RoundNote::Cancelled { .. }) => Some(Sign::Cancelled),
         Note::Round(RoundNote::Ended { .. }) => Some(Sign::Ended),
         Note::LaneUp { .. }
+        | Note::LaneSet { .. }
         | Note::LaneDown { .. }
         | Note::LaneRefused { .. }
         | Note::Refused { .. }

@@ -57,7 +57,10 @@ pub fn describe_message(message: &Message) -> String {
         | Message::AreaList(_)
         | Message::Areas(_)
         | Message::Leaving(_)
-        | Message::Left(_) => format!("{message:?}"),
+        | Message::Left(_)
+        | Message::Begin(_)
+        | Message::SetAsked(_)
+        | Message::SetRecorded(_) => format!("{message:?}"),
     }
 }
 

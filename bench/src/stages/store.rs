@@ -63,6 +63,7 @@ fn append(shape: Shape) -> Result<Stage> {
         start: 1 << 20,
         size: DISK_BYTES,
         hint: AreaHint::default(),
+        ..AreaEntry::default()
     };
     let mut area = Area::new(entry, GROUP, 1, 0);
     let step = move || {

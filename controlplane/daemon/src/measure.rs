@@ -325,7 +325,7 @@ fn facts(found: &StartReport) -> TakeoverFacts {
         None => TakeoverFacts { lanes_reached: found.lost_nothing, ..good },
         Some(LossReason::LaneUnreachable) => TakeoverFacts { lanes_reached: false, ..good },
         Some(LossReason::JournalDamaged { .. }) => TakeoverFacts { journal_whole: false, ..good },
-        Some(LossReason::LeftTheLanes | LossReason::MayBeAlone) => {
+        Some(LossReason::LeftTheLanes | LossReason::MayBeAlone | LossReason::LocalLane) => {
             TakeoverFacts { within_lanes: false, ..good }
         }
         Some(LossReason::NoCut | LossReason::DiskFailed) => TakeoverFacts { cut_held: false, ..good },

@@ -1,5 +1,6 @@
 //! The data plane's notes in words for people: what happened, to which object, what to do next.
 
+mod lanes;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -62,24 +63,11 @@ impl Names {
             }
             Note::Fenced { ours, found } => Tell::error("fenced", object, self.fenced(*ours, *found))
                 .hint("the other site has taken over: hosts must use it"),
-            Note::LaneUp { node, journaled } => Tell::info(
-                "lane_up",
-                object,
-                format!("the lane at {} is connected, journaled up to {}", self.node(*node), journaled.0),
-            ),
-            Note::LaneDown { node } => {
-                Tell::warn("lane_down", object, format!("the lane at {} is away", self.node(*node)))
-                    .hint("it is tried again by itself; check that node and the path to it")
-            }
+            Note::LaneUp { node, journaled } => self.lane_up(object, *node, journaled.0),
+            Note::LaneDown { node } => self.lane_down(object, *node),
+            Note::LaneSet { set } => self.lane_set(object, set),
             Note::OtherServes { node } => self.other_serves(object, *node),
-            Note::LaneLost { node, had, found } => Tell::error(
-                "lane_lost",
-                object,
-                self.lane_lost(*node, had.0, found.0),
-            )
-            .hint(
-                "its disk was replaced, wiped or damaged: `midspan journal dump` of it shows what is there",
-            ),
+            Note::LaneLost { node, had, found } => self.lane_lost(object, *node, had.0, found.0),
             Note::LaneRefused { node, reason } => {
                 let message = format!("{} refuses us: {}", self.node(*node), refused(*reason));
                 let is_deleted = *reason == RefusedReason::Deleted;
@@ -140,11 +128,6 @@ impl Names {
         Tell::warn("other_serves", object, message).hint(format!(
             "it goes on by itself when {node} has reached the relay: check the path between the two"
         ))
-    }
-
-    fn lane_lost(&self, node: NodeId, had: u64, found: u64) -> String {
-        let node = self.node(node);
-        format!("the lane at {node} is lost: it held everything up to {had}, now it reports {found}")
     }
 
     fn damaged(&self, node: NodeId, position: u64) -> String {
@@ -423,6 +406,9 @@ pub fn loss(reason: LossReason) -> String {
         LossReason::MayBeAlone => {
             "with isolated = \"continue\" the primary may have gone on where nobody reaches it".to_owned()
         }
+        LossReason::LocalLane => {
+            "hosts are answered from the lane at the primary itself, and it is lost with it".to_owned()
+        }
     }
 }
 
@@ -441,6 +427,9 @@ fn accept_loss(reason: LossReason) -> &'static str {
         LossReason::DiskFailed => "replace the disk; the events name it",
         LossReason::MayBeAlone => {
             "make sure that the primary is down, then run takeover with `--accept-loss`"
+        }
+        LossReason::LocalLane => {
+            "bring the primary back; `--accept-loss` serves the last cut without what only its lane holds"
         }
     }
 }

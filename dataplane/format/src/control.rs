@@ -133,6 +133,8 @@ pub enum LossReason {
     DiskFailed,
     /// The group lets a primary go on that nobody else reaches: only itself can say that it has not.
     MayBeAlone,
+    /// Hosts are answered from the lane at the primary itself: it is lost with it.
+    LocalLane,
 }
 
 /// A round at its source, or what the target knows of it.

@@ -108,7 +108,7 @@ fn a_header_that_verifies_and_is_impossible_is_refused() {
         (0, b"X", FrameError::Magic),
         (8, &[2, 0], FrameError::Version(2)),
         (10, &[4], FrameError::Kind(4)),
-        (11, &[2], FrameError::Reserved),
+        (11, &[4], FrameError::Reserved),
         (152, &[1], FrameError::Reserved),
         (247, &[1], FrameError::Reserved),
         (56, &[1], FrameError::Position),

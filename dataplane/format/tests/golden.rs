@@ -328,9 +328,10 @@ fn numbers_between_the_planes_are_for_ever() {
         LossReason::NoCut,
         LossReason::DiskFailed,
         LossReason::MayBeAlone,
+        LossReason::LocalLane,
     ];
     let (place, found) = numbers(&plain.map(takeover));
-    assert_eq!(found, [0, 2, 3, 4, 5]);
+    assert_eq!(found, [0, 2, 3, 4, 5, 6]);
     assert_eq!(takeover(LossReason::JournalDamaged { position: Position(0) })[place], 1);
 
     let reasons: Vec<u8> = (1..=14).collect();

@@ -56,7 +56,7 @@ fn group() -> Group<PoolBuf> {
         resend_bytes: 64 << 20,
         volumes: vec![volume],
         answer: AnswerMode::Journaled,
-        own_ring: AreaEntry { area, kind, lane, start: 4 << 20, size: 4 << 20, hint },
+        own_ring: AreaEntry { area, kind, lane, start: 4 << 20, size: 4 << 20, hint, ..AreaEntry::default() },
         state_offset: 1 << 20,
         dirty_offset: 2 << 20,
         first_link: 0,

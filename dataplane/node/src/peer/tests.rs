@@ -118,7 +118,7 @@ fn a_node_of_another_version_refuses_for_its_machine() {
         let mut greeting = vec![0; encoded(&Message::Hello(hello(SessionKind::Append))).len()];
         socket.read_exact(&mut greeting).unwrap();
         // Its answer is nothing that this version could read, behind a header that all versions share.
-        let mut answer = encoded(&Message::Ping(Ping { stamp: 1 }));
+        let mut answer = encoded(&Message::Ping(Ping { stamp: 1, answerable: Position::BEYOND }));
         answer[8] = 9;
         let sum = checksum(&answer[..32]);
         answer[32..40].copy_from_slice(&sum.to_le_bytes());
@@ -159,8 +159,8 @@ fn a_connection_that_wants_a_small_buffer_does_not_wait_behind_one_that_wants_a_
         }
         assert_eq!(rig.counters.starved_receives.get(), 2);
         drop(rest);
-        small_peer.write_all(&encoded(&Message::Ping(Ping { stamp: 5 }))).unwrap();
-        assert_eq!(rig.message().2, Message::Ping(Ping { stamp: 5 }));
+        small_peer.write_all(&encoded(&Message::Ping(Ping { stamp: 5, answerable: Position::BEYOND }))).unwrap();
+        assert_eq!(rig.message().2, Message::Ping(Ping { stamp: 5, answerable: Position::BEYOND }));
         assert_eq!(rig.counters.starved_receives.get(), 2, "one wait counts once");
         drop(large);
     }
@@ -177,10 +177,10 @@ fn a_link_that_its_machine_has_closed_brings_no_more_events() {
         hello(SessionKind::Control)
     )));
     let Event::Hello { link, .. } = rig.event() else { panic!("no greeting") };
-    let ping = encoded(&Message::Ping(Ping { stamp: 1 }));
+    let ping = encoded(&Message::Ping(Ping { stamp: 1, answerable: Position::BEYOND }));
     peer.write_all(&[ping.clone(), ping.clone(), ping].concat()).unwrap();
     assert!(matches!(rig.event(), Event::Link { event: LinkEvent::Message(_), .. }));
-    let last = Message::Ping(Ping { stamp: 2 });
+    let last = Message::Ping(Ping { stamp: 2, answerable: Position::BEYOND });
     rig.links.send(link, Out::Message(last.clone()));
     rig.with(|links, context| links.close(context, link));
     assert!(rig.events.is_empty(), "what had come already is taken back");

@@ -44,6 +44,8 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
         Play::Secondary(secondary) => {
             let left = (state.left || state.told_left > Time::ZERO).then_some(LossReason::LeftTheLanes);
             let why = left.or(group.config.alone.then_some(LossReason::MayBeAlone));
+            let local = state.set.first() == group.config.other_site();
+            let why = why.or(local.then_some(LossReason::LocalLane));
             of_secondary(GroupStatus { why, ..status }, lane, secondary)
         }
         Play::TakingOver(secondary, _) => {
@@ -161,11 +163,17 @@ fn of_primary<B: Buffer>(
         last_time: kept.times.1,
     };
     let map = primary.repair().map(|repair| repair.tracker().map().count());
+    let mut lanes = one(lane);
+    if let Some((node, connected)) = primary.second_lane() {
+        lanes.push(LaneStatus { lane: lane.lane, node, connected, ..LaneStatus::default() });
+    }
+    let local = primary.lane_set().first() == primary.node();
+    let why = at_risk.then_some(LossReason::LeftTheLanes).or(local.then_some(LossReason::LocalLane));
     GroupStatus {
         round,
         verify: primary.verify_status(),
-        zero_loss: !at_risk,
-        why: at_risk.then_some(LossReason::LeftTheLanes),
+        zero_loss: why.is_none(),
+        why,
         dirty_regions: map.or(status.dirty_regions),
         role: Role::Primary,
         lease: found.lease,
@@ -178,7 +186,7 @@ fn of_primary<B: Buffer>(
         manifests_kept: primary.manifests().count() as u64,
         manifests: primary.manifests().take(MAX_SHOWN_MANIFESTS).map(manifest).collect(),
         disk_failed: status.disk_failed || found.disk_failed,
-        lanes: one(lane),
+        lanes,
         ..status
     }
 }

@@ -124,6 +124,11 @@ impl<B: Buffer> Primary<B> {
         self.lanes.known = self.epoch;
     }
 
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.config.node
+    }
+
     /// The lane set in force.
     pub fn lane_set(&self) -> FenceSet {
         self.lanes.set

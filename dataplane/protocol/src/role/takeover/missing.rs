@@ -40,7 +40,7 @@ impl Takeover {
             // What is in the lane can be read; what else was answered is nowhere that this site could look.
             LossReason::LeftTheLanes if state.left => (state.left_cut, known),
             LossReason::LeftTheLanes if state.told_left > Time::ZERO => (state.told_left, known),
-            LossReason::LeftTheLanes | LossReason::MayBeAlone => (in_lane, known),
+            LossReason::LeftTheLanes | LossReason::MayBeAlone | LossReason::LocalLane => (in_lane, known),
         };
         Missing { kept_to: kept_to.0, bytes: known.0.saturating_sub(served.0) }
     }
