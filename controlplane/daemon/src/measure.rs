@@ -200,7 +200,9 @@ fn area(names: &Names, groups: &[Known], measured: &MeasuredArea) -> AreaStatus 
     let known = groups.iter().find(|known| known.id == measured.group);
     let writer = match measured.kind {
         AreaKind::Receipt => measured.secondary,
-        AreaKind::Ring | AreaKind::Manifest | AreaKind::State | AreaKind::DirtyMap => measured.primary,
+        AreaKind::Ring | AreaKind::Manifest | AreaKind::State | AreaKind::DirtyMap | AreaKind::OwnRing => {
+            measured.primary
+        }
     };
     let open = measured.health == Health::Open;
     AreaStatus {
@@ -224,6 +226,7 @@ const fn kind(kind: AreaKind) -> &'static str {
         AreaKind::Receipt => "receipt",
         AreaKind::State => "state",
         AreaKind::DirtyMap => "dirty_map",
+        AreaKind::OwnRing => "own_ring",
     }
 }
 
