@@ -64,7 +64,7 @@ impl Layout {
         let map_blocks = blocks_for(volumes.iter().copied());
         let state = place(random, &mut at, AreaKind::State, 2 * BLOCK_U64);
         let dirty = place(random, &mut at, AreaKind::DirtyMap, map_blocks * BLOCK_U64);
-        let own_ring = place(random, &mut at, AreaKind::Ring, swarm.own_ring);
+        let own_ring = place(random, &mut at, AreaKind::OwnRing, swarm.own_ring);
         let site_size = at;
         Self {
             relay,

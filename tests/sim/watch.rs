@@ -69,7 +69,7 @@ impl AreaWatch {
         let kind = match entry.kind {
             AreaKind::Manifest => FrameKind::Manifest,
             AreaKind::Receipt => FrameKind::Receipt,
-            AreaKind::Ring | AreaKind::State | AreaKind::DirtyMap => FrameKind::Journal,
+            AreaKind::Ring | AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => FrameKind::Journal,
         };
         Self {
             area,

@@ -443,7 +443,9 @@ impl World {
         let watch = match kind {
             AreaKind::Manifest => &mut self.watches.manifest,
             AreaKind::Receipt => &mut self.watches.receipt,
-            AreaKind::Ring | AreaKind::State | AreaKind::DirtyMap => &mut self.watches.ring,
+            AreaKind::Ring | AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => {
+                &mut self.watches.ring
+            }
         };
         let outcome = watch.claim(disk, position);
         watch.fold(position);

@@ -21,6 +21,9 @@ fn shown(config: &Config, group: &Group) -> GroupConfig {
         role: word(&group.role),
         sites: group.sites.iter().map(|site| name(config, *site)).collect(),
         lanes: group.lanes.iter().map(lane).collect(),
+        lane_set: word(&group.lane_set),
+        direct: word(&group.direct),
+        resend_bytes: group.resend.bytes(),
         answer: word(&group.answer),
         mode: word(&group.mode),
         takeover: word(&group.takeover),
@@ -66,6 +69,8 @@ mod tests {
         );
         assert_eq!((shown.answer.as_str(), shown.mode.as_str()), ("journaled", "max-protection"));
         assert_eq!((shown.takeover.as_str(), shown.lease_ms), ("manual", 500));
+        assert_eq!((shown.lane_set.as_str(), shown.direct.as_str()), ("failover", "never"));
+        assert_eq!(shown.resend_bytes, 256 << 20);
         assert!(shown.file.ends_with("site-b.toml") && shown.ring_bytes > 0, "{shown:?}");
     }
 }

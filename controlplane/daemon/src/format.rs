@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use midspan_node::format::{self, FormatSpec, Formatted, GroupAreas, GroupFormat, kind_name};
+use midspan_node::format::{self, FormatSpec, Formatted, GroupAreas, GroupFormat, LaneSizes, kind_name};
 
-use crate::config::{Config, Group, Role};
+use crate::config::{Config, Group, Id, Role};
 use crate::exit::{self, Failure};
 use crate::refusal::check_disks;
 use crate::translate;
@@ -14,7 +14,7 @@ use crate::translate;
 pub enum Purpose {
     /// A relay's: areas only.
     Relay,
-    /// A site's: its own rings, states and dirty maps.
+    /// A site's: its own rings, states and dirty maps, and the areas of lanes that stand there.
     Site,
 }
 
@@ -52,7 +52,7 @@ pub fn journal(config: &Config, purpose: Purpose, force: bool, out: &mut dyn Wri
     let spec = FormatSpec {
         path: config.node.journal.clone(),
         node: translate::node_id(config.node.id),
-        groups: config.groups.iter().filter_map(group).collect(),
+        groups: config.groups.iter().filter_map(|part| group(config.node.id, part)).collect(),
         force,
     };
     let formatted = format::format(&spec)?;
@@ -61,18 +61,21 @@ pub fn journal(config: &Config, purpose: Purpose, force: bool, out: &mut dyn Wri
     Ok(exit::OK)
 }
 
-/// What a group needs on the disk. The check has made sure that it has two sites and a lane.
-pub fn group(group: &Group) -> Option<GroupFormat> {
+/// What a group needs on the disk of the node `own`. The check has made sure that it has two sites and a lane.
+pub fn group(own: Id, group: &Group) -> Option<GroupFormat> {
     let [first, second] = group.sites.as_slice() else { return None };
+    let sizes = LaneSizes {
+        ring: group.ring.bytes(),
+        manifest: group.manifest.bytes(),
+        receipt: group.receipt.bytes(),
+    };
     let areas = match group.role {
-        Role::Relay => GroupAreas::Relay {
+        Role::Relay => GroupAreas::Relay(sizes),
+        Role::Primary | Role::Secondary => GroupAreas::Site {
             ring: group.ring.bytes(),
-            manifest: group.manifest.bytes(),
-            receipt: group.receipt.bytes(),
+            volumes: translate::volumes(group),
+            lane: group.has_lane_at(own).then_some(sizes),
         },
-        Role::Primary | Role::Secondary => {
-            GroupAreas::Site { ring: group.ring.bytes(), volumes: translate::volumes(group) }
-        }
     };
     Some(GroupFormat {
         group: translate::group_id(group.id),

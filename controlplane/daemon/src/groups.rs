@@ -56,7 +56,8 @@ pub fn create(path: &Path, addition: &Path, manner: Manner, out: &mut dyn Write)
     let journal = open(&config, manner)?;
     let group =
         new.groups.last().ok_or_else(|| Failure::other("the group is not in the new configuration"))?;
-    let needs = format::group(group).ok_or_else(|| Failure::other("the group has no sites or no lane"))?;
+    let needs = format::group(new.node.id, group)
+        .ok_or_else(|| Failure::other("the group has no sites or no lane"))?;
     let change = groups::create(&journal, &needs)?;
     if !manner.dry_run {
         let prepared = prepare(&config, &new)?;

@@ -34,6 +34,8 @@ pub struct Known {
     pub home: Option<NodeId>,
     /// The shard that drives its volumes; `None` at a relay.
     pub shard: Option<usize>,
+    /// Whether a lane of it may stand here.
+    pub holds_lane: bool,
     /// Its volumes here.
     pub volumes: Vec<VolumeStatus>,
 }
@@ -191,7 +193,7 @@ fn ring(lane: &MeasuredLane) -> RingUse {
     }
 }
 
-/// The areas that a relay holds.
+/// The areas of lanes that this node holds.
 pub fn areas(names: &Names, groups: &[Known], relay: &RelayStatus) -> Vec<AreaStatus> {
     relay.areas.iter().map(|measured| area(names, groups, measured)).collect()
 }
@@ -200,7 +202,9 @@ fn area(names: &Names, groups: &[Known], measured: &MeasuredArea) -> AreaStatus 
     let known = groups.iter().find(|known| known.id == measured.group);
     let writer = match measured.kind {
         AreaKind::Receipt => measured.secondary,
-        AreaKind::Ring | AreaKind::Manifest | AreaKind::State | AreaKind::DirtyMap => measured.primary,
+        AreaKind::Ring | AreaKind::Manifest | AreaKind::State | AreaKind::DirtyMap | AreaKind::OwnRing => {
+            measured.primary
+        }
     };
     let open = measured.health == Health::Open;
     AreaStatus {
@@ -224,6 +228,7 @@ const fn kind(kind: AreaKind) -> &'static str {
         AreaKind::Receipt => "receipt",
         AreaKind::State => "state",
         AreaKind::DirtyMap => "dirty_map",
+        AreaKind::OwnRing => "own_ring",
     }
 }
 
@@ -240,7 +245,22 @@ const fn health(health: Health) -> &'static str {
 pub fn relay(names: &Names, known: &Known, node: NodeId, relay: &RelayStatus) -> Option<GroupNews> {
     let of_group = || relay.areas.iter().filter(|area| area.group == known.id);
     let first = of_group().find(|area| area.kind == AreaKind::Ring)?;
-    let rings = of_group().filter(|area| area.kind == AreaKind::Ring);
+    let worst = of_group().map(|area| area.health).max_by_key(|health| severity(*health));
+    let worst = worst.unwrap_or(Health::Open);
+    let status = GroupStatus {
+        role: Role::Relay,
+        state: health(worst).to_owned(),
+        meaning: relay_meaning(names, worst, first),
+        epoch: names.epoch(first.epoch),
+        lanes: held(names, known, node, relay),
+        refused: refused_of(known, relay),
+        ..known.unmeasured()
+    };
+    Some(GroupNews { status, ..GroupNews::default() })
+}
+
+/// The lanes of a group that this node, `node`, holds.
+pub fn held(names: &Names, known: &Known, node: NodeId, relay: &RelayStatus) -> Vec<LaneStatus> {
     let lane = |area: &MeasuredArea| LaneStatus {
         lane: area.lane.0.into(),
         node: names.node(node),
@@ -252,19 +272,14 @@ pub fn relay(names: &Names, known: &Known, node: NodeId, relay: &RelayStatus) ->
         damaged_at: (area.health == Health::Damaged).then_some(area.journaled.0),
         ring: RingUse { size_bytes: Some(area.size), ..RingUse::default() },
     };
-    let worst = of_group().map(|area| area.health).max_by_key(|health| severity(*health));
-    let worst = worst.unwrap_or(Health::Open);
+    let rings = relay.areas.iter().filter(|area| area.group == known.id && area.kind == AreaKind::Ring);
+    rings.map(lane).collect()
+}
+
+/// Requests of the group's sites that were refused here.
+pub fn refused_of(known: &Known, relay: &RelayStatus) -> u64 {
     let refused = relay.refused.iter().filter(|refused| known.sites.contains(&refused.node));
-    let status = GroupStatus {
-        role: Role::Relay,
-        state: health(worst).to_owned(),
-        meaning: relay_meaning(names, worst, first),
-        epoch: names.epoch(first.epoch),
-        lanes: rings.map(lane).collect(),
-        refused: refused.map(|refused| refused.count).sum(),
-        ..known.unmeasured()
-    };
-    Some(GroupNews { status, ..GroupNews::default() })
+    refused.map(|refused| refused.count).sum()
 }
 
 const fn severity(health: Health) -> u8 {

@@ -159,7 +159,7 @@ impl<P: DataPlane> Port<P> {
         for index in 0..self.objects.groups.len() {
             self.ask_group(index);
         }
-        if self.objects.groups.iter().any(|known| known.shard.is_none()) {
+        if self.objects.groups.iter().any(|known| known.holds_lane) {
             for shard in 0..self.relay.len() {
                 let waits =
                     self.asked.values().any(|asked| matches!(asked, Asked::Relay(other) if *other == shard));
@@ -311,7 +311,14 @@ impl<P: DataPlane> Port<P> {
     /// How a group stands; ends what waited for it.
     fn on_status(&mut self, index: usize, status: &Measured) {
         let Some(known) = self.objects.groups.get(index) else { return };
-        self.news.push(News::Group(Box::new(measure::site(&self.objects.names, known, status))));
+        let mut news = measure::site(&self.objects.names, known, status);
+        if known.holds_lane {
+            let Objects { node, names, .. } = &self.objects;
+            let held = self.relay.iter().flat_map(|part| measure::held(names, known, *node, part));
+            news.status.held = held.collect();
+            news.status.refused = self.relay.iter().map(|part| measure::refused_of(known, part)).sum();
+        }
+        self.news.push(News::Group(Box::new(news)));
         let resolve = Operation::Change(Change::Resolve);
         if status.pair != PairState::Split && matches!(self.waits.get(&(index, resolve)), Some(Wait::Taken)) {
             self.changed(index, Change::Resolve);

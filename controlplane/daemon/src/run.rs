@@ -303,6 +303,7 @@ fn known(own: crate::config::Id, group: &crate::config::Group, handle: &NodeHand
         sites: group.sites.iter().copied().map(translate::node_id).collect(),
         home: translate::home(own, group),
         shard: if group.role == Role::Relay { None } else { handle.shard_of(id) },
+        holds_lane: group.has_lane_at(own),
         volumes: group.volumes.iter().map(volume).collect(),
     }
 }

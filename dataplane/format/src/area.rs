@@ -13,7 +13,7 @@ wire_enum! {
     /// What an area holds.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
     pub enum AreaKind {
-        /// Journal frames, written by the primary (at a secondary: by itself).
+        /// A lane's journal frames, written by the primary.
         #[default]
         Ring = 1,
         /// Manifest frames, written by the primary.
@@ -24,6 +24,8 @@ wire_enum! {
         State = 4,
         /// A site's dirty map: its blocks.
         DirtyMap = 5,
+        /// A site's own ring: journal frames that it fetched, written by itself.
+        OwnRing = 6,
     }
 }
 

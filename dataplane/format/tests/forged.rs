@@ -86,7 +86,7 @@ fn a_block_that_verifies_and_is_impossible_is_refused() {
     let newer = block(samples::area_block(), 8, &[2]);
     assert_eq!(AreaSuperblock::decode(&newer), Err(BlockError::Version(2)));
     // Reserved, area's id, kind, start, size.
-    for (at, patch) in [(10, &[1][..]), (16, &[0; 16]), (48, &[6]), (55, &[1]), (55, &[0; 8]), (63, &[0; 8])]
+    for (at, patch) in [(10, &[1][..]), (16, &[0; 16]), (48, &[7]), (55, &[1]), (55, &[0; 8]), (63, &[0; 8])]
     {
         let bytes = block(samples::area_block(), at, patch);
         assert_eq!(AreaSuperblock::decode(&bytes), Err(BlockError::Malformed), "byte {at}");

@@ -111,20 +111,28 @@ impl Journal {
         if found == wanted { Ok(()) } else { Err(BootError::OtherUse { path: self.path(), found, wanted }) }
     }
 
-    /// The permits that a relay serves, with their slots: those of the groups listed, or all but those of `sites`. Those of
-    /// deleted groups are among them, so that whoever asks for one is told so.
+    /// The permits that a relay serves, with their slots: those of the groups listed, or all but those of `sites`; and those
+    /// of the groups in `at_site`, whose volumes are here, too. Those of deleted groups are among them, so that whoever asks
+    /// for one is told so.
     ///
     /// # Errors
-    /// A group that is listed has none.
+    /// A group that is listed has none, or no lane's areas.
     pub fn relay_permits(
         &self,
         listed: Option<&[GroupId]>,
         sites: &[GroupId],
+        at_site: &[GroupId],
     ) -> Result<Vec<(u32, GroupPermit)>, BootError> {
         for group in listed.unwrap_or_default() {
             self.living_permit(*group)?;
         }
+        for group in at_site {
+            if !self.living_permit(*group)?.holds_lane() {
+                return Err(BootError::NoLane { path: self.path(), group: *group });
+            }
+        }
         let is_served = |permit: &GroupPermit| match listed {
+            _ if at_site.contains(&permit.group) => true,
             Some(listed) => listed.contains(&permit.group) || permit.deleted,
             None => !sites.contains(&permit.group),
         };
@@ -150,11 +158,10 @@ impl Journal {
             let found = permit.areas().iter().find(|entry| entry.kind == kind && entry.lane == lane);
             found.copied().ok_or(BootError::NoArea { path: self.path(), group, lane, kind })
         };
-        Ok(SiteAreas {
-            own_ring: area(AreaKind::Ring)?,
-            state: area(AreaKind::State)?,
-            dirty_map: area(AreaKind::DirtyMap)?,
-        })
+        // Before lanes could stand at a site, its own ring was the only one there, and called so.
+        let only_ring = || area(AreaKind::Ring).ok().filter(|_| !permit.holds_lane());
+        let own_ring = area(AreaKind::OwnRing).or_else(|error| only_ring().ok_or(error))?;
+        Ok(SiteAreas { own_ring, state: area(AreaKind::State)?, dirty_map: area(AreaKind::DirtyMap)? })
     }
 
     /// Reads what a site knows of a group, and holds it against the volumes that are open now.

@@ -30,7 +30,8 @@ pub struct NodeConfig {
     pub peers: Vec<Peer>,
     /// Groups whose volumes this node holds.
     pub groups: Vec<GroupConfig>,
-    /// Groups whose areas this node holds as a relay; `None` means all on the journal disk that are not in `groups`.
+    /// Groups whose areas this node holds as a relay; `None` means all on the journal disk that are not in `groups`. Those in
+    /// `groups` with a lane at this node are held in any case.
     pub relay_groups: Option<Vec<GroupId>>,
     /// Disks that are served without replication.
     pub lone: Vec<LoneConfig>,

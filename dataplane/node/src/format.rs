@@ -23,7 +23,7 @@ use midspan_uring::file::Access;
 
 pub use midspan_format::superblock::DiskUse;
 
-pub use areas::{GroupAreas, GroupFormat};
+pub use areas::{GroupAreas, GroupFormat, LaneSizes};
 pub use error::FormatError;
 
 use crate::clock;
@@ -216,5 +216,6 @@ pub fn kind_name(kind: AreaKind) -> &'static str {
         AreaKind::Receipt => "receipt",
         AreaKind::State => "state",
         AreaKind::DirtyMap => "dirty map",
+        AreaKind::OwnRing => "own ring",
     }
 }

@@ -246,11 +246,13 @@ fn is_site(mut kinds: impl Iterator<Item = AreaKind>) -> bool {
     kinds.any(|kind| kind == AreaKind::State)
 }
 
-/// The group's former slot, else one of a deleted group of a site, which leaves nothing behind, else a new one.
+/// The group's former slot, else one of a deleted group that had no lane here, which leaves nothing behind, else a new one.
 fn free_slot(journal: &Journal, group: GroupId) -> Result<u32, GroupError> {
     let deleted = || journal.permits().iter().filter(|(_, permit)| permit.deleted);
     let own = deleted().find(|(_, permit)| permit.group == group);
-    let forgotten = || deleted().find(|(_, permit)| is_site(permit.areas().iter().map(|entry| entry.kind)));
+    let is_forgotten =
+        |permit: &GroupPermit| is_site(permit.areas().iter().map(|entry| entry.kind)) && !permit.holds_lane();
+    let forgotten = || deleted().find(|(_, permit)| is_forgotten(permit));
     match own.or_else(forgotten) {
         Some((slot, _)) => Ok(*slot),
         None if journal.superblock().groups < GROUP_SLOTS => Ok(journal.superblock().groups),
@@ -258,7 +260,8 @@ fn free_slot(journal: &Journal, group: GroupId) -> Result<u32, GroupError> {
     }
 }
 
-/// How a group is removed from the disk. Nothing is written yet. A relay keeps its ids and epoch.
+/// How a group is removed from the disk. Nothing is written yet. Where a lane stood, its ids and epoch
+/// stay.
 ///
 /// # Errors
 /// The disk has nothing of it, or cannot be read.

@@ -19,7 +19,7 @@ use crate::config::NodeConfig;
 use crate::counters::AllCounters;
 use crate::exports::Exports;
 use crate::frontend::{self, MakeFrontEnd};
-use crate::mesh::{self, Mesh};
+use crate::mesh::{self, Mesh, Routes};
 use crate::plan::Plan;
 use crate::port::{self, Command, CommandId, CommandSender, Report, ShardPort};
 use crate::start::{self, Ready, ShardPlan, Wiring};
@@ -170,7 +170,11 @@ fn launch(plan: Plan) -> Result<NodeHandle, StartError> {
     }
     drop(ready);
     let wakers = all_ready(&begun, count)?;
-    let shards = started.wire(mesh::weave(&wakers, routes), &wakers, &report_sender);
+    let shards = started.wire(
+        mesh::weave(&wakers, Routes { areas: routes, groups: groups.clone() }),
+        &wakers,
+        &report_sender,
+    );
     let signal = receiver;
     Ok(NodeHandle {
         shards,

@@ -1,7 +1,7 @@
 //! What a configuration comes to: opened disks, listeners and exports, shared out among the shards.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,7 +20,7 @@ use crate::counters::AllCounters;
 use crate::event::Owner;
 use crate::exports::{Backing, Export, ExportId, Exports};
 use crate::frontend::MakeFrontEnd;
-use crate::peer::LINKS_PER_GROUP;
+use crate::peer::{LINKS_PER_GROUP, Peer};
 use crate::recorder::ring_of;
 use crate::start::{GroupPlan, ShardError, ShardPlan};
 use crate::volume::{OpenVolume, VolumeError};
@@ -151,6 +151,7 @@ impl Plan {
         let listener = config.listen.map(listen).transpose()?;
         let front_listeners = config.front.into_iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         let listening = listener.as_ref().and_then(Listener::local);
+        add_self(&mut shards, config.node, listening);
         let hosts_at = front_listeners.iter().map(Listener::local).collect();
         if let Some(first) = shards.first_mut() {
             first.listener = listener;
@@ -203,6 +204,19 @@ fn empty_shards(
         })
     };
     config.cores.iter().enumerate().map(empty).collect()
+}
+
+/// A node connects to itself as to any other: a group's lane may stand at the primary.
+fn add_self(shards: &mut [ShardPlan], node: NodeId, listening: Option<SocketAddr>) {
+    let Some(mut at) = listening else { return };
+    if at.ip().is_unspecified() {
+        at.set_ip(if at.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    for plan in shards {
+        if plan.peers.iter().all(|peer| peer.node != node) {
+            plan.peers.push(Peer { node, addresses: vec![Address::Tcp(at)] });
+        }
+    }
 }
 
 /// Gives each shard a flight recorder; none where there is no memory for one.
@@ -297,7 +311,7 @@ fn site_config(
     }
 }
 
-/// Shares the relay's groups out; each shard has a relay of its own over its part. The first shard, which greets, has one
+/// Shares the groups with a lane here out; each shard has a relay of its own over its part. The first shard, which greets, has one
 /// in any case: it refuses whoever asks for a group that is not here.
 fn add_relays(
     shards: &mut [ShardPlan],
@@ -305,8 +319,10 @@ fn add_relays(
     journal: Option<&Journal>,
 ) -> Result<BTreeMap<GroupId, usize>, StartError> {
     let sites: Vec<GroupId> = config.groups.iter().map(|group| group.group).collect();
+    let with_lane = config.groups.iter().filter(|group| group.lanes.contains(&config.node));
+    let with_lane: Vec<GroupId> = with_lane.map(|group| group.group).collect();
     let permits = match journal {
-        Some(journal) => journal.relay_permits(config.relay_groups.as_deref(), &sites)?,
+        Some(journal) => journal.relay_permits(config.relay_groups.as_deref(), &sites, &with_lane)?,
         None => Vec::new(),
     };
     let mut parts: Vec<Vec<_>> = shards.iter().map(|_| Vec::new()).collect();

@@ -201,7 +201,7 @@ impl Shard {
 
     /// A connection that has greeted goes to the shard that holds its group.
     fn route(&mut self, now: Now, greeted: Greeted) {
-        let shard = self.parts.mesh.shard_of(greeted.hello.group);
+        let shard = self.parts.mesh.shard_of(&greeted.hello);
         if shard == self.parts.number {
             self.adopt(now, greeted);
         } else {

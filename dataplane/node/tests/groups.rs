@@ -18,7 +18,7 @@ use midspan_format::superblock::{
     AreaEntry, GroupPermit, GroupState, PairState, Role, StateVolume, permit_offset, state_offset,
 };
 use midspan_node::boot::{BootError, Journal};
-use midspan_node::format::{DiskUse, FormatError, GroupAreas, GroupFormat, format};
+use midspan_node::format::{DiskUse, FormatError, GroupAreas, GroupFormat, LaneSizes, format};
 use midspan_node::groups::{Change, GroupError, create, delete, free_bytes, unreceived};
 use rig::{A, B, GROUP, LANE, MIB, RELAY, Scratch, flip, peek, poke, relay_group, site_group, spec, volume};
 
@@ -202,12 +202,12 @@ fn a_group_with_a_deleted_ones_id_begins_beyond_its_epoch_and_with_other_areas()
     let left = permit(&Journal::open(&path, RELAY).unwrap(), NEW).unwrap();
     assert!(left.deleted && left.epoch == used.epoch && left.areas() == used.areas());
     let journal = Journal::open(&path, RELAY).unwrap();
-    let served = journal.relay_permits(Some(&[GROUP]), &[]).unwrap();
+    let served = journal.relay_permits(Some(&[GROUP]), &[], &[]).unwrap();
     assert_eq!(
         served.iter().map(|(_, p)| (p.group, p.deleted)).collect::<Vec<_>>(),
         [(GROUP, false), (NEW, true)]
     );
-    let configured = journal.relay_permits(Some(&[GROUP, NEW]), &[]).unwrap_err();
+    let configured = journal.relay_permits(Some(&[GROUP, NEW]), &[], &[]).unwrap_err();
     assert_eq!(configured, BootError::Deleted { path: path.clone(), group: NEW });
     drop(journal);
 
@@ -284,7 +284,7 @@ fn a_disk_has_places_for_64_groups_and_a_site_uses_those_of_deleted_ones_again()
     let scratch = Scratch::new();
     let at_relay = scratch.disk("relay", SIZE);
     let small = |id| GroupFormat {
-        areas: GroupAreas::Relay { ring: 4096, manifest: 4096, receipt: 4096 },
+        areas: GroupAreas::Relay(LaneSizes { ring: 4096, manifest: 4096, receipt: 4096 }),
         ..relay_group(GroupId(id), 4096)
     };
     format(&spec(&at_relay, RELAY, (1..=64).map(small).collect())).unwrap();
@@ -322,7 +322,7 @@ fn what_a_site_recorded_of_a_group_is_found_without_its_volumes() {
     poke(&path, state_offset(areas.state.start, 1), &block);
     let found = journal.recorded(NEW, &areas.state, &areas.dirty_map).unwrap();
     assert_eq!(found, Some((state, 0)));
-    assert!(areas.own_ring.kind == AreaKind::Ring);
+    assert!(areas.own_ring.kind == AreaKind::OwnRing);
     drop(journal);
     let refused = create(&Journal::open(&path, A).unwrap(), &group).unwrap_err();
     assert_eq!(refused, GroupError::InUse { path, group: NEW });

@@ -66,7 +66,7 @@ fn a_relay_finds_its_permits_and_areas_as_formatted() {
     assert_eq!((formatted.usage, formatted.size, formatted.areas.len()), (DiskUse::Relay, 16 * MIB, 6));
     let journal = Journal::open(&path, RELAY).unwrap();
     journal.check_usage(DiskUse::Relay).unwrap();
-    let permits = journal.relay_permits(None, &[]).unwrap();
+    let permits = journal.relay_permits(None, &[], &[]).unwrap();
     assert_eq!(
         permits.iter().map(|(slot, p)| (*slot, p.group)).collect::<Vec<_>>(),
         [(0, GROUP), (1, OTHER)]
@@ -85,9 +85,9 @@ fn a_relay_finds_its_permits_and_areas_as_formatted() {
         at = entry.start + entry.size;
     }
     assert_eq!(at, formatted.used);
-    let only = journal.relay_permits(Some(&[OTHER]), &[]).unwrap();
+    let only = journal.relay_permits(Some(&[OTHER]), &[], &[]).unwrap();
     assert_eq!(only.iter().map(|(slot, p)| (*slot, p.group)).collect::<Vec<_>>(), [(1, OTHER)]);
-    let error = journal.relay_permits(Some(&[GroupId(8)]), &[]).unwrap_err();
+    let error = journal.relay_permits(Some(&[GroupId(8)]), &[], &[]).unwrap_err();
     assert_eq!(error, BootError::NoGroup { path: path.clone(), group: GroupId(8) });
 }
 
@@ -102,7 +102,10 @@ fn a_site_starts_without_a_state_and_with_nothing_marked() {
     assert!(recovered.state.is_none());
     assert_eq!((recovered.dirty.count(), recovered.dirty.blocks()), (0, 2));
     assert_eq!((areas.own_ring.size, areas.state.size, areas.dirty_map.size), (4 * MIB, 8192, 8192));
-    assert!(journal.relay_permits(None, &[GROUP]).unwrap().is_empty(), "its own areas are not a relay's");
+    assert!(
+        journal.relay_permits(None, &[GROUP], &[]).unwrap().is_empty(),
+        "its own areas are not a relay's"
+    );
 }
 
 #[test]
@@ -346,7 +349,7 @@ fn a_group_that_the_disk_was_not_formatted_for_is_refused() {
     let other_sites = BootError::OtherSites { path: path.clone(), group: GROUP, found: [A, B] };
     assert_eq!(refused(GROUP, [A, NodeId(4)], LANE), other_sites);
     let lane = LaneId(3);
-    let no_area = BootError::NoArea { path, group: GROUP, lane, kind: AreaKind::Ring };
+    let no_area = BootError::NoArea { path, group: GROUP, lane, kind: AreaKind::OwnRing };
     assert_eq!(refused(GROUP, [A, B], lane), no_area);
 }
 
@@ -362,7 +365,7 @@ fn a_disk_in_use_is_formatted_only_by_force_and_then_nothing_of_the_old_one_is_l
     assert_ne!(first.disk, second.disk);
     assert!(second.areas.iter().all(|(_, new)| first.areas.iter().all(|(_, old)| old.area != new.area)));
     let journal = Journal::open(&path, RELAY).unwrap();
-    let permits = journal.relay_permits(None, &[]).unwrap();
+    let permits = journal.relay_permits(None, &[], &[]).unwrap();
     assert_eq!(permits.iter().map(|(_, p)| p.group).collect::<Vec<_>>(), [OTHER]);
     assert!(peek(&path, permit_offset(1, 0), 8192).iter().all(|byte| *byte == 0));
 }
@@ -470,7 +473,7 @@ fn a_site_can_hold_areas_of_another_group_as_its_relay() {
     assert_eq!(formatted.usage, DiskUse::Site);
     let journal = Journal::open(&path, A).unwrap();
     assert!(journal.site_areas(GROUP, [A, B], LANE).is_ok());
-    let permits = journal.relay_permits(None, &[GROUP]).unwrap();
+    let permits = journal.relay_permits(None, &[GROUP], &[]).unwrap();
     assert_eq!(permits.iter().map(|(slot, p)| (*slot, p.group)).collect::<Vec<_>>(), [(1, OTHER)]);
 }
 

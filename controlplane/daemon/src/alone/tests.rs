@@ -41,7 +41,7 @@ fn fixture(name: &str) -> Fixture {
     let sites = [midspan_format::ids::NodeId(1), midspan_format::ids::NodeId(3)];
     let config =
         |placed: &PlacedVolume| VolumeConfig { id: placed.id, path: placed.path.clone(), size: None };
-    let areas = GroupAreas::Site { ring: 1 << 20, volumes: volumes.iter().map(config).collect() };
+    let areas = GroupAreas::Site { ring: 1 << 20, volumes: volumes.iter().map(config).collect(), lane: None };
     let group = GroupFormat { group: GroupId(7), sites, lane: LaneId(0), areas };
     let spec = FormatSpec { path: journal.clone(), node: sites[0], groups: vec![group], force: false };
     let formatted = format(&spec).unwrap();

@@ -178,7 +178,7 @@ impl Route {
             }
             Route::AloneData => "Bytes of a volume in a split, as they stand on this site's disk",
             Route::Trace => "What the node's flight recorders hold of a group",
-            Route::Areas => "The areas that a relay holds, with their writers",
+            Route::Areas => "The areas of lanes that a node holds, with their writers",
             Route::Exports => "What hosts can open, where, and whether it is served",
             Route::Events => "What happened, oldest first; without `after` the newest",
             Route::Operations => "What was asked for, by whom, and how it ended, oldest first",

@@ -161,6 +161,9 @@ pub struct GroupStatus {
     pub lag: Lag,
     /// The lanes of the group.
     pub lanes: Vec<LaneStatus>,
+    /// Lanes of the group that stand at this site, as its own relay sees them; empty at a relay, where `lanes` are.
+    #[serde(default)]
+    pub held: Vec<LaneStatus>,
     /// Bytes of regions marked in the dirty map.
     pub dirty_bytes: Option<u64>,
     /// The round that runs, or is to come: what one site lacks is sent to it.
@@ -278,7 +281,7 @@ pub struct VolumeStatus {
     pub size_bytes: Option<u64>,
 }
 
-/// `GET /v1/areas`: the areas on this node's journal disk.
+/// `GET /v1/areas`: the areas of lanes on this node's journal disk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AreaStatus {

@@ -359,6 +359,13 @@ fn default_receipt() -> Size {
     Size::from_mib(4)
 }
 
+impl Group {
+    /// Whether a lane of the group may stand at this node.
+    pub fn has_lane_at(&self, node: Id) -> bool {
+        self.lanes.iter().any(|lane| lane.node == node)
+    }
+}
+
 impl Config {
     /// The file this configuration was read from.
     pub fn path(&self) -> &Path {

@@ -16,8 +16,14 @@ use crate::words::Names;
 pub fn losses(config: &Config, journal: &Journal, permit: &GroupPermit) -> Result<Vec<String>, Failure> {
     let area = |kind| permit.areas().iter().find(|entry| entry.kind == kind);
     match (area(AreaKind::State), area(AreaKind::DirtyMap)) {
-        (Some(state), Some(map)) => Ok(at_site(journal, permit, state, map)),
-        (Some(_) | None, _) => at_relay(config, journal, permit),
+        (Some(state), Some(map)) => {
+            let mut losses = at_site(journal, permit, state, map);
+            if permit.holds_lane() {
+                losses.extend(in_lane(config, journal, permit)?);
+            }
+            Ok(losses)
+        }
+        (Some(_) | None, _) => in_lane(config, journal, permit),
     }
 }
 
@@ -53,7 +59,7 @@ fn of_state(state: &GroupState, dirty_bytes: u64) -> Vec<String> {
     )]
 }
 
-fn at_relay(config: &Config, journal: &Journal, permit: &GroupPermit) -> Result<Vec<String>, Failure> {
+fn in_lane(config: &Config, journal: &Journal, permit: &GroupPermit) -> Result<Vec<String>, Failure> {
     let bytes = unreceived(journal, permit)?;
     if bytes == 0 {
         return Ok(Vec::new());

@@ -16,6 +16,7 @@ fn known(shard: Option<usize>) -> Known {
         sites: vec![NodeId(1), NodeId(3)],
         home: Some(NodeId(1)),
         shard,
+        holds_lane: shard.is_none(),
         volumes: vec![VolumeStatus { name: "v0".into(), ..VolumeStatus::default() }],
     }
 }

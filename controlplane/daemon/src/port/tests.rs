@@ -20,6 +20,8 @@ use midspan_node::exports::ExportId;
 
 use super::*;
 
+mod held;
+
 /// A data plane that keeps what it is told, and says what the test wants.
 #[derive(Debug, Default)]
 struct Plane {
@@ -47,7 +49,16 @@ impl DataPlane for Plane {
 }
 
 fn known(name: &str, id: u32, shard: Option<usize>) -> Known {
-    Known { name: name.into(), id: GroupId(id), sites: Vec::new(), home: None, shard, volumes: Vec::new() }
+    let holds_lane = shard.is_none();
+    Known {
+        name: name.into(),
+        id: GroupId(id),
+        sites: vec![NodeId(1), NodeId(3)],
+        home: None,
+        shard,
+        holds_lane,
+        volumes: Vec::new(),
+    }
 }
 
 fn port(full: bool) -> Port<Plane> {

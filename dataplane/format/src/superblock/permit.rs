@@ -127,6 +127,11 @@ impl GroupPermit {
         &self.areas
     }
 
+    /// Whether a lane of the group stands here: the only areas that other nodes may ask for.
+    pub fn holds_lane(&self) -> bool {
+        self.areas.iter().any(|entry| entry.kind == AreaKind::Manifest)
+    }
+
     /// The group's areas, to be changed.
     pub fn areas_mut(&mut self) -> &mut [AreaEntry] {
         &mut self.areas

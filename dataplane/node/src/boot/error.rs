@@ -182,6 +182,18 @@ pub enum BootError {
         /// What it should hold.
         kind: AreaKind,
     },
+    /// A lane of the group was to stand at this site.
+    #[error(
+        "the journal disk {}: group {group} has a lane at this node in the config, and no areas for it on the disk: take that \
+         lane out of the config, or remove the group with `midspan group delete` and create it again",
+        .path.display()
+    )]
+    NoLane {
+        /// The disk.
+        path: PathBuf,
+        /// The group.
+        group: GroupId,
+    },
     /// An area's own superblock is damaged.
     #[error(
         "the journal disk {}: the superblock of the {} area of group {group} at {offset}: {error}; `midspan journal \

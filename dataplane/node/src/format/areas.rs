@@ -24,30 +24,44 @@ pub struct GroupFormat {
     pub group: GroupId,
     /// Its two sites.
     pub sites: [NodeId; 2],
-    /// Its lane.
+    /// What its areas are called in all its lanes.
     pub lane: LaneId,
     /// What it needs here.
     pub areas: GroupAreas,
+}
+
+/// Sizes of a lane's areas, bytes, multiples of 4096.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneSizes {
+    /// The journal ring.
+    pub ring: u64,
+    /// The manifest area.
+    pub manifest: u64,
+    /// The receipt area.
+    pub receipt: u64,
+}
+
+impl LaneSizes {
+    fn areas(self) -> [(AreaKind, u64); 3] {
+        let Self { ring, manifest, receipt } = self;
+        [(AreaKind::Ring, ring), (AreaKind::Manifest, manifest), (AreaKind::Receipt, receipt)]
+    }
 }
 
 /// What a group needs on a journal disk. Sizes are bytes, multiples of 4096.
 #[derive(Clone, Debug)]
 pub enum GroupAreas {
     /// At a relay: the areas of its lane.
-    Relay {
-        /// The journal ring.
-        ring: u64,
-        /// The manifest area.
-        manifest: u64,
-        /// The receipt area.
-        receipt: u64,
-    },
-    /// At a site: its own ring, its state, and a dirty map over its volumes, which are opened to learn their sizes.
+    Relay(LaneSizes),
+    /// At a site: its own ring, its state, and a dirty map over its volumes, which are opened to learn their sizes; and a lane's
+    /// areas, where one stands here.
     Site {
         /// The own ring.
         ring: u64,
         /// The volumes.
         volumes: Vec<VolumeConfig>,
+        /// The lane.
+        lane: Option<LaneSizes>,
     },
 }
 
@@ -67,15 +81,13 @@ impl Needs {
     /// A size that no area can have, or a volume that cannot be used.
     pub fn of(group: &GroupFormat) -> Result<Self, FormatError> {
         let needs = match &group.areas {
-            GroupAreas::Relay { ring, manifest, receipt } => {
-                let (ring, manifest) = ((AreaKind::Ring, *ring), (AreaKind::Manifest, *manifest));
-                Self { areas: vec![ring, manifest, (AreaKind::Receipt, *receipt)], map: None }
-            }
-            GroupAreas::Site { ring, volumes } => {
+            GroupAreas::Relay(lane) => Self { areas: lane.areas().to_vec(), map: None },
+            GroupAreas::Site { ring, volumes, lane } => {
                 let volumes = volume_sizes(group.group, volumes)?;
                 let map_bytes = blocks_for(volumes.iter().map(|(_, size)| *size)) * BLOCK_U64;
                 let (state, map) = ((AreaKind::State, 2 * BLOCK_U64), (AreaKind::DirtyMap, map_bytes));
-                let areas = vec![state, map, (AreaKind::Ring, *ring)];
+                let mut areas = vec![state, map, (AreaKind::OwnRing, *ring)];
+                areas.extend(lane.iter().flat_map(|lane| lane.areas()));
                 Self { areas, map: Some(DirtyMap::new(volumes)) }
             }
         };
@@ -138,7 +150,10 @@ pub fn write_area(
             }
             Ok(())
         }
-        (AreaKind::Ring | AreaKind::Manifest | AreaKind::Receipt | AreaKind::DirtyMap, _) => Ok(()),
+        (
+            AreaKind::Ring | AreaKind::OwnRing | AreaKind::Manifest | AreaKind::Receipt | AreaKind::DirtyMap,
+            _,
+        ) => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How much journal of a group stands in a relay's ring that the secondary has not received, as the disk says.
+//! How much journal of a group stands in a lane's ring that the secondary has not received, as the disk says.
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
@@ -17,7 +17,7 @@ const CHUNK: u64 = 1 << 20;
 
 const _: () = assert!(CHUNK > MAX_FRAME as u64);
 
-/// Bytes of journal in a relay's rings that no receipt covers. Where the ring's end is damaged, what was once journaled counts.
+/// Bytes of journal in the rings of a lane here that no receipt covers. Where the ring's end is damaged, what was once journaled counts.
 ///
 /// # Errors
 /// The disk cannot be read.

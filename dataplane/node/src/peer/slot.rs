@@ -150,8 +150,9 @@ fn incoming(hello: &Hello, bulk: bool) -> (Mode, usize) {
     match (bulk, hello.area_kind) {
         (false, _) => (Mode::Small, SMALL_CHUNK),
         (true, AreaKind::Ring) => (Mode::Bulk, RING_CHUNK),
-        (true, AreaKind::Manifest | AreaKind::Receipt | AreaKind::State | AreaKind::DirtyMap) => {
-            (Mode::Bulk, SIDE_CHUNK)
-        }
+        (
+            true,
+            AreaKind::Manifest | AreaKind::Receipt | AreaKind::State | AreaKind::DirtyMap | AreaKind::OwnRing,
+        ) => (Mode::Bulk, SIDE_CHUNK),
     }
 }

@@ -146,7 +146,7 @@ impl Rig {
             front: Box::new(Scripted(Rc::clone(&script))),
             exports: Arc::new(Exports::new(exports)),
             owners: (0..2).map(|number| Some(Owner::Lone(number))).collect(),
-            mesh: weave(&[waker], std::collections::BTreeMap::new()).pop().unwrap(),
+            mesh: weave(&[waker], crate::mesh::Routes::default()).pop().unwrap(),
             port,
             spin_ns: 0,
             requests: 64,

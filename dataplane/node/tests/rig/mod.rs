@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use midspan_format::ids::{GroupId, LaneId, NodeId, VolumeId};
 use midspan_node::config::VolumeConfig;
-use midspan_node::format::{FormatSpec, GroupAreas, GroupFormat};
+use midspan_node::format::{FormatSpec, GroupAreas, GroupFormat, LaneSizes};
 use midspan_uring::File;
 use midspan_uring::file::Access;
 
@@ -53,13 +53,23 @@ pub fn volume(id: u32, path: &Path) -> VolumeConfig {
     VolumeConfig { id: VolumeId(id), path: path.to_owned(), size: None }
 }
 
+pub fn lane_sizes(ring: u64) -> LaneSizes {
+    LaneSizes { ring, manifest: MIB, receipt: MIB }
+}
+
 pub fn relay_group(group: GroupId, ring: u64) -> GroupFormat {
-    let areas = GroupAreas::Relay { ring, manifest: MIB, receipt: MIB };
+    let areas = GroupAreas::Relay(lane_sizes(ring));
     GroupFormat { group, sites: [A, B], lane: LANE, areas }
 }
 
 pub fn site_group(group: GroupId, ring: u64, volumes: Vec<VolumeConfig>) -> GroupFormat {
-    GroupFormat { group, sites: [A, B], lane: LANE, areas: GroupAreas::Site { ring, volumes } }
+    GroupFormat { group, sites: [A, B], lane: LANE, areas: GroupAreas::Site { ring, volumes, lane: None } }
+}
+
+/// A site's part, with a lane of the group beside it.
+pub fn site_group_with_lane(group: GroupId, ring: u64, volumes: Vec<VolumeConfig>) -> GroupFormat {
+    let areas = GroupAreas::Site { ring, volumes, lane: Some(lane_sizes(ring)) };
+    GroupFormat { group, sites: [A, B], lane: LANE, areas }
 }
 
 pub fn spec(path: &Path, node: NodeId, groups: Vec<GroupFormat>) -> FormatSpec {

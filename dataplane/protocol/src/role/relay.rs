@@ -411,6 +411,6 @@ impl<B: Buffer> Relay<B> {
 fn is_served(kind: AreaKind) -> bool {
     match kind {
         AreaKind::Ring | AreaKind::Manifest | AreaKind::Receipt => true,
-        AreaKind::State | AreaKind::DirtyMap => false,
+        AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => false,
     }
 }

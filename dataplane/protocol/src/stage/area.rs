@@ -432,6 +432,6 @@ pub fn frame_kind(kind: AreaKind) -> FrameKind {
     match kind {
         AreaKind::Manifest => FrameKind::Manifest,
         AreaKind::Receipt => FrameKind::Receipt,
-        AreaKind::Ring | AreaKind::State | AreaKind::DirtyMap => FrameKind::Journal,
+        AreaKind::Ring | AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => FrameKind::Journal,
     }
 }

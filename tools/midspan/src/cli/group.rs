@@ -201,6 +201,7 @@ fn configured(config: &GroupConfig) -> String {
         ("role at first", config.role.clone()),
         ("sites", config.sites.join(", ")),
         ("lanes", lanes.join(", ")),
+        ("lane set", format!("{}, direct {}", config.lane_set, config.direct)),
         ("answer", config.answer.clone()),
         ("mode", config.mode.clone()),
         ("takeover", takeover),

@@ -105,7 +105,7 @@ fn line(out: &mut dyn Write, seq: u64, status: &NodeStatus) -> Result<(), Failur
 /// Whether nothing needs attention.
 pub fn is_healthy(group: &GroupStatus) -> bool {
     let state = if group.role == Role::Relay { "open" } else { "paired" };
-    let lanes = || group.lanes.iter();
+    let lanes = || group.lanes.iter().chain(&group.held);
     group.state == state
         && group.zero_loss != Some(false)
         && !group.no_cut
@@ -142,7 +142,7 @@ pub fn text(status: &NodeStatus) -> String {
     ]);
     for group in &status.groups {
         groups.add_row(group_row(group));
-        for lane in &group.lanes {
+        for lane in group.lanes.iter().chain(held(group)) {
             lanes.add_row(lane_row(&group.group, lane));
         }
     }
@@ -157,6 +157,11 @@ pub fn text(status: &NodeStatus) -> String {
         let _ = writeln!(text, "refused {} requests of {}: {}", refused.count, refused.node, refused.reason);
     }
     text
+}
+
+/// Lanes that stand at a site and that its own group does not use: they are told from what the site's relay says.
+fn held(group: &GroupStatus) -> impl Iterator<Item = &LaneStatus> {
+    group.held.iter().filter(|held| group.lanes.iter().all(|lane| lane.node != held.node))
 }
 
 /// What the tables cannot say.
@@ -194,7 +199,7 @@ fn sentences(text: &mut String, node: &str, group: &GroupStatus) {
     {
         let _ = writeln!(text, "{name}: away from its home {home}: `midspan failback {name}` hands it back");
     }
-    for lane in &group.lanes {
+    for lane in group.lanes.iter().chain(held(group)) {
         if group.starting && group.role == Role::Primary && !lane.connected {
             let _ = writeln!(
                 text,
@@ -345,6 +350,23 @@ mod tests {
         assert!(is_healthy(&status.groups[0]));
         status.groups[0].lanes[0].connected = false;
         assert!(!is_healthy(&status.groups[0]));
+    }
+
+    #[test]
+    fn a_lane_that_a_site_holds_is_shown_once_and_its_damage_is_said() {
+        let mut status = sample();
+        let here = LaneStatus { lane: 0, node: "a".into(), connected: true, ..LaneStatus::default() };
+        status.groups[0].held = vec![here.clone()];
+        let rows = |status: &NodeStatus| text(status).lines().filter(|line| line.contains(" a ")).count();
+        let with = rows(&status);
+        assert!(is_healthy(&status.groups[0]));
+        // Where the group uses it, what the group knows of it says more.
+        status.groups[0].lanes.push(here);
+        assert_eq!(rows(&status), with);
+        status.groups[0].lanes.pop();
+        status.groups[0].held[0].damaged_at = Some(4096);
+        assert!(!is_healthy(&status.groups[0]));
+        assert!(text(&status).contains("lane 0 at a is damaged at position 4096"));
     }
 
     #[test]

@@ -16,8 +16,17 @@ pub struct GroupConfig {
     pub role: String,
     /// The nodes that hold the volumes.
     pub sites: Vec<String>,
-    /// Where the journal is kept.
+    /// Where the journal may be kept.
     pub lanes: Vec<LaneConfig>,
+    /// How many of the lanes hold it at a time.
+    #[serde(default)]
+    pub lane_set: String,
+    /// Whether a lane at the other site may carry hosts' writes.
+    #[serde(default)]
+    pub direct: String,
+    /// Memory from which what a lost lane held is sent to another one.
+    #[serde(default)]
+    pub resend_bytes: u64,
     /// What a write must have reached before the host is answered.
     pub answer: String,
     /// What the primary does when the lanes are gone.

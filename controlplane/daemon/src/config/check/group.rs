@@ -1,8 +1,9 @@
-//! The groups: their sites, lanes, areas and volumes.
+//! The groups: their sites, areas and volumes.
 
 use super::super::field::Field;
 use super::super::schema::{Config, Group, Isolated, Mode, Role, Takeover};
-use super::super::text::{Id, Size, Span};
+use super::super::text::{Size, Span};
+use super::lanes::{self, unknown_node};
 use super::report::{Report, list};
 
 /// Unit of all volume and ring space, bytes.
@@ -28,22 +29,12 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     );
     for (field, group) in groups() {
         sites(config, group, &field, report);
-        lanes(config, group, &field, report);
+        lanes::check(config, group, &field, report);
         takeover(group, &field, report);
         areas(group, &field, report);
         volumes(group, &field, report);
     }
     paths_are_distinct(config, report);
-}
-
-/// Ids of all nodes the file knows.
-fn known(config: &Config) -> impl Iterator<Item = Id> {
-    std::iter::once(config.node.id).chain(config.peers.iter().map(|peer| peer.id))
-}
-
-fn unknown_node(config: &Config, id: Id) -> Option<String> {
-    let unknown = known(config).all(|node| node != id);
-    unknown.then(|| format!("no node has id {id}; known are {}", list(known(config))))
 }
 
 fn sites(config: &Config, group: &Group, field: &Field, report: &mut Report<'_>) {
@@ -77,48 +68,15 @@ fn sites(config: &Config, group: &Group, field: &Field, report: &mut Report<'_>)
     }
 }
 
-fn lanes(config: &Config, group: &Group, field: &Field, report: &mut Report<'_>) {
-    let lanes = field.clone().key("lanes");
-    let each = || group.lanes.iter().enumerate().map(|(index, lane)| (lanes.clone().index(index), lane));
-    if group.lanes.is_empty() {
-        report.error(&lanes, "at least one lane is needed, such as { id = 0, node = 2 }".to_owned());
-    }
-    report.distinct(|id| format!("lane id {id}"), each().map(|(place, lane)| (place.key("id"), lane.id)));
-    if group.lanes.len() > 1 {
-        let count = group.lanes.len();
-        report.error(&lanes, format!("this version keeps a group's journal in one lane, here are {count}"));
-    }
-    for (place, lane) in each() {
-        if let Some(message) = unknown_node(config, lane.node) {
-            report.error(&place.key("node"), message);
-        } else if group.sites.contains(&lane.node) {
-            let message = format!(
-                "node {} is one of the group's sites: this version has lanes at a relay only",
-                lane.node
-            );
-            report.error(&place.key("node"), message);
-        }
-    }
-    let (node, holds) = (config.node.id, group.lanes.iter().any(|lane| lane.node == config.node.id));
-    if group.role == Role::Relay && !holds {
-        report.error(&lanes, format!("this node, {node}, is the group's relay but holds none of its lanes"));
-    }
-    mode(group, &field.clone().key("mode"), report);
-}
-
-fn mode(group: &Group, field: &Field, report: &mut Report<'_>) {
-    match group.mode {
-        Mode::MaxProtection | Mode::MaxAvailability => {}
-        Mode::MaxPerformance => report.error(
-            field,
-            "\"max-performance\" needs a lane at the primary itself, which this version does not have: allowed are \
-             \"max-protection\" and \"max-availability\""
-                .to_owned(),
-        ),
-    }
-}
-
 fn takeover(group: &Group, field: &Field, report: &mut Report<'_>) {
+    if group.mode == Mode::MaxPerformance && group.takeover == Takeover::Automatic {
+        report.error(
+            &field.clone().key("takeover"),
+            "with mode = \"max-performance\" the journal stands at the primary alone, and a takeover without it always loses \
+             something: allowed is \"manual\""
+                .to_owned(),
+        );
+    }
     let isolated = field.clone().key("isolated");
     match (group.isolated, group.takeover) {
         (Isolated::Stall, Takeover::Manual | Takeover::Automatic) => {}

@@ -1,6 +1,7 @@
 //! What a readable configuration must also satisfy: how its tables fit together, in one file and over several.
 
 mod export;
+mod lanes;
 mod group;
 mod node;
 mod report;

@@ -2,7 +2,7 @@
 
 use super::super::field::Field;
 use super::super::finding::Finding;
-use super::super::schema::{Config, ControlPath, Group, Initial, Isolated, Role};
+use super::super::schema::{Config, ControlPath, Direct, Group, Initial, Isolated, LaneSet, Mode, Role};
 use super::report::{Report, list};
 
 /// What does not fit between the files of several nodes, besides what [`Config::check`] finds in each.
@@ -126,6 +126,7 @@ fn same_group(earlier: &Config, other: &Group, group: &Group, field: &Field, rep
                 differs("control information takes the way", there.to_owned()),
             );
         }
+        policy(other, group, field, &differs, report);
         // A site that does not know that the other may go on alone would say that nothing is lost.
         if other.isolated != group.isolated {
             let there = if other.isolated == Isolated::Continue { "\"continue\"" } else { "\"stall\"" };
@@ -135,6 +136,37 @@ fn same_group(earlier: &Config, other: &Group, group: &Group, field: &Field, rep
             );
         }
         volumes(other, group, field, &differs, report);
+    }
+}
+
+/// A takeover reads as many lanes as the primary's answers needed: both sites must count alike.
+fn policy(
+    other: &Group,
+    group: &Group,
+    field: &Field,
+    differs: &dyn Fn(&str, String) -> String,
+    report: &mut Report<'_>,
+) {
+    if other.lane_set != group.lane_set {
+        let there = match other.lane_set {
+            LaneSet::Failover => "\"failover\"",
+            LaneSet::Mirror => "\"mirror\"",
+            LaneSet::Stripe => "\"stripe\"",
+        };
+        report.error(&field.clone().key("lane_set"), differs("the lane set is", there.to_owned()));
+    }
+    if other.direct != group.direct {
+        let there = if other.direct == Direct::Allow { "\"allow\"" } else { "\"never\"" };
+        report.error(&field.clone().key("direct"), differs("a direct lane is", there.to_owned()));
+    }
+    // The local lane is no lane to whoever does not use it.
+    if (other.mode == Mode::MaxPerformance) != (group.mode == Mode::MaxPerformance) {
+        let there = match other.mode {
+            Mode::MaxProtection => "\"max-protection\"",
+            Mode::MaxAvailability => "\"max-availability\"",
+            Mode::MaxPerformance => "\"max-performance\"",
+        };
+        report.error(&field.clone().key("mode"), differs("the mode is", there.to_owned()));
     }
 }
 

@@ -43,7 +43,9 @@ impl<B: Buffer> Relay<B> {
             _ if hello.kind == SessionKind::Direct => return Err((RefusedReason::UnknownArea, found)),
             AreaKind::Receipt => (hello.area_kind, permit.secondary),
             AreaKind::Ring | AreaKind::Manifest => (hello.area_kind, permit.primary),
-            AreaKind::State | AreaKind::DirtyMap => return Err((RefusedReason::UnknownArea, found)),
+            AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => {
+                return Err((RefusedReason::UnknownArea, found));
+            }
         };
         let fencing = guard.pending.is_some();
         if hello.kind == SessionKind::Control {

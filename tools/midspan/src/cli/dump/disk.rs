@@ -53,6 +53,7 @@ pub fn word(kind: AreaKind) -> &'static str {
         AreaKind::Receipt => "receipt",
         AreaKind::State => "state",
         AreaKind::DirtyMap => "dirty_map",
+        AreaKind::OwnRing => "own_ring",
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Arguments {
 /// Kinds of areas with frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// Journal frames.
+    /// Journal frames: a lane's ring, or a site's own.
     Ring,
     /// What the primary issued.
     Manifest,
@@ -92,7 +92,7 @@ pub fn run(command: &JournalCommand, out: &mut dyn Write) -> Outcome {
 fn wanted(arguments: &Arguments, place: &AreaPlace) -> bool {
     let kind = match arguments.area {
         None => true,
-        Some(Kind::Ring) => place.kind == AreaKind::Ring,
+        Some(Kind::Ring) => matches!(place.kind, AreaKind::Ring | AreaKind::OwnRing),
         Some(Kind::Manifest) => place.kind == AreaKind::Manifest,
         Some(Kind::Receipt) => place.kind == AreaKind::Receipt,
     };
@@ -110,7 +110,7 @@ fn dump_area(
     match place.kind {
         AreaKind::State => contents.damage += u32::from(!disk::state(source, printer, place)?),
         AreaKind::DirtyMap => {}
-        AreaKind::Ring | AreaKind::Manifest | AreaKind::Receipt => {
+        AreaKind::Ring | AreaKind::OwnRing | AreaKind::Manifest | AreaKind::Receipt => {
             let Some(ring) = RingView::new(source, place.start, place.size) else {
                 let text = "  the area reaches beyond the end of the disk".to_owned();
                 printer.fact("damage", &text, json!({ "what": "beyond_the_disk" }))?;
