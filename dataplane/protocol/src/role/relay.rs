@@ -32,6 +32,9 @@ const SESSIONS: usize = 512;
 /// Largest range answered at once, bytes.
 const READ_BYTES: u32 = 768 * 1024;
 
+/// How long a read waits for the writer's word that two lanes hold what is asked for: it may be on its way.
+const UNSAID_NS: u64 = 50_000_000;
+
 /// Pause before a read that found the pool empty is tried again.
 const STARVED_NS: u64 = 1_000_000;
 
@@ -270,7 +273,9 @@ impl<B: Buffer> Relay<B> {
                 if session.waiting.len() >= READS_PER_SESSION {
                     return self.refuse(context, index, RefusedReason::Full);
                 }
-                let until = context.now.mono + u64::from(read.wait_ms) * 1_000_000;
+                let limited = session.area.and_then(|at| self.areas.get(at)).is_some_and(Area::is_limited);
+                let patience = if limited { UNSAID_NS } else { 0 };
+                let until = context.now.mono + (u64::from(read.wait_ms) * 1_000_000).max(patience);
                 session.waiting.push_back(Waiting { read: *read, until });
                 self.serve(context, index);
             }

@@ -176,6 +176,11 @@ impl<B: Buffer> Area<B> {
         }
     }
 
+    /// Whether its readers may use only what is said to be in two lanes.
+    pub fn is_limited(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.flags & IN_TWO_LANES != 0)
+    }
+
     /// The writer says what is in as many lanes as an answer needs. `true` when more can be read now.
     pub fn on_answerable(&mut self, answerable: Position) -> bool {
         let before = self.readable();

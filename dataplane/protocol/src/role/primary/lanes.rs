@@ -223,13 +223,21 @@ impl<B: Buffer> Primary<B> {
         let Some(second) = self.lanes.second.as_mut().filter(|second| second.holds(needed)) else { return };
         let both = second.journaled().unwrap_or_default().min(self.ring.journaled());
         self.lanes.floor = self.lanes.floor.max(both);
-        let floor = self.lanes.floor;
         // While more is on its way, the next frame's header says it.
-        if self.ring.tip().is_some_and(|tip| tip.position == floor) {
-            self.ring.tell_answerable(context, floor);
-            if let Some(writer) = second.writer() {
-                writer.tell_answerable(context, floor);
-            }
+        if self.ring.tip().is_some_and(|tip| tip.position == self.lanes.floor) {
+            self.say_answerable(context);
+        }
+    }
+
+    /// What is about to be listed can be read: the lanes know that both hold it.
+    pub(super) fn say_answerable<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if !self.lanes.is_doubled() {
+            return;
+        }
+        let floor = self.lanes.floor;
+        self.ring.tell_answerable(context, floor);
+        if let Some(writer) = self.lanes.second.as_mut().and_then(|second| second.writer()) {
+            writer.tell_answerable(context, floor);
         }
     }
 

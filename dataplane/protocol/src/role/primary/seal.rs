@@ -134,6 +134,7 @@ impl<B: Buffer> Primary<B> {
         if !self.manifest_fits() {
             return;
         }
+        self.say_answerable(context);
         let known = self.known();
         if let Some(frame) = self.manifests.seal(context.buffers, tip, known) {
             let control = self.config.control;

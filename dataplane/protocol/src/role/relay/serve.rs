@@ -25,8 +25,13 @@ impl<B: Buffer> Relay<B> {
             let node = session.node;
             let journaled = self.readable(at, node);
             let (Some(session), Some(area)) = (self.sessions.get_mut(index), self.areas.get(at)) else { return };
-            if read.position >= journaled && context.now.mono < until && read.position.0 <= area.received().0
-            {
+            let waits = context.now.mono < until;
+            if waits && read.position >= journaled && read.position.0 <= area.received().0 {
+                return;
+            }
+            // The writer's word may be on its way that the other lane holds the rest, too.
+            let end = Position(read.position.0 + u64::from(read.length)).min(area.journaled());
+            if waits && end > journaled && read.length > 0 {
                 return;
             }
             let refusal = if read.position > journaled {
