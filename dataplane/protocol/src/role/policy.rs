@@ -50,6 +50,11 @@ pub fn wanted(config: &SiteConfig, first: NodeId, lost: bool, settled: bool, tri
             // A site's lane is left for a relay first.
             Some(Wanted { node, beside: !config.sites.contains(&first) })
         }
+        // A site's lane is left for any relay, and as soon as one is there.
+        LanePolicy::Failover if config.sites.contains(&first) => {
+            let node = *relays.clone().nth(tried.checked_rem(relays.count())?)?;
+            Some(Wanted { node, beside: false })
+        }
         LanePolicy::Failover => {
             let node = *relays.clone().next()?;
             (settled && node != first).then_some(Wanted { node, beside: false })

@@ -4,7 +4,6 @@
 use alloc::vec::Vec;
 
 use super::Primary;
-use super::lanes::{JOIN_NS, LOST_NS};
 use crate::lane::site_link::SiteLink;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -31,7 +30,7 @@ impl<B: Buffer> Primary<B> {
         // One that has just come back into the lanes needs a moment to be there.
         let patience = if self.was_up { pace.leave_ns } else { pace.leave_ns.max(pace.silence_ns) };
         // Another lane may take its place before.
-        let patience = if self.config.lanes.len() > 1 { patience.max(LOST_NS + JOIN_NS) } else { patience };
+        let patience = patience.max(self.lane_patience());
         if self.lanes_change() { u64::MAX } else { since + patience }
     }
 

@@ -27,11 +27,13 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Frame, LinkEvent, Note};
 
 /// How long a lane may be away before another is looked for.
-pub(super) const LOST_NS: u64 = 1_000_000_000;
+const LOST_NS: u64 = 1_000_000_000;
+/// How long the node of a further lane may take to answer.
+const ANSWER_NS: u64 = 1_200_000_000;
 /// How long a further lane may take until it holds what it must.
-pub(super) const JOIN_NS: u64 = 4_000_000_000;
+const JOIN_NS: u64 = 4_000_000_000;
 /// Pause before a further lane is tried again.
-const AGAIN_NS: u64 = 1_000_000_000;
+const AGAIN_NS: u64 = 200_000_000;
 /// How long a lane that is preferred to the present one is left alone before it is tried.
 const RETURN_NS: u64 = 10_000_000_000;
 /// Pause before the other site is asked again.
@@ -332,7 +334,8 @@ impl<B: Buffer> Primary<B> {
         let want = self.want(now);
         match (&self.lanes.second, want) {
             (Some(second), Some(want)) if second.node() == want.node => {
-                let late = now >= second.since.saturating_add(JOIN_NS) && !good;
+                let patience = if second.answers() { JOIN_NS } else { ANSWER_NS };
+                let late = now >= second.since.saturating_add(patience) && !good;
                 if late {
                     rare!(SecondLaneLate);
                     return self.drop_second(context);
@@ -499,6 +502,12 @@ impl<B: Buffer> Primary<B> {
         if let Some(second) = self.lanes.second.as_mut() {
             second.close(context);
         }
+    }
+
+    /// How long a lost lane is waited for until every other one was tried.
+    pub(super) fn lane_patience(&self) -> u64 {
+        let others = self.config.lanes.len().saturating_sub(1) as u64;
+        if others == 0 { 0 } else { LOST_NS + others * (ANSWER_NS + AGAIN_NS) + JOIN_NS }
     }
 
     /// Whether a change of the set is under way: the lanes are not left meanwhile.

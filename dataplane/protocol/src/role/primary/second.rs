@@ -106,6 +106,14 @@ impl<B: Buffer> Second<B> {
         matches!(&self.step, Step::Open(writer) if writer.size() > 0 && writer.began() <= needed)
     }
 
+    /// Whether its node answers.
+    pub fn answers(&self) -> bool {
+        match &self.step {
+            Step::Fencing(fencer) => fencer.is_up(),
+            Step::Open(_) => true,
+        }
+    }
+
     /// Whether it is connected, and takes frames.
     pub fn is_up(&self) -> bool {
         matches!(&self.step, Step::Open(writer) if writer.is_up())
