@@ -14,7 +14,6 @@ use midspan_format::time::Time;
 
 use crate::api::types::{AloneRange, AloneVolume, ApiError, HeldAlone, MAX_PIECE_BYTES};
 use crate::config::{self, Config};
-use crate::translate;
 
 use self::direct::Disk;
 use self::journal::JournalError;
@@ -137,7 +136,7 @@ pub fn places(config: &Config) -> Vec<Place> {
     let place = |group: &config::Group| Place {
         group: group.name.clone(),
         id: GroupId(group.id.get().into()),
-        lane: translate::lane(group).unwrap_or(LaneId(0)),
+        lane: LaneId(group.lane_id().map_or(0, u16::from)),
         journal: config.node.journal.clone(),
         volumes: group.volumes.iter().map(volume).collect(),
     };

@@ -149,10 +149,9 @@ pub fn home(own: Id, group: &Group) -> Option<NodeId> {
     }
 }
 
-/// What the areas of all the group's lanes are called. They hold the same frames, so it is one for all of them: the least id in the
-/// file, whatever the order there.
+/// What the areas of all the group's lanes are called.
 pub fn lane(group: &Group) -> Option<LaneId> {
-    group.lanes.iter().map(|lane| LaneId(lane.id.into())).min()
+    group.lane_id().map(|id| LaneId(id.into()))
 }
 
 /// The nodes that may hold a lane, those preferred first: a site holds the journal only where no relay can.

@@ -360,6 +360,12 @@ fn default_receipt() -> Size {
 }
 
 impl Group {
+    /// What the areas of all lanes are called. They hold the same frames, so it is one for all of them: the least id, whatever
+    /// the order in the file.
+    pub fn lane_id(&self) -> Option<u8> {
+        self.lanes.iter().map(|lane| lane.id).min()
+    }
+
     /// Whether a lane of the group may stand at this node.
     pub fn has_lane_at(&self, node: Id) -> bool {
         self.lanes.iter().any(|lane| lane.node == node)

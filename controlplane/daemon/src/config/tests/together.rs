@@ -93,8 +93,8 @@ fn the_files_of_a_group_say_the_same() {
             format!("group[0].direct: a direct lane is \"never\" {same}"),
         ),
         (
-            "sites = [1, 3]",
-            "mode = \"max-performance\"\nsites = [1, 3]",
+            "mode = \"max-protection\"",
+            "mode = \"max-performance\"",
             format!("group[0].mode: the mode is \"max-protection\" {same}"),
         ),
         (

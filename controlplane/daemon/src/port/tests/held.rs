@@ -44,7 +44,7 @@ fn a_site_with_a_lane_shows_it_as_a_relay_would() {
     assert_eq!((areas[0].kind.as_str(), areas[0].journaled), ("ring", Some(4096)));
     // The site stays a site: what its relay says stands beside what the group says.
     let status = &group.status;
-    assert_eq!((status.role, status.refused), (crate::api::types::Role::Primary, 3));
+    assert_eq!((status.role, status.refused), (crate::api::types::Role::Secondary, 3));
     assert_eq!((status.held[0].node.as_str(), status.held[0].watermarks.journaled), ("node 3", Some(4096)));
     assert!(status.lanes.is_empty());
 }

@@ -8,7 +8,7 @@ use midspan_format::version::PROTOCOL_VERSION;
 
 use alloc::collections::VecDeque;
 
-use super::{READS_PER_SESSION, Relay, SESSIONS, Session, TAG_READ};
+use super::{READS_PER_SESSION, Relay, SESSIONS, Session, TAG_READ, is_served};
 use crate::stage::area::{Area, Health};
 use crate::stage::ring_read::RingRead;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -38,15 +38,12 @@ impl<B: Buffer> Relay<B> {
         if !guard.is_site(hello.node) {
             return Err((RefusedReason::NotPermitted, found));
         }
-        let (kind, writer) = match hello.area_kind {
-            // A relay holds areas; what sites tell each other is not for it.
-            _ if hello.kind == SessionKind::Direct => return Err((RefusedReason::UnknownArea, found)),
-            AreaKind::Receipt => (hello.area_kind, permit.secondary),
-            AreaKind::Ring | AreaKind::Manifest => (hello.area_kind, permit.primary),
-            AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => {
-                return Err((RefusedReason::UnknownArea, found));
-            }
-        };
+        // A relay holds areas of lanes; what sites tell each other, and what is a site's own, is not for it.
+        if hello.kind == SessionKind::Direct || !is_served(hello.area_kind) {
+            return Err((RefusedReason::UnknownArea, found));
+        }
+        let kind = hello.area_kind;
+        let writer = if kind == AreaKind::Receipt { permit.secondary } else { permit.primary };
         let fencing = guard.pending.is_some();
         if hello.kind == SessionKind::Control {
             self.open_session(link, hello, None);
