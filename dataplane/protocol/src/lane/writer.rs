@@ -126,7 +126,11 @@ impl<B: Buffer> Writer<B> {
     }
 
     /// Says what the area's readers may use: now, if the session is open, and with every ping from now on.
-    pub fn tell_answerable<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, answerable: Position) {
+    pub fn tell_answerable<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        answerable: Position,
+    ) {
         let told = core::mem::replace(&mut self.answerable, answerable);
         if told != answerable && self.is_up() {
             self.ping(context);
@@ -396,7 +400,8 @@ impl<B: Buffer> Writer<B> {
     fn has_joined<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) -> bool {
         let Some(base) = self.base() else { return false };
         let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
-        let same = (found.position, found.sequence, found.chain) == (base.position, base.sequence, base.chain);
+        let same =
+            (found.position, found.sequence, found.chain) == (base.position, base.sequence, base.chain);
         let has_begun = self.begun && welcome.journaled == base.position && welcome.last.is_none();
         let of_journal = welcome.area == self.area;
         if of_journal && (has_begun || same && self.unjournaled.is_empty()) {

@@ -27,12 +27,13 @@ use alloc::vec::Vec;
 
 use midspan_format::control::GroupCommand;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::{PairState, Role};
+use midspan_format::superblock::Role;
 
 use self::alone::Alone;
 use self::handover::Handover;
 use self::hearing::Hearing;
 use self::lane_set::Setting;
+use self::lanes::is_outside;
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::role::direct::answer;
 use crate::role::outside::Outside;
@@ -491,14 +492,4 @@ impl<B: Buffer> Group<B> {
 /// A failed journal disk concerns no volume; a note has to name one.
 fn first_volume(config: &SiteConfig) -> midspan_format::ids::VolumeId {
     config.volumes.first().map_or(midspan_format::ids::VolumeId(0), |volume| volume.id)
-}
-
-/// Whether a primary in this state has answered hosts outside the lanes: then no journal is redone over what its disks hold.
-pub(super) fn is_outside(pair: PairState) -> bool {
-    match pair {
-        PairState::TakenOver | PairState::InitialCopy | PairState::Suspended | PairState::Degraded => true,
-        PairState::Simplex | PairState::Paired | PairState::Resync | PairState::Split | PairState::Fenced => {
-            false
-        }
-    }
 }

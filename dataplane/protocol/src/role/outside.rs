@@ -5,12 +5,14 @@
 //!  entering, or leaving ─▶ serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
 //! ```
 
+mod telling;
+
 use alloc::vec::Vec;
 
 use midspan_format::ids::{Epoch, VolumeId};
-use midspan_format::message::{Leaving, Message};
 use midspan_format::superblock::PairState;
 
+use self::telling::Told;
 use crate::lane::site_link::{SiteEvent, SiteLink};
 use crate::role::comeback::{self, Comeback};
 use crate::role::direct::{Direct, answer};
@@ -24,9 +26,6 @@ use crate::vocab::effect::{
     Context, Disk, DiskOp, DiskResult, HostError, HostRequest, LinkEvent, LinkId, Note, StartReport, Token,
 };
 use crate::vocab::tags;
-
-/// Pause before the other site is told again.
-const ASK_AGAIN_NS: u64 = 500_000_000;
 
 /// What came of an event.
 #[derive(Clone, Copy, Debug)]
@@ -79,15 +78,6 @@ enum Step {
     Closed,
 }
 
-/// Whether the other site knows that the lanes are left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    No,
-    /// It was told in this epoch, at this time, and has not answered.
-    Asked(Epoch, u64),
-    Yes,
-}
-
 /// The machine.
 #[derive(Debug)]
 pub struct Outside<B> {
@@ -98,7 +88,7 @@ pub struct Outside<B> {
     site_link: SiteLink,
     /// Whether that one has recorded that the lanes are left.
     told: Told,
-    /// One lane holds the journal: a mark there is read by every takeover. Else the other site must have recorded it.
+    /// One lane holds the journal: a mark there is read by every takeover.
     single: bool,
     /// An operator has said that hosts are to be served whoever knows of it.
     word: bool,
@@ -280,53 +270,6 @@ impl<B: Buffer> Outside<B> {
         self.advance(context, store)
     }
 
-    /// Says to the other site that the lanes are left, when everything that must be true before is durable here.
-    fn tell<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
-        let change = match self.step {
-            Step::Leaving { change } => change,
-            // Served by a word: it is told all the same, until the lane says so.
-            Step::Serving => 0,
-            Step::Entering { .. }
-            | Step::Permitted { .. }
-            | Step::Draining
-            | Step::Flushing { .. }
-            | Step::Recording { .. }
-            | Step::Stuck
-            | Step::Failed
-            | Step::Closed => return,
-        };
-        let state = store.get();
-        let left = matches!(state.pair, PairState::Suspended | PairState::Degraded);
-        let ready = store.is_saved(change) && self.marks_are_durable() && self.site_link.is_up();
-        if !left || !ready || self.told != Told::No || self.single && self.comeback.has_left() {
-            return;
-        }
-        let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
-        self.told = Told::Asked(state.epoch, context.now.mono);
-        self.site_link.say(context, Message::Leaving(leaving));
-    }
-
-    /// One that could not record it then, because a takeover was looked into, does not say so.
-    fn told_again_at(&self) -> u64 {
-        match (self.told, self.step) {
-            (Told::Asked(_, at), Step::Leaving { .. } | Step::Serving) => at + ASK_AGAIN_NS,
-            (Told::No | Told::Asked(..) | Told::Yes, _) => u64::MAX,
-        }
-    }
-
-    fn ask_again(&mut self) {
-        if let Told::Asked(..) = self.told {
-            self.told = Told::No;
-        }
-    }
-
-    /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or the
-    /// group permits none without this site's word.
-    fn is_known(&self) -> bool {
-        let marked = self.single && self.comeback.has_left();
-        marked || self.told == Told::Yes || self.config.alone || self.word
-    }
-
     /// The state was written.
     pub fn on_saved<S: Buffers<Buf = B>>(
         &mut self,
@@ -436,7 +379,7 @@ impl<B: Buffer> Outside<B> {
                 Step::Leaving { change }
                     if store.is_saved(change) && self.marks_are_durable() && self.is_known() =>
                 {
-                    let by_word = !(self.single && self.comeback.has_left()) && self.told != Told::Yes;
+                    let by_word = !self.is_marked() && self.told != Told::Yes;
                     let change = store.change(context, |state| {
                         (state.answered, state.by_word) = (true, state.by_word || by_word);
                     });

@@ -5,6 +5,7 @@
 //! (reads need the lease, and never see what is not answerable).
 
 mod answer;
+mod begin;
 mod departing;
 mod handing;
 mod heard;
@@ -21,16 +22,16 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use midspan_format::area::AreaKind;
-use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::SessionKind;
 use midspan_format::superblock::GroupState;
 use midspan_format::time::{GroupClock, Time};
 
+pub use self::begin::Begin;
+use self::lanes::Lanes;
 pub use self::repair::Repair;
 pub use self::status::PrimaryStatus;
-use self::lanes::Lanes;
 use self::verify::Verifying;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::{SiteEvent, SiteLink};
@@ -50,31 +51,9 @@ use crate::vocab::effect::{
     Note, RequestId, Token, VerifyStop,
 };
 use crate::vocab::tags;
-use crate::vocab::tip::Tip;
 
 /// Latest wall time that is believed (2260): a clock beyond it would run into the latest time that a frame may carry.
 const LATEST_WALL: u64 = Time::MAX.0 - (1 << 56);
-
-/// What a start found out, from which a primary begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Begin {
-    /// The epoch taken in the lane.
-    pub epoch: Epoch,
-    /// The ring's identity, size and tip.
-    pub ring: (AreaId, u64, Tip),
-    /// The manifest area's identity, size and tip.
-    pub manifest: (AreaId, u64, Tip),
-    /// Last frame of the ring: the former process may have listed it, or the frames before it, in no manifest.
-    pub last: Option<FrameHeader>,
-    /// The disks hold everything before it, flushed, and it is time of the last record there.
-    pub landed: (Position, Time),
-    /// Newest `landed` that is durable in the lane.
-    pub landed_durable: Position,
-    /// Newest time seen anywhere.
-    pub clock: Time,
-    /// The epoch that was replaced in the lane: in further lanes it, and older ones, may be replaced, too.
-    pub known: Epoch,
-}
 
 /// The primary.
 #[derive(Debug)]
@@ -176,7 +155,8 @@ impl<B: Buffer> Primary<B> {
             manifests,
             recall,
             receipts: Receipts::new(receipts, config.lane, pace.poll_ms),
-            site_link: (config.control.direct() || may_leave || config.lanes.len() > 1).then(|| config.site_link(begin.epoch)),
+            site_link: (config.control.direct() || may_leave || config.lanes.len() > 1)
+                .then(|| config.site_link(begin.epoch)),
             unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,

@@ -165,16 +165,6 @@ impl Takeover {
         !matches!(self.step, Step::Recording { .. })
     }
 
-    /// Whether it waits for its lane to answer.
-    pub fn waits_for_lane(&self) -> bool {
-        matches!(self.step, Step::Fencing) && !self.fencer.is_up()
-    }
-
-    /// What was asked for.
-    pub fn asked(&self) -> Asked {
-        self.asked
-    }
-
     /// Whether the former primary handed over.
     pub fn is_planned(&self) -> bool {
         self.asked.handed.is_some()

@@ -8,7 +8,8 @@ use midspan_format::ids::Epoch;
 use midspan_format::superblock::{LanePoint, PairState, Role};
 use midspan_format::time::Time;
 
-use super::{Group, Play, is_outside};
+use super::lanes::is_outside;
+use super::{Group, Play};
 use crate::recovery::lineage::{self, Decision, Facts, Past};
 use crate::role::rejoin::{self, Rejoin};
 use crate::role::secondary::Secondary;

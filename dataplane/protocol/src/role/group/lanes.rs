@@ -205,3 +205,13 @@ impl<B: Buffer> Group<B> {
         }
     }
 }
+
+/// Whether a primary in this state has answered hosts outside the lanes: then no journal is redone over what its disks hold.
+pub(super) fn is_outside(pair: PairState) -> bool {
+    match pair {
+        PairState::TakenOver | PairState::InitialCopy | PairState::Suspended | PairState::Degraded => true,
+        PairState::Simplex | PairState::Paired | PairState::Resync | PairState::Split | PairState::Fenced => {
+            false
+        }
+    }
+}

@@ -5,13 +5,23 @@ use midspan_format::frame::MAY_BE_ALONE;
 use midspan_format::ids::AreaId;
 use midspan_format::message::Fenced;
 
-use super::Takeover;
+use super::{Asked, Step, Takeover};
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::Buffer;
 
 impl Takeover {
+    /// Whether it waits for its lane to answer.
+    pub fn waits_for_lane(&self) -> bool {
+        matches!(self.step, Step::Fencing) && !self.fencer.is_up()
+    }
+
+    /// What was asked for.
+    pub fn asked(&self) -> Asked {
+        self.asked
+    }
+
     /// Whether the lane holds nothing but what the primary that hands over had put there, and this site has all of it.
     pub(super) fn is_handed<B: Buffer>(&self, secondary: &Secondary<B>) -> bool {
         let ring = &self.facts.ring;

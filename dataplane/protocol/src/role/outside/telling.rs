@@ -1,0 +1,75 @@
+//! Telling the other site that the lanes are left, so that no takeover says that nothing is lost (I1).
+
+use midspan_format::ids::Epoch;
+use midspan_format::message::{Leaving, Message};
+use midspan_format::superblock::PairState;
+
+use super::{Outside, Step};
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::Context;
+
+/// Pause before the other site is told again.
+const ASK_AGAIN_NS: u64 = 500_000_000;
+
+/// Whether the other site knows that the lanes are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    No,
+    /// It was told in this epoch, at this time, and has not answered.
+    Asked(Epoch, u64),
+    Yes,
+}
+
+impl<B: Buffer> Outside<B> {
+    /// Says to the other site that the lanes are left, when everything that must be true before is durable here.
+    pub(super) fn tell<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
+        let change = match self.step {
+            Step::Leaving { change } => change,
+            // Served by a word: it is told all the same, until the lane says so.
+            Step::Serving => 0,
+            Step::Entering { .. }
+            | Step::Permitted { .. }
+            | Step::Draining
+            | Step::Flushing { .. }
+            | Step::Recording { .. }
+            | Step::Stuck
+            | Step::Failed
+            | Step::Closed => return,
+        };
+        let state = store.get();
+        let left = matches!(state.pair, PairState::Suspended | PairState::Degraded);
+        let ready = store.is_saved(change) && self.marks_are_durable() && self.site_link.is_up();
+        if !left || !ready || self.told != Told::No || self.is_marked() {
+            return;
+        }
+        let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
+        self.told = Told::Asked(state.epoch, context.now.mono);
+        self.site_link.say(context, Message::Leaving(leaving));
+    }
+
+    /// One that could not record it then, because a takeover was looked into, does not say so.
+    pub(super) fn told_again_at(&self) -> u64 {
+        match (self.told, self.step) {
+            (Told::Asked(_, at), Step::Leaving { .. } | Step::Serving) => at + ASK_AGAIN_NS,
+            (Told::No | Told::Asked(..) | Told::Yes, _) => u64::MAX,
+        }
+    }
+
+    pub(super) fn ask_again(&mut self) {
+        if let Told::Asked(..) = self.told {
+            self.told = Told::No;
+        }
+    }
+
+    /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or the
+    /// group permits none without this site's word.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_marked() || self.told == Told::Yes || self.config.alone || self.word
+    }
+
+    /// Whether the lane says that it was left, and no takeover can read another one.
+    pub(super) fn is_marked(&self) -> bool {
+        self.single && self.comeback.has_left()
+    }
+}
