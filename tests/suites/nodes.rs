@@ -17,3 +17,4 @@ mod without_relay;
 mod bad;
 mod bounds;
 mod torture;
+mod many;

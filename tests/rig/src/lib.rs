@@ -35,6 +35,7 @@ pub use load::Load;
 pub use lone::Lone;
 pub use meddler::{Harm, Meddler, Way};
 pub use mount::may_mount;
+pub use node::Node;
 pub use network::{Network, can_cut};
 pub use place::Place;
 pub use program::{Background, Program, Said, midspan, midspand};
