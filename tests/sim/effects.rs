@@ -5,7 +5,6 @@ use midspan_format::checksum::checksum;
 use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::BLOCK;
-use midspan_format::ids::Epoch;
 use midspan_format::message::{
     FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress, RefusedReason,
 };
@@ -349,11 +348,11 @@ impl World {
             {
                 self.takeover.asked[node.0] = None;
             }
-            // No primary ever held the lane: there is nothing to take over.
+            // No primary held the lane when it was asked for.
             StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
-                if self.watches.ring.epoch() == Epoch::NONE =>
+                if self.takeover.unheld[node.0] =>
             {
-                self.takeover.asked[node.0] = None;
+                self.on_unheld(node);
             }
             // The other site's operator was quicker.
             StartRefusal::LaneRefused { reason: RefusedReason::OlderEpoch, .. }
