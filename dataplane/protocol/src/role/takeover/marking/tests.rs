@@ -87,7 +87,7 @@ fn what_is_read_wrongly_once_costs_the_other_site_nothing() {
     rig.comes(TailEvent::Damaged(LANDED));
     assert!(rig.is_marking() && rig.tracker.map().count() == 0, "it is read again");
     let Step::Marking(marking) = &rig.takeover.step else { panic!("marking") };
-    assert_eq!(marking.deadline(), rig.now.mono + RETRY_NS, "not at once");
+    assert_eq!(marking.again_at, rig.now.mono + RETRY_NS, "not at once");
     let mut buffer = Heap.take(4096).unwrap();
     buffer.set_filled(4096);
     let header =
