@@ -75,7 +75,10 @@ fn judge(there: &[bool], answered_ns: &[u64], kept_to: u64, in_lanes: u64) -> Le
     let holes = there.iter().skip(kept).filter(|there| **there).count();
     assert_eq!(holes, 0, "entry {kept} is missing, and later ones are there: that is no cut");
     let kept_of = answered_ns.iter().filter(|answered| **answered <= kept_to).count();
-    assert!(kept >= kept_of, "{kept_of} entries were answered before {kept_to}, of which only {kept} are there");
+    assert!(
+        kept >= kept_of,
+        "{kept_of} entries were answered before {kept_to}, of which only {kept} are there"
+    );
     assert!(kept as u64 >= in_lanes, "{in_lanes} entries are in the lanes, of which only {kept} are there");
     Left { kept: kept as u64, lost: (there.len() - kept) as u64 }
 }

@@ -212,7 +212,10 @@ mod tests {
     fn what_needs_a_network_is_left_out_or_refused_where_there_is_none() {
         let none = || Err("no root".to_owned());
         let (played, left_out) = playable("all", none()).unwrap();
-        assert_eq!((played.len(), left_out), (5, vec![Scenario::Cuts, Scenario::Mixed, Scenario::AcceptLoss]));
+        assert_eq!(
+            (played.len(), left_out),
+            (5, vec![Scenario::Cuts, Scenario::Mixed, Scenario::AcceptLoss])
+        );
         assert!(playable("cuts", none()).unwrap_err().contains("cuts: no root"));
         assert_eq!(playable("kills", none()).unwrap(), (vec![Scenario::Kills], Vec::new()));
         assert_eq!(playable("all", Ok(())).unwrap().0, Scenario::ALL);

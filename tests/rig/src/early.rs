@@ -62,7 +62,8 @@ impl Early {
         let channel = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();
         // Its standard input is the channel: the kernel ties what is shown to it.
         let options = "fd=0,rootmode=100600,user_id=0,group_id=0,allow_other";
-        let mount = Program::new("mount").args(["-i", "-t", "fuse.midspan", "-o", options, "early"]).arg(path);
+        let mount =
+            Program::new("mount").args(["-i", "-t", "fuse.midspan", "-o", options, "early"]).arg(path);
         let mount = mount.reading(channel.try_clone().unwrap());
         let switches = Arc::new(Switches::default());
         let server = Server { channel, content, size, switches: Arc::clone(&switches) };

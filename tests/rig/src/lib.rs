@@ -30,8 +30,8 @@ use std::time::Duration;
 
 use midspan::clock::{Clock, Signal};
 
-pub use early::Early;
 pub use cluster::{Cluster, GROUP};
+pub use early::Early;
 pub use failing::{Failing, Fails};
 pub use folder::{Folder, create_disk, same_content};
 pub use journal::{Journal, flip};

@@ -45,7 +45,8 @@ fn what_disks_leave_out_is_asked_for_again() {
     cluster.wait_paired();
     cluster.wait_no_lag(Place::Secondary);
     cluster.stop_all();
-    let [here, there] = [Place::Primary, Place::Secondary].map(|place| fs::read(cluster.disk(place, 1)).unwrap());
+    let [here, there] =
+        [Place::Primary, Place::Secondary].map(|place| fs::read(cluster.disk(place, 1)).unwrap());
     assert!(here == there, "both sites hold the same");
     for (path, disk) in paths.iter().zip(&disks) {
         println!("{}: {} ended early", path.display(), disk.count());

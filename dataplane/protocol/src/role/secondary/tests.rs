@@ -130,11 +130,7 @@ fn a_lane_that_has_everything_again_is_not_damaged() {
 }
 
 /// What the own ring holds is found again: nothing.
-fn recover(
-    secondary: &mut Secondary<Plain>,
-    context: &mut Context<'_, Heap>,
-    store: &mut StateStore,
-) {
+fn recover(secondary: &mut Secondary<Plain>, context: &mut Context<'_, Heap>, store: &mut StateStore) {
     loop {
         let asked: Vec<_> = context.effects.drain().collect();
         let of_disk = asked.into_iter().find_map(|effect| match effect {

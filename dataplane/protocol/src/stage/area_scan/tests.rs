@@ -81,7 +81,9 @@ fn scan(disk: &[u8], hint: AreaHint, does: &[Does]) -> (Verdict, Position) {
     scan.poke(&mut Context { now, buffers: &mut buffers, effects: &mut effects });
     loop {
         let asked: Vec<_> = effects.drain().collect();
-        let [Effect::Disk { op, .. }] = <[_; 1]>::try_from(asked).unwrap() else { panic!("one operation at a time") };
+        let [Effect::Disk { op, .. }] = <[_; 1]>::try_from(asked).unwrap() else {
+            panic!("one operation at a time")
+        };
         let result = match op {
             DiskOp::Read { offset, length, at, mut into } => {
                 let from = usize::try_from(offset).unwrap();

@@ -64,7 +64,8 @@ impl Rig {
         let mut takeover = Takeover::new(config, now.mono, asked, &store, &secondary, &tracker);
         takeover.facts.landed = (LANDED, Time(5));
         takeover.facts.ring.journaled = Position(LANDED.0 + 4096);
-        let span = Span { area: AreaId([7; 16]), from: LANDED, to: Position(LANDED.0 + 4096), last_checksum: 9 };
+        let span =
+            Span { area: AreaId([7; 16]), from: LANDED, to: Position(LANDED.0 + 4096), last_checksum: 9 };
         let tail = takeover.config.tail(span, takeover.facts.epoch);
         takeover.step = Step::Marking(Marking { tail, since: now.mono, again_at: 0 });
         Self { takeover, tracker, effects: Effects::with_capacity(16), now }
