@@ -1,17 +1,18 @@
 //! A host that writes one block after the other and keeps a diary: what was answered, and when. Where an operator accepts a loss, it
 //! tells whether what is missing is what was reported.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use midspan::nbd_client::Client;
 use rig::LIMIT;
 
+use crate::clock::wall_ns;
+
 /// Bytes of each entry.
-const BLOCK: u64 = 4096;
+const BLOCK: usize = 4096;
+const BLOCK_U64: u64 = 4096;
 /// Bytes at the end of the first volume that are the diary's alone.
 pub const BYTES: u64 = 1 << 20;
 /// Entries that fit.
-pub const ENTRIES: u64 = BYTES / BLOCK;
+pub const ENTRIES: u64 = BYTES / BLOCK_U64;
 
 /// The diary of one round.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Diary {
         for _ in 0..count {
             let number = self.entries();
             assert!(number < ENTRIES, "the diary is full");
-            self.client.write(self.at + number * BLOCK, &entry(self.round, number), false).unwrap();
+            self.client.write(self.at + number * BLOCK_U64, &entry(self.round, number), false).unwrap();
             self.answered_ns.push(wall_ns());
         }
     }
@@ -61,8 +62,8 @@ impl Diary {
     pub fn judge(&self, uri: &str, kept_to: u64, in_lanes: u64) -> Left {
         let mut client = Client::connect(uri, LIMIT).unwrap();
         let is_there = |number: u64| {
-            let mut found = [0; BLOCK as usize];
-            client.read(self.at + number * BLOCK, &mut found).unwrap();
+            let mut found = [0; BLOCK];
+            client.read(self.at + number * BLOCK_U64, &mut found).unwrap();
             found == entry(self.round, number)
         };
         let there: Vec<bool> = (0..self.entries()).map(is_there).collect();
@@ -83,18 +84,12 @@ fn judge(there: &[bool], answered_ns: &[u64], kept_to: u64, in_lanes: u64) -> Le
     Left { kept: kept as u64, lost: (there.len() - kept) as u64 }
 }
 
-fn entry(round: u64, number: u64) -> [u8; BLOCK as usize] {
-    let mut block = [0; BLOCK as usize];
+fn entry(round: u64, number: u64) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
     for (place, word) in block.chunks_exact_mut(8).zip([round, number, !round].into_iter().cycle()) {
         place.copy_from_slice(&word.to_le_bytes());
     }
     block
-}
-
-#[expect(clippy::disallowed_methods, reason = "a report names a time of the wall clock")]
-fn wall_ns() -> u64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(time.as_nanos()).unwrap()
 }
 
 #[cfg(test)]

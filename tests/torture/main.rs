@@ -15,6 +15,7 @@ mod plan;
 mod tally;
 mod arena;
 mod wiped;
+mod clock;
 mod diary;
 mod loss;
 mod recovery;

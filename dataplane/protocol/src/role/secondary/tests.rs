@@ -133,9 +133,9 @@ fn a_lane_that_has_everything_again_is_not_damaged() {
 fn recover(secondary: &mut Secondary<Plain>, context: &mut Context<'_, Heap>, store: &mut StateStore) {
     loop {
         let asked: Vec<_> = context.effects.drain().collect();
-        let of_disk = asked.into_iter().find_map(|effect| match effect {
-            Effect::Disk { token, op, .. } if tags::of(token) == tags::OWN_RING => Some((token, op)),
-            _ => None,
+        let of_disk = asked.into_iter().find_map(|effect| {
+            let Effect::Disk { token, op, .. } = effect else { return None };
+            (tags::of(token) == tags::OWN_RING).then_some((token, op))
         });
         let Some((token, op)) = of_disk else { return };
         let result = match op {
