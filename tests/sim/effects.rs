@@ -354,9 +354,10 @@ impl World {
             {
                 self.on_unheld(node);
             }
-            // The other site's operator was quicker.
+            // The other site's operator was quicker. The relay refuses from its decision on, and answers that fence later.
             StartRefusal::LaneRefused { reason: RefusedReason::OlderEpoch, .. }
-                if self.decided.is_some_and(|decided| decided.node != node_id(node)) =>
+                if self.decided.is_some_and(|decided| decided.node != node_id(node))
+                    || self.takeover.asked[node.other_site().0].is_some() =>
             {
                 self.takeover.asked[node.0] = None;
             }

@@ -38,7 +38,8 @@ const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; 
 /// What our own machines never do.
 const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
 /// A ring that fills within a round.
-const FULL: &str = "a round outgrows the ring of its target: once in some thousand seeds, and none of the fixed ones";
+const FULL: &str =
+    "a round outgrows the ring of its target: once in some thousand seeds, and none of the fixed ones";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";
