@@ -5,7 +5,6 @@ use midspan_format::checksum::checksum;
 use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::BLOCK;
-use midspan_format::ids::Epoch;
 use midspan_format::message::{
     FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress, RefusedReason,
 };
@@ -352,15 +351,16 @@ impl World {
             {
                 self.takeover.asked[node.0] = None;
             }
-            // No primary ever held the lane: there is nothing to take over.
+            // No primary held the lane when it was asked for.
             StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
-                if self.watches.ring.epoch() == Epoch::NONE =>
+                if self.takeover.unheld[node.0] =>
             {
-                self.takeover.asked[node.0] = None;
+                self.on_unheld(node);
             }
-            // The other site's operator was quicker.
+            // The other site's operator was quicker. The relay refuses from its decision on, and answers that fence later.
             StartRefusal::LaneRefused { reason: RefusedReason::OlderEpoch, .. }
-                if self.decided.is_some_and(|decided| decided.node != node_id(node)) =>
+                if self.decided.is_some_and(|decided| decided.node != node_id(node))
+                    || self.takeover.asked[node.other_site().0].is_some() =>
             {
                 self.takeover.asked[node.0] = None;
             }

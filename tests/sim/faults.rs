@@ -1,6 +1,7 @@
 //! What goes wrong is carried out: processes die and come back, machines lose power, paths are cut; and in the end all is repaired.
 
 use midspan_format::control::GroupCommand;
+use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
@@ -133,6 +134,7 @@ impl World {
     pub(crate) fn ask_takeover(&mut self, site: NodeIndex, accept_loss: bool) {
         let life = self.nodes[site.0].process.as_ref().map_or(0, |process| process.life);
         self.takeover.asked[site.0] = Some(life);
+        self.takeover.unheld[site.0] = self.watches.ring.epoch() == Epoch::NONE;
         self.tell(site, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
     }
 

@@ -1,6 +1,7 @@
 //! Disks and the network do their worst, and the oracle knows what that explains.
 
 use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
 use midspan_protocol::vocab::effect::{Note, StartRefusal};
 
 use crate::event::{Event, NodeIndex};
@@ -133,6 +134,16 @@ impl World {
             Phase::Settling | Phase::GoingHome => true,
         };
         over && self.harmed.lasts()
+    }
+
+    /// A takeover finds a lane that nobody held when it was asked for. There is nothing to take over, unless a primary has begun since:
+    /// the relay's answer may be long on its way.
+    pub(crate) fn on_unheld(&mut self, node: NodeIndex) {
+        if self.watches.ring.epoch() == Epoch::NONE {
+            self.takeover.asked[node.0] = None;
+        } else {
+            self.ask_again(node);
+        }
     }
 
     /// A takeover is refused for a reason that only damage explains.

@@ -74,6 +74,8 @@ impl Watches {
 pub struct Takeover {
     /// By node: the operator has asked this process of it, and it does not serve yet; 0: a process is to be asked again.
     pub asked: [Option<u64>; 3],
+    /// By node: nobody held the lane when it was asked. An answer that the relay gave then may be long on its way.
+    pub unheld: [bool; 3],
     /// Until then an operator hesitates.
     pub asks_until: u64,
 }

@@ -8,6 +8,7 @@ mod wire;
 mod strangers;
 mod rot;
 mod failing;
+mod early;
 
 use rig::{Cluster, LIMIT, Place, Program, pause, wait_for};
 

@@ -8,7 +8,9 @@ use midspan::hammer::random::Seeded;
 use midspan::hammer::{Config, Initial, OnDisconnect, SizeMix};
 use rig::{Background, Cluster, Folder, LIMIT, Load, Network, Place, Shape, pause};
 
+use crate::diary;
 use crate::plan::{Lasts, Order, Trouble};
+use crate::scenario::Scenario;
 use crate::tally::Tally;
 
 /// How long hosts go on looking for a site that does not answer.
@@ -22,6 +24,10 @@ const MODES: [&str; 4] = [
     "takeover = \"automatic\"\ntakeover_after = \"4s\"\n",
     "mode = \"max-availability\"\ntakeover = \"automatic\"\ntakeover_after = \"4s\"\n",
 ];
+
+/// The same where losses are to be accepted: with the other site's knowledge, or without anybody's.
+const LOSSY: [&str; 2] =
+    ["mode = \"max-availability\"\n", "mode = \"max-availability\"\nisolated = \"continue\"\n"];
 
 /// Something that an operator has asked for.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub struct Arena<'a> {
     /// Hosts may be at a site that was replaced.
     pub(crate) unsure: bool,
     pub(crate) automatic: bool,
+    /// The group goes on where nobody reaches it.
+    pub(crate) alone: bool,
     down: Vec<Place>,
     stopped: Vec<Place>,
     orders: u64,
@@ -56,8 +64,15 @@ pub fn other(site: Place) -> Place {
 
 impl<'a> Arena<'a> {
     /// A new cluster under load: sizes, mode and pace are the dice's.
-    pub fn open(folder: Folder, on_network: bool, dice: &mut Seeded, tally: &'a mut Tally) -> Self {
-        let mode = MODES[usize::try_from(dice.below(MODES.len() as u64)).unwrap()];
+    pub fn open(
+        folder: Folder,
+        on_network: bool,
+        scenario: Scenario,
+        dice: &mut Seeded,
+        tally: &'a mut Tally,
+    ) -> Self {
+        let modes = if scenario == Scenario::AcceptLoss { &LOSSY[..] } else { &MODES };
+        let mode = modes[usize::try_from(dice.below(modes.len() as u64)).unwrap()];
         let rings = [8, 8, 16, 64];
         let volumes = 1 + u16::try_from(dice.below(2)).unwrap();
         let shape = Shape {
@@ -81,6 +96,8 @@ impl<'a> Arena<'a> {
         let load = Load::start(Config {
             connections: 3,
             seed: dice.next_word(),
+            // The rest is the diary's.
+            span_bytes: Some(cluster.shape().volume_bytes - diary::BYTES),
             hot_bytes: 2 << 20,
             hot_percent: 50,
             zero_percent: 3,
@@ -102,6 +119,7 @@ impl<'a> Arena<'a> {
             serves: Place::Primary,
             unsure: false,
             automatic: mode.contains("automatic"),
+            alone: mode.contains("isolated"),
             down: Vec::new(),
             stopped: Vec::new(),
             orders: 0,
@@ -114,15 +132,12 @@ impl<'a> Arena<'a> {
             Trouble::Kill(places, lasts) => self.kill(places, *lasts),
             Trouble::Stop(place, lasts) => self.stop(*place, *lasts),
             Trouble::Cut(one, other) => self.cut(*one, *other),
-            Trouble::Isolate(place) => {
-                for other in Place::ALL.into_iter().filter(|other| other != place) {
-                    self.cut(*place, other);
-                }
-            }
+            Trouble::Isolate(place) => self.isolate(*place),
             Trouble::Mend => self.mend(),
             Trouble::Fill { dead } => self.fill(*dead),
             Trouble::Wipe { restart, anew } => self.wipe(*restart, *anew),
             Trouble::Ask(order) => self.ask(*order),
+            Trouble::Lose { in_lanes, outside, dead } => self.lose(*in_lanes, *outside, *dead),
         }
         self.nobody_ends_by_itself();
     }
@@ -198,7 +213,13 @@ impl<'a> Arena<'a> {
         self.tally.say(format_args!("nothing passes between {} and {}", one.name(), other.name()));
     }
 
-    fn mend(&mut self) {
+    pub(crate) fn isolate(&mut self, place: Place) {
+        for other in Place::ALL.into_iter().filter(|other| *other != place) {
+            self.cut(place, other);
+        }
+    }
+
+    pub(crate) fn mend(&mut self) {
         if let Some(network) = &self.network {
             network.heal();
         }

@@ -15,8 +15,12 @@ mod plan;
 mod tally;
 mod arena;
 mod wiped;
+mod clock;
+mod diary;
+mod loss;
 mod recovery;
 mod run;
+mod interrupt;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,7 +83,10 @@ It runs the midspand and midspan of the folder MIDSPAN_BIN, else those built las
 instant of trouble derive from the seed; what the processes do in between does not, so the same seed repeats the trouble
 and not always what comes of it.
 
-Exit codes: 0 everything held, 1 something was lost, differs or did not come right, 2 usage, 3 it cannot run here";
+Ctrl-C and SIGTERM end it, and with it its nodes, namespaces and folders; what it waits for may take half a minute.
+
+Exit codes: 0 everything held, 1 something was lost, differs or did not come right, 2 usage, 3 it cannot run here, 130 or 143
+where SIGINT or SIGTERM ended it";
 
 fn known(name: &str) -> Result<String, String> {
     Scenario::named(name).map(|_| name.to_owned())
@@ -133,8 +140,14 @@ fn main() -> ExitCode {
         keep: arguments.keep,
     };
     eprintln!("--seed {} repeats the trouble", run.seed);
+    interrupt::listen();
     let mut tally = Tally::new();
     let outcome = run.play(&mut tally);
+    // Nodes and programs that the same key ended may have been found first.
+    if let Some(code) = outcome.as_ref().err().and_then(|_| interrupt::code()) {
+        eprintln!("interrupted: {}", tally.figures);
+        return code;
+    }
     conclude(&arguments, run.seed, &left_out, &tally, outcome.err())
 }
 
@@ -200,7 +213,10 @@ mod tests {
     fn what_needs_a_network_is_left_out_or_refused_where_there_is_none() {
         let none = || Err("no root".to_owned());
         let (played, left_out) = playable("all", none()).unwrap();
-        assert_eq!((played.len(), left_out), (5, vec![Scenario::Cuts, Scenario::Mixed]));
+        assert_eq!(
+            (played.len(), left_out),
+            (5, vec![Scenario::Cuts, Scenario::Mixed, Scenario::AcceptLoss])
+        );
         assert!(playable("cuts", none()).unwrap_err().contains("cuts: no root"));
         assert_eq!(playable("kills", none()).unwrap(), (vec![Scenario::Kills], Vec::new()));
         assert_eq!(playable("all", Ok(())).unwrap().0, Scenario::ALL);

@@ -82,6 +82,15 @@ pub enum Trouble {
     },
     /// An operator asks for something.
     Ask(Order),
+    /// Hosts are answered outside the lanes, and an operator accepts that this is lost.
+    Lose {
+        /// Writes before, in the lanes.
+        in_lanes: u64,
+        /// Writes outside them.
+        outside: u64,
+        /// The site with hosts is killed before the other one takes over.
+        dead: bool,
+    },
 }
 
 /// Trouble, and the time before it.
@@ -106,6 +115,11 @@ pub fn round(scenario: Scenario, dice: &mut Seeded) -> Vec<Step> {
             plan.push(Trouble::Wipe { restart: dice.percent(40), anew: dice.percent(30) });
             (0, 0)
         }
+        Scenario::AcceptLoss => {
+            let (in_lanes, outside) = (dice.below(100), 1 + dice.below(100));
+            plan.push(Trouble::Lose { in_lanes, outside, dead: dice.percent(50) });
+            (0, 2)
+        }
         Scenario::Roles => (1, 5),
         Scenario::Mixed => {
             if dice.percent(15) {
@@ -121,7 +135,7 @@ pub fn round(scenario: Scenario, dice: &mut Seeded) -> Vec<Step> {
 
 fn any(scenario: Scenario, dice: &mut Seeded) -> Trouble {
     match scenario {
-        Scenario::Kills | Scenario::Full | Scenario::RelayWiped => kill(dice),
+        Scenario::Kills | Scenario::Full | Scenario::RelayWiped | Scenario::AcceptLoss => kill(dice),
         Scenario::Stops if dice.percent(20) => kill(dice),
         Scenario::Stops => stop(dice),
         Scenario::Cuts if dice.percent(20) => kill(dice),
@@ -229,6 +243,8 @@ mod tests {
         has(Scenario::Full, |trouble| matches!(trouble, Trouble::Fill { dead: false }));
         has(Scenario::RelayWiped, |trouble| matches!(trouble, Trouble::Wipe { anew: true, .. }));
         has(Scenario::RelayWiped, |trouble| matches!(trouble, Trouble::Wipe { anew: false, .. }));
+        has(Scenario::AcceptLoss, |trouble| matches!(trouble, Trouble::Lose { dead: true, .. }));
+        has(Scenario::AcceptLoss, |trouble| matches!(trouble, Trouble::Lose { dead: false, .. }));
         for scenario in [Scenario::Roles, Scenario::Mixed] {
             has(scenario, |trouble| *trouble == Trouble::Ask(Order::TakeOver));
             has(scenario, |trouble| *trouble == Trouble::Ask(Order::SwitchOver));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use midspan::clock::Clock;
@@ -56,10 +56,20 @@ pub struct Broken {
     pub folder: PathBuf,
 }
 
+/// The folder of all clusters, removed where nothing is in it any more: what belongs to somebody else stays.
+struct Leaves<'a>(&'a Path);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.0);
+    }
+}
+
 impl Run {
     /// Makes it. Clusters see more rounds from turn to turn, so that a short run has met every scenario, and a long one
     /// groups with a long history.
     pub fn play(&self, tally: &mut Tally) -> Result<(), Broken> {
+        let _all = Leaves(&self.folder);
         let clock = Clock::starting_at(0);
         let mut rounds = 1;
         loop {
@@ -78,8 +88,6 @@ impl Run {
                     folder: folder.clone(),
                 })?;
                 if self.is_over(&clock, tally) {
-                    // What belongs to somebody else stays.
-                    let _ = fs::remove_dir(&self.folder);
                     return Ok(());
                 }
             }
@@ -99,7 +107,7 @@ impl Run {
         let mut dice = Seeded::new(self.seed, CLUSTERS + tally.figures.clusters);
         tally.begin_round(scenario.name());
         let folder = Folder::at(folder, self.keep);
-        let mut arena = Arena::open(folder, self.on_network, &mut dice, tally);
+        let mut arena = Arena::open(folder, self.on_network, scenario, &mut dice, tally);
         for number in 1..=rounds {
             let mut dice = Seeded::new(self.seed, arena.tally.figures.rounds);
             arena.tally.begin_round(scenario.name());

@@ -17,11 +17,13 @@ pub enum Scenario {
     Roles,
     /// Everything at once.
     Mixed,
+    /// Operators who accept a loss.
+    AcceptLoss,
 }
 
 impl Scenario {
     /// All of them, in the order in which `all` plays them.
-    pub const ALL: [Scenario; 7] = [
+    pub const ALL: [Scenario; 8] = [
         Scenario::Kills,
         Scenario::Stops,
         Scenario::Cuts,
@@ -29,6 +31,7 @@ impl Scenario {
         Scenario::RelayWiped,
         Scenario::Roles,
         Scenario::Mixed,
+        Scenario::AcceptLoss,
     ];
 
     /// Its name.
@@ -41,6 +44,7 @@ impl Scenario {
             Scenario::RelayWiped => "relay-wiped",
             Scenario::Roles => "roles",
             Scenario::Mixed => "mixed",
+            Scenario::AcceptLoss => "accept-loss",
         }
     }
 
@@ -58,13 +62,16 @@ impl Scenario {
                 "operators take over, switch over, fail back, undo, pause; nodes are killed meanwhile"
             }
             Scenario::Mixed => "all of it together (root, network namespaces and nftables)",
+            Scenario::AcceptLoss => {
+                "hosts are answered outside the lanes, and an operator accepts that this is lost (root, as above)"
+            }
         }
     }
 
     /// Whether it needs a network with paths to cut.
     pub const fn needs_network(self) -> bool {
         match self {
-            Scenario::Cuts | Scenario::Mixed => true,
+            Scenario::Cuts | Scenario::Mixed | Scenario::AcceptLoss => true,
             Scenario::Kills | Scenario::Stops | Scenario::Full | Scenario::RelayWiped | Scenario::Roles => {
                 false
             }

@@ -24,6 +24,10 @@ pub struct Figures {
     pub wipes: u64,
     /// Groups that began anew after that.
     pub begun_anew: u64,
+    /// Takeovers with a loss that was accepted, which is what was reported.
+    pub accepted_losses: u64,
+    /// Writes that were answered and lost so, each within what was reported.
+    pub lost_as_reported: u64,
     /// Takeovers that ended well.
     pub takeovers: u64,
     /// Planned changes of roles that ended well.
@@ -51,7 +55,7 @@ impl fmt::Display for Figures {
         write!(
             out,
             "{} rounds on {} clusters: {} kills, {} stops, {} cuts, {} full rings, {} wiped relays ({} begun anew), \
-             {} takeovers, {} switchovers ({} of both ended otherwise), {} pauses, hosts moved {} times; \
+             {} accepted losses ({} writes, as reported), {} takeovers, {} switchovers ({} of both ended otherwise), {} pauses, hosts moved {} times; \
              {} writes answered, {} possibly, verified {} times ({} blocks), sites compared {} times",
             self.rounds,
             self.clusters,
@@ -61,6 +65,8 @@ impl fmt::Display for Figures {
             self.fills,
             self.wipes,
             self.begun_anew,
+            self.accepted_losses,
+            self.lost_as_reported,
             self.takeovers,
             self.switchovers,
             self.ended_otherwise,

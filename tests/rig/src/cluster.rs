@@ -329,6 +329,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if super::is_interrupted() {
+            return;
+        }
         // A panic of a node is a failure whatever the test has seen.
         let panicked = Place::ALL.into_iter().find(|place| self.log(*place).contains("panicked at"));
         if std::thread::panicking() || panicked.is_some() {

@@ -49,7 +49,8 @@ impl Default for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() || self.keep {
+        let failed = std::thread::panicking() && !super::is_interrupted();
+        if failed || self.keep {
             eprintln!("kept, with disks, configs and logs: {}", self.path.display());
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("{} cannot be removed: {error}", self.path.display());

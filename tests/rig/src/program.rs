@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{LIMIT, wait_for};
+use super::{LIMIT, wait_for_end};
 
 /// Distinguishes the output files of one process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -84,6 +84,12 @@ impl Program {
         self
     }
 
+    /// Gives it an open file as its standard input.
+    pub fn reading(mut self, file: File) -> Self {
+        self.command.stdin(file);
+        self
+    }
+
     /// Sets how long it may take.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -142,7 +148,7 @@ impl Background {
     /// Waits until it ends by itself; panics, and kills it, where that takes longer than `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("`{}` should end", self.shown);
-        wait_for(&what, limit, || self.ended())
+        wait_for_end(&what, limit, || self.ended())
     }
 
     /// Sends it SIGTERM and waits for its end.
@@ -156,6 +162,11 @@ impl Background {
         // One that has ended by itself cannot be killed, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has said so far on the error output.

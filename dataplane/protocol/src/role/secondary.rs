@@ -405,7 +405,7 @@ impl<B: Buffer> Secondary<B> {
             self.compares_from = Some(self.fetcher.journaled.max(self.acquirer.acquired().position));
         }
         self.apply(context, store);
-        if let Recovery::Reading { read, walk, chunk } = &mut self.recovery
+        if let Recovery::Reading { read, walk, chunk, .. } = &mut self.recovery
             && !read.is_busy()
             && self.acquirer.held() == 0
         {

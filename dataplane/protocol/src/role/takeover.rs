@@ -21,7 +21,6 @@ use midspan_format::superblock::LanePoint;
 use midspan_format::time::Time;
 
 use crate::lane::fencer::{Fencer, FencerEvent};
-use crate::lane::tail::Tail;
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::role::site::SiteConfig;
@@ -29,6 +28,8 @@ use crate::stage::state_store::StateStore;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal, StartReport};
+
+use marking::Marking;
 
 /// How long the lane's node may be silent before the takeover is refused.
 const UNREACHABLE_NS: u64 = 30_000_000_000;
@@ -39,9 +40,6 @@ const UNHEARD_PROBE_NS: u64 = 3_000_000_000;
 /// How long a place of the journal may fail to verify before it counts as damaged: what was damaged on its way only is
 /// intact when it is read again.
 const DAMAGE_NS: u64 = 5_000_000_000;
-
-/// How long the tail may take to be read for marking; then everything is marked.
-const MARKING_NS: u64 = 30_000_000_000;
 
 /// How a takeover stands.
 #[derive(Clone, Debug)]
@@ -63,10 +61,7 @@ enum Step {
     /// The secondary brings the volumes to the prefix.
     Applying,
     /// What is marked is read along the chain.
-    Marking {
-        tail: Tail,
-        since: u64,
-    },
+    Marking(Marking),
     /// The marks are on their way to the disk.
     SavingMarks,
     Recording {
@@ -191,8 +186,8 @@ impl Takeover {
         tracker: &mut Tracker,
     ) -> Outcome {
         if link != self.fencer.id() {
-            if let Step::Marking { tail, .. } = &mut self.step {
-                let event = tail.on_link(context, event);
+            if let Step::Marking(marking) = &mut self.step {
+                let event = marking.tail.on_link(context, event);
                 self.on_tail(context, event, tracker);
             }
             return self.advance(context, secondary, store, tracker);
@@ -245,9 +240,9 @@ impl Takeover {
                     });
                 }
             }
-            Step::Marking { tail, since } => {
-                tail.on_tick(context);
-                if now >= *since + MARKING_NS {
+            Step::Marking(marking) => {
+                marking.tail.on_tick(context);
+                if marking.is_late(now) {
                     self.mark_everything(context, tracker);
                 }
             }
@@ -265,7 +260,7 @@ impl Takeover {
             // Once nothing more is read, there is nothing to wait for.
             Step::Applying if self.reads_no_more => u64::MAX,
             Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + DAMAGE_NS),
-            Step::Marking { tail, since } => tail.deadline().min(since + MARKING_NS),
+            Step::Marking(marking) => marking.deadline(),
             Step::SavingMarks | Step::Recording { .. } => u64::MAX,
         }
     }
@@ -273,8 +268,8 @@ impl Takeover {
     /// Ends the sessions.
     pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         self.fencer.close(context);
-        if let Step::Marking { tail, .. } = &mut self.step {
-            tail.close(context);
+        if let Step::Marking(marking) = &mut self.step {
+            marking.tail.close(context);
         }
     }
 
@@ -282,7 +277,7 @@ impl Takeover {
     pub fn has_changed_secondary(&self) -> bool {
         match &self.step {
             Step::Fencing => false,
-            Step::Applying | Step::Marking { .. } | Step::SavingMarks | Step::Recording { .. } => true,
+            Step::Applying | Step::Marking(_) | Step::SavingMarks | Step::Recording { .. } => true,
         }
     }
 
@@ -415,12 +410,12 @@ impl Takeover {
                     secondary.close(context);
                     self.mark(context, tracker);
                 }
-                Step::Marking { tail, .. } => {
-                    if !tail.is_done() {
-                        tail.poke(context);
+                Step::Marking(marking) => {
+                    if !marking.tail.is_done() {
+                        marking.poke(context);
                         return Outcome::Running;
                     }
-                    tail.close(context);
+                    marking.tail.close(context);
                     self.step = Step::SavingMarks;
                 }
                 Step::SavingMarks => {

@@ -44,6 +44,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct AreaScan {
     area: AreaId,
+    kind: FrameKind,
     ring: Ring,
     walk: Walk,
     read: RingRead,
@@ -60,6 +61,10 @@ pub struct AreaScan {
     claimed: Position,
     /// Claims up to here may be of an earlier use of the area.
     stale_to: Position,
+    /// Where a read found nothing that continues the chain: it ends there only if the next one says so, too.
+    doubted: Option<Position>,
+    /// Where the chain would go on and nothing can be read, so far.
+    unreadable: Option<Position>,
     /// Header of the last frame found.
     pub last: Option<FrameHeader>,
 }
@@ -78,6 +83,7 @@ impl AreaScan {
         Self {
             area: entry.frames(),
             stale_to: entry.stale_to,
+            kind,
             ring,
             at: walk.tip().position,
             walk,
@@ -88,6 +94,8 @@ impl AreaScan {
             careful: false,
             stage: Stage::Walking,
             claimed: entry.hint.journaled,
+            doubted: None,
+            unreadable: None,
             last: None,
         }
     }
@@ -145,7 +153,8 @@ impl AreaScan {
         Verdict::Running
     }
 
-    /// An unreadable block holds no frame that can be used and makes no claim: other witnesses say whether one was there.
+    /// An unreadable block holds no frame that can be used and makes no claim. Where the chain would go on it is no end either:
+    /// a frame that was acknowledged may be the last one there, and then nobody else knows of it.
     fn on_unreadable(&mut self) {
         rare!(ScanUnreadable);
         match self.stage {
@@ -153,7 +162,13 @@ impl AreaScan {
                 self.careful = true;
                 self.want = BLOCK;
             }
-            Stage::Walking => self.look(),
+            Stage::Walking if self.unreadable.replace(self.prefix()) == Some(self.prefix()) => {
+                if self.kind == FrameKind::Journal {
+                    self.claimed = self.claimed.max(self.prefix().add(BLOCK as u64));
+                }
+                self.look();
+            }
+            Stage::Walking => {}
             Stage::Looking { until } => self.go_on_looking(until),
             Stage::Flushing => {}
         }
@@ -167,6 +182,7 @@ impl AreaScan {
                     if header.kind == FrameKind::Journal {
                         self.claimed = self.claimed.max(header.journaled);
                     }
+                    rare!(ScanMisread if self.doubted == Some(header.position));
                     self.last = Some(header);
                     rest = rest.get(range.end..).unwrap_or_default();
                 }
@@ -178,15 +194,24 @@ impl AreaScan {
                     }
                     // A frame that does not fit a whole chunk cannot be valid: the chunk holds the largest frame.
                     if needed > self.chunk || stands && !self.careful {
-                        self.look();
+                        self.on_ended();
                     }
                     return;
                 }
                 Found::End => {
-                    self.look();
+                    self.on_ended();
                     return;
                 }
             }
+        }
+    }
+
+    /// Nothing continues the chain, a read says. It may be wrong once: then the journal neither ends here nor is damaged, and
+    /// the next read says so.
+    fn on_ended(&mut self) {
+        self.at = self.prefix();
+        if self.doubted.replace(self.at) == Some(self.at) {
+            self.look();
         }
     }
 
@@ -213,3 +238,6 @@ impl AreaScan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -298,6 +298,12 @@ impl Fetcher {
             self.ring.restart(context);
             return;
         }
+        // It ends where this site does, and nobody has told of more: what was missing there for a while is back.
+        let end = Tip::behind(welcome.journaled, welcome.last.as_ref());
+        if self.journaled == tip.position && (end.position, end.chain) == (tip.position, tip.chain) {
+            rare!(FetcherLaneBack if self.damaged.is_some());
+            self.damaged = None;
+        }
         context.note(Note::LaneUp { node: self.ring.node(), journaled: welcome.journaled });
         if core::mem::take(&mut self.unlisted) {
             self.planned_to = self.planned_to.max(welcome.journaled);

@@ -1,7 +1,7 @@
 //! After a start: what the own ring holds beyond the recorded cut is found again, along the chain (I2, the one rule).
 
 use midspan_format::frame::FrameKind;
-use midspan_format::geometry::BLOCK;
+use midspan_format::geometry::{BLOCK, Position};
 
 use super::Secondary;
 use crate::recovery::walk::{Found, Walk};
@@ -21,6 +21,8 @@ pub(super) enum Recovery {
         walk: Walk,
         /// Bytes of a read; fewer when a block in reach cannot be read.
         chunk: usize,
+        /// Where a read found no more: it ends there only if the next one says so, too. The lane may not hold it any longer.
+        doubted: Option<Position>,
     },
     Done,
 }
@@ -42,9 +44,9 @@ impl<B: Buffer> Secondary<B> {
                 let read = RingRead::new(tags::token(tags::OWN_RING, 0));
                 let ring = usize::try_from(self.config.own_ring.size).unwrap_or(usize::MAX);
                 let chunk = (self.config.limits.fetch_bytes as usize).min(ring);
-                self.recovery = Recovery::Reading { read, walk, chunk };
+                self.recovery = Recovery::Reading { read, walk, chunk, doubted: None };
             }
-            Recovery::Reading { read, walk, chunk } => match read.on_disk(context, result) {
+            Recovery::Reading { read, walk, chunk, doubted } => match read.on_disk(context, result) {
                 ReadStep::Running => {}
                 // What lies before the block that cannot be read is taken; the rest comes from the lane again.
                 ReadStep::Failed(_) if *chunk > BLOCK => *chunk = (*chunk / 2).next_multiple_of(BLOCK),
@@ -56,7 +58,8 @@ impl<B: Buffer> Secondary<B> {
                 ReadStep::Done(_, data) => {
                     let before = walk.tip().position;
                     let ended = take_acquired(walk, &data, &mut self.acquirer);
-                    if ended || walk.tip().position == before {
+                    let here = walk.tip().position;
+                    if (ended || here == before) && doubted.replace(here) == Some(here) {
                         self.fetcher.begin_at(walk.tip());
                         self.recovery = Recovery::Done;
                     }

@@ -2,17 +2,19 @@
 
 use alloc::vec::Vec;
 
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, GroupId, LaneId, NodeId};
 use midspan_format::message::{Message, Welcome};
-use midspan_format::superblock::{AreaEntry, GroupState, Role};
+use midspan_format::superblock::{AreaEntry, GroupState, LanePoint, Role, StateLane};
 
 use super::Secondary;
 use crate::role::policy::LanePolicy;
 use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
 use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::Buffer;
 use crate::vocab::buffer::fixture::{Heap, Plain};
-use crate::vocab::effect::{Context, DiskError, Effect, Effects, LinkEvent, Now};
+use crate::vocab::effect::{Context, DiskError, DiskOp, Effect, Effects, LinkEvent, Now};
 use crate::vocab::limits::{Limits, Pace};
 use crate::vocab::tags;
 
@@ -93,5 +95,61 @@ fn a_secondary_whose_disk_has_failed_rests_between_its_looks_at_the_ring() {
         context.now.mono += poll;
         secondary.on_tick(&mut context, &mut store);
         assert!(secondary.deadline(u64::MAX) > context.now.mono, "its deadline is always now");
+    }
+}
+
+#[test]
+fn a_lane_that_has_everything_again_is_not_damaged() {
+    let config = config();
+    let link = config.link(1);
+    let mut state = GroupState::default();
+    let point = LanePoint { position: Position(8192), sequence: 3, header_checksum: 9 };
+    state.lanes = core::iter::once(StateLane { point, ..StateLane::default() }).collect();
+    let mut store = StateStore::new(state, 0);
+    let mut secondary: Secondary<Plain> = Secondary::new(config, &store);
+    let (mut buffers, mut effects) = (Heap, Effects::with_capacity(64));
+    let now = Now { mono: 1_000_000_000, wall: 1 };
+    let mut context = Context { now, buffers: &mut buffers, effects: &mut effects };
+    secondary.start(&mut context);
+    recover(&mut secondary, &mut context, &mut store);
+    let mut come = |context: &mut Context<'_, Heap>, journaled, checksum| {
+        let position = Position(journaled - 4096);
+        let last = FrameHeader { position, length: 4096, sequence: 3, checksum, ..FrameHeader::default() };
+        let (node, area, journaled) = (NodeId(2), AreaId([7; 16]), Position(journaled));
+        let welcome = Welcome { node, area, size: RING, journaled, last: Some(last), ..Welcome::default() };
+        context.now.mono += 1_000_000_000;
+        secondary.on_tick(context, &mut store);
+        secondary.on_link(context, link, LinkEvent::Message(Message::Welcome(welcome)), &mut store);
+        let damaged = secondary.obstacle().is_some();
+        secondary.on_link(context, link, LinkEvent::Down, &mut store);
+        context.effects.drain().for_each(drop);
+        damaged
+    };
+    assert!(!come(&mut context, 8192, 9));
+    // A relay that read its disk wrongly at a start,
+    assert!(come(&mut context, 4096, 5), "it has less than was fetched from it");
+    // another journal that is as long by chance,
+    assert!(come(&mut context, 8192, 8), "it does not end where this site does");
+    // and the right one. Nothing comes behind it that could show that all is well.
+    assert!(!come(&mut context, 8192, 9), "nothing is missing any more");
+}
+
+/// What the own ring holds is found again: nothing.
+fn recover(secondary: &mut Secondary<Plain>, context: &mut Context<'_, Heap>, store: &mut StateStore) {
+    loop {
+        let asked: Vec<_> = context.effects.drain().collect();
+        let of_disk = asked.into_iter().find_map(|effect| {
+            let Effect::Disk { token, op, .. } = effect else { return None };
+            (tags::of(token) == tags::OWN_RING).then_some((token, op))
+        });
+        let Some((token, op)) = of_disk else { return };
+        let result = match op {
+            DiskOp::Read { length, at, mut into, .. } => {
+                into.set_filled(at + length);
+                Ok(Some(into))
+            }
+            DiskOp::Write { .. } | DiskOp::Zero { .. } | DiskOp::Flush => Ok(None),
+        };
+        secondary.on_disk(context, token, result, store);
     }
 }

@@ -5,12 +5,47 @@ use midspan_format::record::{Record, RecordKind};
 use midspan_format::superblock::LanePoint;
 
 use super::{Step, Takeover};
-use crate::lane::tail::TailEvent;
+use crate::lane::tail::{Tail, TailEvent};
 use crate::role::facts::LaneFacts;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::Buffers;
 use crate::vocab::effect::{Context, Note, StartNote};
 use crate::vocab::tip::Tip;
+
+/// How long the tail may take to be read for marking; then everything is marked.
+const MARKING_NS: u64 = 30_000_000_000;
+/// Pause before what did not verify is read again.
+const RETRY_NS: u64 = 500_000_000;
+
+/// What is marked is read along the chain.
+#[derive(Debug)]
+pub(super) struct Marking {
+    pub(super) tail: Tail,
+    since: u64,
+    /// Nothing is read before this time; 0 when nothing holds it up.
+    again_at: u64,
+}
+
+impl Marking {
+    /// Reads on, unless it has to wait.
+    pub(super) fn poke<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        if context.now.mono >= self.again_at {
+            self.again_at = 0;
+            self.tail.poke(context);
+        }
+    }
+
+    /// Whether it has taken too long.
+    pub(super) fn is_late(&self, now: u64) -> bool {
+        now >= self.since + MARKING_NS
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> u64 {
+        let again = if self.again_at > 0 { self.again_at } else { u64::MAX };
+        self.tail.deadline().min(self.since + MARKING_NS).min(again)
+    }
+}
 
 impl Takeover {
     /// Begins to mark what the former primary may lack or have torn.
@@ -29,7 +64,7 @@ impl Takeover {
             (None, Some(span)) => {
                 let mut tail = self.config.tail(span, self.facts.epoch);
                 tail.on_tick(context);
-                self.step = Step::Marking { tail, since: context.now.mono };
+                self.step = Step::Marking(Marking { tail, since: context.now.mono, again_at: 0 });
             }
             (Some(_), _) => {
                 tracker.mark_all();
@@ -54,6 +89,15 @@ impl Takeover {
                     self.mark_frame(frame.bytes(), tracker);
                 }
             }
+            // What was read wrongly, or damaged on its way, is intact when it is read again. Without it the mark names no point from
+            // which the other site can come up, and where that one has served outside the lanes an operator would have to choose.
+            TailEvent::Damaged(_) if self.hopes(context.now.mono) => {
+                rare!(TakeoverMarksAgain);
+                if let Step::Marking(marking) = &mut self.step {
+                    marking.tail.rewind();
+                    marking.again_at = context.now.mono + RETRY_NS;
+                }
+            }
             TailEvent::Damaged(position) => {
                 context.note(Note::Damaged { node: self.config.relay, position });
                 self.mark_everything(context, tracker);
@@ -70,8 +114,8 @@ impl Takeover {
         rare!(TakeoverMarksAll);
         self.former_landed = LanePoint::default();
         tracker.mark_all();
-        if let Step::Marking { tail, .. } = &mut self.step {
-            tail.close(context);
+        if let Step::Marking(marking) = &mut self.step {
+            marking.tail.close(context);
         }
         self.step = Step::SavingMarks;
     }
@@ -92,3 +136,6 @@ impl Takeover {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
