@@ -16,6 +16,7 @@ pub mod manifests;
 pub mod recall;
 pub mod receipts;
 pub mod landing;
+pub mod throttle;
 pub mod round;
 pub mod verification;
 pub mod acquirer;
