@@ -1,7 +1,5 @@
 //! What of a group exists at one place only, and how a ring that fills is dealt with: figures of a status.
 
-#![expect(missing_docs, reason = "what rkyv derives for variants with fields has no documentation")]
-
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// An amount of what hosts wrote. What is not known is `None`, never 0.

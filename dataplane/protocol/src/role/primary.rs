@@ -8,6 +8,7 @@ mod answer;
 mod departing;
 mod handing;
 mod heard;
+mod overflow;
 mod repair;
 mod seal;
 mod status;
@@ -26,6 +27,7 @@ use midspan_format::message::SessionKind;
 use midspan_format::superblock::GroupState;
 use midspan_format::time::{GroupClock, Time};
 
+use self::overflow::Overflow;
 pub use self::repair::Repair;
 pub use self::status::PrimaryStatus;
 use self::verify::Verifying;
@@ -92,6 +94,8 @@ pub struct Primary<B> {
     landing: Landing<B>,
     /// What differs at the other site, until a round has brought it there.
     repair: Option<Box<Repair<B>>>,
+    /// Paces hosts while the ring fills.
+    overflow: Overflow<B>,
     verifying: Verifying<B>,
     landed_durable: Position,
     /// Reads that wait for the lease, and read data that waits for it.
@@ -172,6 +176,7 @@ impl<B: Buffer> Primary<B> {
             unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,
+            overflow: Overflow::new(begin.ring.1, &limits, &pace),
             verifying: Verifying::new(),
             landed_durable: begin.landed_durable,
             waiting_reads: VecDeque::with_capacity(limits.requests),
@@ -199,16 +204,6 @@ impl<B: Buffer> Primary<B> {
         self.repair = Some(Box::new(repair));
     }
 
-    /// The newer epoch that a lane refused us for, once one did.
-    pub fn fenced(&self) -> Option<Epoch> {
-        self.fenced
-    }
-
-    /// Whether a local disk failed.
-    pub fn disk_failed(&self) -> bool {
-        self.landing.failed()
-    }
-
     /// The disks hold everything before it, flushed, and the time of the last record there.
     pub fn landed(&self) -> (Position, Time) {
         self.landing.landed()
@@ -233,15 +228,6 @@ impl<B: Buffer> Primary<B> {
         }
     }
 
-    /// Whether another host request can be taken.
-    pub fn has_room(&self) -> bool {
-        if self.landing.failed() && !self.inflight.has_room() {
-            // What a failed disk has not taken keeps its place for good: requests are told so, not left waiting.
-            return true;
-        }
-        self.inflight.has_room() && self.waiting_flushes.len() < self.config.limits.requests
-    }
-
     /// Whether no disk operation runs.
     pub fn is_idle(&self) -> bool {
         self.inflight.is_empty() && self.flushes == 0 && self.landing.is_idle()
@@ -257,6 +243,12 @@ impl<B: Buffer> Primary<B> {
         if self.closed {
             return answer(context, request.id, Err(HostError::NotServing));
         }
+        if let Some(request) = self.hold_back(context, request) {
+            self.admit(context, request);
+        }
+    }
+
+    fn admit<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
         let room = !self.ring_full && self.landing.has_room() && self.inflight.has_room();
         let is_stale = self.landing.is_stale(request.volume) && request.op.needs_old_bytes();
         if is_stale || (self.landing.failed() && !room) {
@@ -364,6 +356,7 @@ impl<B: Buffer> Primary<B> {
         self.inflight.retry(context);
         self.drive_round(context);
         self.drive_verify(context);
+        self.drive_overflow(context);
         self.seal(context);
         self.issue_manifest(context);
         let urgent = self.used() > self.ring.size() / 2;
@@ -414,6 +407,7 @@ impl<B: Buffer> Primary<B> {
             .min(self.receipts.deadline())
             .min(stages)
             .min(self.round_deadline(soon))
+            .min(self.overflow_deadline(soon))
             .min(self.verify_deadline(soon))
     }
 
@@ -433,7 +427,7 @@ impl<B: Buffer> Primary<B> {
         while let Some((op, _)) = self.held.pop_front() {
             self.end_op(context, op, Err(HostError::NotServing));
         }
-        for request in core::mem::take(&mut self.taken) {
+        for request in core::mem::take(&mut self.taken).into_iter().chain(self.overflow.take()) {
             answer(context, request.id, Err(HostError::NotServing));
         }
         while let Some(request) = self.waiting_flushes.pop_front() {

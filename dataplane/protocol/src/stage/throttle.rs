@@ -6,10 +6,10 @@
 //!   pace = drain × share + (zone / HORIZON) × (room left / room taken)        zone = from the threshold to the end
 //! ```
 //!
-//! so that nothing begins with a jump (at the threshold the second part has no bound), and what is let in comes down to less
-//! than what drains before the end is reached: the level stands still or comes back, and hosts see slow writes in place of none.
-//! Where nothing drains that would be slower and slower without an end: one write is held back for the maximum delay at most,
-//! and then the ring fills after all, at the pace of that.
+//! where `share` is all of it down to half of the room and nothing at the end. So nothing begins with a jump (at the threshold
+//! the second part has no bound), and the level comes to rest where as much is let in as drains, with room left for a drain that
+//! comes in pieces: hosts see slow writes in place of none. Where nothing drains they become slower and slower; one write is held
+//! back for the maximum delay at most, and then the ring fills after all, at the pace of that.
 
 use midspan_format::geometry::BLOCK_U64;
 use midspan_format::table::records_head_length;
@@ -142,8 +142,7 @@ impl Throttle {
         let taken = u128::from(self.used - self.from).min(zone).max(1);
         let left = zone - taken;
         let drain = u128::from(self.drain.rate);
-        // All of what drains down to a quarter of the room, half of it at the end.
-        let share = drain - drain * (taken * 4).saturating_sub(zone * 3) / (zone * 2);
+        let share = drain - drain * (taken * 2).saturating_sub(zone) / zone;
         let rest = zone * u128::from(SECOND_NS) / u128::from(HORIZON_NS) * left / taken;
         Some(u64::try_from(share + rest).unwrap_or(u64::MAX))
     }

@@ -53,6 +53,7 @@ impl<B: Buffer> Group<B> {
         primary.remember(self.store.get());
         self.set_repair(&mut primary, reason);
         primary.on_tick(context);
+        context.note(Note::BackInTheLanes);
         self.play = Play::Primary(primary);
     }
 

@@ -1,6 +1,7 @@
 //! How a primary stands: figures for status.
 
 use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
 
 use super::Primary;
 use crate::stage::manifests::Kept;
@@ -33,6 +34,16 @@ pub struct PrimaryStatus {
 }
 
 impl<B: Buffer> Primary<B> {
+    /// The newer epoch that a lane refused us for, once one did.
+    pub fn fenced(&self) -> Option<Epoch> {
+        self.fenced
+    }
+
+    /// Whether a local disk failed.
+    pub fn disk_failed(&self) -> bool {
+        self.landing.failed()
+    }
+
     /// Manifests that were issued and that no receipt covers, oldest first.
     pub fn manifests(&self) -> impl Iterator<Item = &Kept> + '_ {
         self.manifests.kept()

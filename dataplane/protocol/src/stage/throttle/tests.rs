@@ -44,7 +44,7 @@ fn the_threshold_is_told_once_each_way_and_does_not_flap() {
 }
 
 #[test]
-fn the_pace_comes_down_without_a_jump_to_less_than_what_drains() {
+fn the_pace_comes_down_without_a_jump_from_no_bound_to_nothing() {
     let drain = 10 * MIB;
     let from = SIZE / 100 * 80;
     let steps = (SIZE - from) / 4096;
@@ -54,11 +54,11 @@ fn the_pace_comes_down_without_a_jump_to_less_than_what_drains() {
         assert!(pace <= before, "it never rises with the level");
         // A block more of the ring is a small part less; the first blocks behind the threshold have no bound at all.
         if step > 300 {
-            assert!(pace > before - before / 100, "{before} -> {pace} at {step}");
+            assert!(before - pace < drain / 100, "{before} -> {pace} at {step}");
         }
         before = pace;
     }
-    assert!(before < drain && before >= drain / 2, "{before} at the end");
+    assert!(before < drain / 100, "{before} at the end");
     assert!(at(from + 1, 0).pace().unwrap() > 1 << 40, "at the threshold there is no bound");
 }
 
@@ -181,7 +181,7 @@ fn a_secondary_that_is_away_makes_hosts_slower_and_slower_up_to_the_maximum_dela
 
 #[test]
 fn a_secondary_that_comes_back_frees_hosts() {
-    let seen = play(SECOND_NS, 8, 65536, |now| if now < 20 * SECOND_NS { 0 } else { 40 * MIB });
+    let seen = play(SECOND_NS, 2, 65536, |now| if now < 20 * SECOND_NS { 0 } else { 40 * MIB });
     let late = seen.went.iter().filter(|at| **at > 30 * SECOND_NS && **at < 31 * SECOND_NS).count();
     let slow = seen.went.iter().filter(|at| **at > 18 * SECOND_NS && **at < 19 * SECOND_NS).count();
     assert!(late > slow * 4, "{slow} in a second without it, {late} with it");
