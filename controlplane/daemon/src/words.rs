@@ -1,5 +1,6 @@
 //! The data plane's notes in words for people: what happened, to which object, what to do next.
 
+mod overflow;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::api::types::{ApiError, Epoch};
 use crate::clock;
 use crate::events::Tell;
 
+pub use self::overflow::say_why;
 pub use self::verify::{
     is_complete as verify_is_complete, statement as verify_statement, stop as verify_stop, verify_error,
 };
@@ -119,6 +121,8 @@ impl Names {
                 ),
             )
             .hint("bring the other site or its path back: a round follows by itself; until then no takeover there is without loss"),
+            Note::BackInTheLanes => overflow::back_in_the_lanes(object),
+            Note::Overflow(note) => overflow::overflow(object, *note),
             Note::Rejoined { epoch, has_cut } => {
                 let copy =
                     if *has_cut { "its disks hold the cut of the takeover" } else { "its disks hold no cut" };

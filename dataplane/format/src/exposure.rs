@@ -37,6 +37,8 @@ pub struct Exposure {
 /// How a primary deals with a ring that fills.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct OverflowStatus {
+    /// When the ring is full for long the lanes are left; else hosts wait.
+    pub leaves: bool,
     /// Percent of the ring from which on it counts as filling up.
     pub threshold: u64,
     /// It is beyond that.

@@ -18,8 +18,8 @@ pub use check::check_together;
 pub use edit::Addition;
 pub use finding::{ConfigError, Finding, Severity};
 pub use schema::{
-    Answer, Config, ControlPath, Export, Group, Initial, Isolated, Lane, Mode, Nbd, Node, Peer, Role,
-    Takeover, Volume,
+    Answer, Config, ControlPath, Export, Group, Initial, Isolated, Lane, Mode, Nbd, Node, Overflow, Peer,
+    Role, Takeover, Volume,
 };
 pub use text::{Id, NbdListen, Size, Span, VolumeName};
 

@@ -185,6 +185,7 @@ impl<B: Buffer> Primary<B> {
     pub fn overflow_status(&self) -> OverflowStatus {
         let overflow = &self.overflow;
         OverflowStatus {
+            leaves: self.config.may_leave,
             threshold: overflow.threshold,
             crossed: overflow.throttle.is_crossed(),
             throttled: overflow.told,
