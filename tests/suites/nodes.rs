@@ -15,5 +15,6 @@ mod postgres;
 mod paths;
 mod without_relay;
 mod bad;
+mod overflow;
 mod bounds;
 mod torture;
