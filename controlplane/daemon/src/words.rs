@@ -112,15 +112,7 @@ impl Names {
             Note::Handover(step) => handover(object, *step),
             Note::Round(step) => round(object, *step),
             Note::Verify(step) => return verify::verify(object, step),
-            Note::LeftTheLanes { full } => Tell::error(
-                "left_the_lanes",
-                object,
-                format!(
-                    "the {}: hosts are answered outside the lanes as soon as the other site can know it, and what changes is marked",
-                    if *full { "ring is full" } else { "relay is away" }
-                ),
-            )
-            .hint("bring the other site or its path back: a round follows by itself; until then no takeover there is without loss"),
+            Note::LeftTheLanes { full } => overflow::left_the_lanes(object, *full),
             Note::BackInTheLanes => overflow::back_in_the_lanes(object),
             Note::Overflow(note) => overflow::overflow(object, *note),
             Note::Rejoined { epoch, has_cut } => {

@@ -33,6 +33,17 @@ pub fn overflow(object: &str, note: OverflowNote) -> Tell {
     }
 }
 
+/// The event of a primary that leaves the lanes: because the ring is full, or the relay away.
+pub fn left_the_lanes(object: &str, full: bool) -> Tell {
+    let message = format!(
+        "the {}: hosts are answered outside the lanes as soon as the other site can know it, and what changes is marked",
+        if full { "ring is full" } else { "relay is away" }
+    );
+    Tell::error("left_the_lanes", object, message).hint(
+        "bring the other site or its path back: a round follows by itself; until then no takeover there is without loss",
+    )
+}
+
 /// The event of the way back.
 pub fn back_in_the_lanes(object: &str) -> Tell {
     let message = "hosts are answered in the lanes again; a round brings the other site what differs";

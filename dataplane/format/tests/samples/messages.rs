@@ -157,6 +157,28 @@ pub fn commands() -> Vec<(&'static str, Command)> {
     ]
 }
 
+fn exposure() -> Exposure {
+    Exposure {
+        primary: Amount::NONE,
+        in_flight: Amount::of(8192, 1_000),
+        relay: Amount::of(1 << 20, 2_000_000),
+        loss: Amount { bytes: None, ns: Some(3) },
+    }
+}
+
+fn overflow() -> OverflowStatus {
+    OverflowStatus {
+        leaves: true,
+        threshold: 80,
+        crossed: true,
+        throttled: true,
+        waiting: 3,
+        delayed: 700,
+        pace_bytes_per_s: Some(4 << 20),
+        max_delay_ns: 200_000_000,
+    }
+}
+
 pub fn reports() -> Vec<(&'static str, Report)> {
     let lane = LaneStatus {
         lane: LANE,
@@ -191,22 +213,8 @@ pub fn reports() -> Vec<(&'static str, Report)> {
             bytes_sent: 1 << 20,
             ..RoundStatus::default()
         }),
-        exposure: Exposure {
-            primary: Amount::NONE,
-            in_flight: Amount::of(8192, 1_000),
-            relay: Amount::of(1 << 20, 2_000_000),
-            loss: Amount { bytes: None, ns: Some(3) },
-        },
-        overflow: Some(OverflowStatus {
-            leaves: true,
-            threshold: 80,
-            crossed: true,
-            throttled: true,
-            waiting: 3,
-            delayed: 700,
-            pace_bytes_per_s: Some(4 << 20),
-            max_delay_ns: 200_000_000,
-        }),
+        exposure: exposure(),
+        overflow: Some(overflow()),
         ..GroupStatus::default()
     };
     let area = AreaStatus {
