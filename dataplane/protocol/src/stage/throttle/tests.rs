@@ -1,3 +1,5 @@
+//! What hosts see of the throttle: no wait below the threshold, no jump, no stall and no burst behind it, and the bound.
+
 use super::*;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
