@@ -131,7 +131,7 @@ fn hosts_are_paced_then_go_on_outside_the_lanes_and_come_back_by_themselves() {
 
 #[test]
 fn hosts_are_paced_then_wait_and_go_on_when_the_secondary_is_back() {
-    let (mut cluster, mut load) = scene("throttle_max_delay = \"200ms\"\n");
+    let (mut cluster, mut load) = scene("throttle_max_delay = \"500ms\"\n");
     forecast_is_said(&mut cluster, &["from 80 % of the ring hosts are paced", "hosts wait"]);
     let paced = fills_and_paces(&mut cluster, &load);
     assert!(paced > 0, "hosts are slow, and answered");
