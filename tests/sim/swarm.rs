@@ -229,7 +229,10 @@ impl Swarm {
             control: ControlPath::Both,
         };
         swarm.change_roles(&mut Random::new(seed, 8));
-        swarm.pace_hosts(&mut Random::new(seed, 13));
+        // Seeds of the other books are there for what they meet without it.
+        if seed < 1_000_000 {
+            swarm.pace_hosts(&mut Random::new(seed, 13));
+        }
         if scenario == Scenario::Race && random.percent(50) {
             swarm.read_under_the_lease();
         }
