@@ -29,6 +29,7 @@ impl World {
             let text = self.describe();
             return self.fail("liveness", format!("{:?} for {} s: {text}", self.phase, PATIENCE / SECOND));
         }
+        self.check_promises();
         self.repeat_takeover();
         if self.gives_up() {
             return self.enter(Phase::Done);
@@ -127,7 +128,7 @@ impl World {
         !self.alone && serves && paired(Role::Primary) && paired(Role::Secondary)
     }
 
-    fn standing(&self, node: NodeIndex) -> Option<GroupStatus> {
+    pub(crate) fn standing(&self, node: NodeIndex) -> Option<GroupStatus> {
         let now = self.nodes[node.0].now(self.schedule.now());
         let group = self.nodes[node.0].process.as_ref()?.group.as_ref()?;
         Some(group.status(now))

@@ -396,6 +396,8 @@ impl World {
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
             | Note::Verify(_)
+            | Note::BackInTheLanes
+            | Note::Overflow(_)
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(
                 HandoverNote::Draining | HandoverNote::Given { .. } | HandoverNote::NotCancelled,

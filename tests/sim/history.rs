@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::content::{CELLS_PER_BLOCK, Held};
+use crate::content::{self, CELL, CELLS_PER_BLOCK, Held};
 use crate::register::{Register, Wrong};
 
 /// What a host asked.
@@ -138,6 +138,20 @@ impl History {
         for (block, cells) in (0..).zip(cells.chunks(CELLS_PER_BLOCK)) {
             let first = op.first + block * CELLS_PER_BLOCK as u64;
             self.whole(name, op.volume, first, cells)?;
+        }
+        Ok(())
+    }
+
+    /// Whether volumes that hold this have every answered write.
+    pub fn holds(&self, image: &[Vec<u8>]) -> Result<(), String> {
+        for (volume, bytes) in image.iter().enumerate() {
+            let number = u32::try_from(volume).unwrap_or(u32::MAX);
+            for (cell, bytes) in (0..).zip(bytes.chunks_exact(CELL)) {
+                let index = self.bases[volume] + usize::try_from(cell).unwrap_or(usize::MAX);
+                let held = content::classify(number, cell, bytes);
+                let permitted = self.registers[index].permits(held, self.instant);
+                permitted.map_err(|wrong| self.explain(0, volume, cell, Some(held), wrong))?;
+            }
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ mod effects;
 mod hosts;
 mod faults;
 mod harming;
+mod promises;
 mod checks;
 pub mod run;
 pub mod shrink;

@@ -24,11 +24,13 @@ pub enum Lie {
     OldReads,
     /// The dirty map is never written.
     MapNotWritten,
+    /// A site says that nothing would be lost also while hosts are answered outside the lanes.
+    PromisesOutside,
 }
 
 impl Lie {
     /// All of them, with their names on the command line.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("durable-too-early", Self::DurableTooEarly),
         ("progress-too-early", Self::ProgressTooEarly),
         ("lease-too-short", Self::LeaseTooShort),
@@ -38,5 +40,6 @@ impl Lie {
         ("permit-forgotten", Self::PermitForgotten),
         ("old-reads", Self::OldReads),
         ("map-not-written", Self::MapNotWritten),
+        ("promises-outside", Self::PromisesOutside),
     ];
 }

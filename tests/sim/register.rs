@@ -103,6 +103,15 @@ impl Register {
         Ok(())
     }
 
+    /// Whether the cell may hold this now, so that a read would be right to return it.
+    pub fn permits(&self, held: Held, now: u64) -> Result<(), Wrong> {
+        if self.clusters.is_empty() {
+            return if held == Held::Zero { Ok(()) } else { Err(Wrong::Foreign) };
+        }
+        // A read that is not remembered: it changes nothing.
+        self.clone().observe(held, now, now, 0)
+    }
+
     /// A write was seen in another cell of the same block by `end`: it has happened here too.
     pub fn happened(&mut self, op: u64, end: u64) {
         if let Some(cluster) = self.clusters.iter_mut().find(|c| c.op == op) {
@@ -143,6 +152,18 @@ mod tests {
         assert_eq!(register.observe(Held::Zero, 3, 4, 3), Err(Wrong::Stale(1)));
         assert_eq!(register.observe(Held::Op(1), 3, 4, 5), Ok(()));
         assert!(register.observe(Held::Op(9), 3, 4, 5).is_err(), "nobody wrote that");
+    }
+
+    #[test]
+    fn what_a_cell_may_hold_is_said_without_a_read() {
+        let mut register = Register::default();
+        assert_eq!(register.permits(Held::Zero, 1), Ok(()));
+        assert_eq!(register.permits(Held::Op(1), 1), Err(Wrong::Foreign));
+        register.begin(1, false, 1);
+        assert_eq!((register.permits(Held::Zero, 2), register.permits(Held::Op(1), 2)), (Ok(()), Ok(())));
+        register.end(1, 3, 3).unwrap();
+        assert_eq!(register.permits(Held::Zero, 4), Err(Wrong::Stale(1)));
+        assert_eq!(register.permits(Held::Op(1), 4), Ok(()));
     }
 
     #[test]

@@ -307,6 +307,8 @@ fn of_note(note: &Note) -> Option<Sign> {
         | Note::Refused { .. }
         | Note::FenceDone { .. }
         | Note::Verify(_)
+        | Note::BackInTheLanes
+        | Note::Overflow(_)
         | Note::DiskFailed { .. } => None,
     }
 }

@@ -229,10 +229,23 @@ impl Swarm {
             control: ControlPath::Both,
         };
         swarm.change_roles(&mut Random::new(seed, 8));
+        // Seeds of the other books are there for what they meet without it.
+        if seed < 1_000_000 {
+            swarm.pace_hosts(&mut Random::new(seed, 13));
+        }
         if scenario == Scenario::Race && random.percent(50) {
             swarm.read_under_the_lease();
         }
         swarm
+    }
+
+    /// Hosts that are paced while the ring fills, from a stream of its own.
+    fn pace_hosts(&mut self, random: &mut Random) {
+        let fills = matches!(self.scenario, Scenario::Wrap | Scenario::SecondaryLoop);
+        if random.percent(if fills { 50 } else { 15 }) {
+            self.pace.throttle_ns = random.range(MS, 60 * MS);
+            self.pace.overflow_percent = random.range(30, 90);
+        }
     }
 
     /// Roles that change as planned, from a stream of its own: what a seed was before there were any stays what it was.
@@ -285,6 +298,8 @@ fn pace(random: &mut Random) -> Pace {
         poll_ms: random.pick(&[20, 100, 500]),
         leave_ns: 2 * SECOND,
         round_bytes_per_s: 0,
+        overflow_percent: 80,
+        throttle_ns: 0,
     }
 }
 

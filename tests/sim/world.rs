@@ -124,6 +124,8 @@ pub struct Figures {
     pub switchovers: u64,
     /// Times that a disk or the network did its worst.
     pub harms: u64,
+    /// Promises that no takeover would lose anything that were held against what hosts were told.
+    pub promises: u64,
     /// Virtual time, nanoseconds.
     pub time: u64,
     /// Who died within which step.
@@ -148,6 +150,7 @@ impl Figures {
         self.losses += other.losses;
         self.switchovers += other.switchovers;
         self.harms += other.harms;
+        self.promises += other.promises;
         self.time += other.time;
         self.deaths.add(&other.deaths);
     }
@@ -185,6 +188,8 @@ pub struct World {
     pub(crate) alone: bool,
     /// The site that has answered a write outside the lanes since.
     pub(crate) outside: Option<NodeIndex>,
+    /// When promises are looked at next.
+    pub(crate) promises_at: u64,
     /// The epoch of the newest fence that the relay has answered.
     pub(crate) fenced: Option<Epoch>,
     /// The epoch of the newest fence that the relay has carried out, answered or not.
@@ -256,6 +261,7 @@ impl World {
             reign: None,
             reigned: [false; 2],
             alone: swarm.initial_copy,
+            promises_at: 0,
             outside: None,
             fenced: None,
             decided: None,
@@ -305,7 +311,7 @@ impl World {
         let dirty = usize::try_from(self.layout.dirty_offset).unwrap_or(0);
         let [a, relay, b] = self.nodes.as_mut_slice() else { return };
         match self.lie {
-            Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped => {}
+            Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped | Lie::PromisesOutside => {}
             Lie::DurableTooEarly => relay.disks[0].lies.durable_too_early = true,
             Lie::LeaseTooShort => relay.clock.rush = 50,
             Lie::FlushDoesNothing => {

@@ -15,6 +15,7 @@ mod postgres;
 mod paths;
 mod without_relay;
 mod bad;
+mod overflow;
 mod bounds;
 mod torture;
 mod many;

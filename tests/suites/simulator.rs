@@ -121,6 +121,18 @@ fn old_reads_are_found() {
 }
 
 #[test]
+fn a_promise_of_no_loss_outside_the_lanes_is_found() {
+    is_found(Lie::PromisesOutside);
+}
+
+#[test]
+fn promises_of_no_loss_are_looked_at() {
+    let promises: u64 =
+        (1..=16).map(|seed| run(seed, Options::default()).expect("the seed holds").promises).sum();
+    assert!(promises > 50, "{promises} promises were held against what hosts were told");
+}
+
+#[test]
 fn a_dirty_map_that_is_never_written_is_found() {
     is_found(Lie::MapNotWritten);
 }

@@ -48,6 +48,19 @@ impl FillRate {
         let rate = u64::try_from(self.rate).ok().filter(|rate| *rate > 0)?;
         Some(size.saturating_sub(self.used) / rate)
     }
+
+    /// Seconds until it is empty at the present rate; `None` when it does not empty.
+    pub fn seconds_to_empty(&self) -> Option<u64> {
+        let rate = self.rate.checked_neg().and_then(|rate| u64::try_from(rate).ok());
+        let rate = rate.filter(|rate| *rate > 0)?;
+        Some(self.used.div_ceil(rate))
+    }
+}
+
+/// Seconds for which a ring of `size` bytes, `used` of them in use, takes what is written at `rate` bytes a second when nothing
+/// becomes free any more; `None` when nothing is written.
+pub const fn outage(size: u64, used: u64, rate: u64) -> Option<u64> {
+    size.saturating_sub(used).checked_div(rate)
 }
 
 /// Watches how a round gets on.
@@ -131,6 +144,24 @@ mod tests {
             rate.on_sample(second * SECOND_NS, 1_000_000 - second * 1000);
         }
         assert_eq!(rate.seconds_to_full(2_000_000), None);
+    }
+
+    #[test]
+    fn a_ring_that_empties_says_when_it_is_empty() {
+        let mut rate = FillRate::default();
+        for second in 0..60u64 {
+            rate.on_sample(second * SECOND_NS, 1_000_000 - second * 1000);
+        }
+        let seconds = rate.seconds_to_empty().unwrap();
+        assert!((940..=960).contains(&seconds), "{seconds}");
+        assert_eq!(FillRate::default().seconds_to_empty(), None);
+    }
+
+    #[test]
+    fn an_outage_lasts_as_long_as_the_room_that_is_left() {
+        assert_eq!(outage(1000, 400, 60), Some(10));
+        assert_eq!(outage(1000, 4000, 60), Some(0));
+        assert_eq!(outage(1000, 400, 0), None, "nobody writes");
     }
 
     #[test]

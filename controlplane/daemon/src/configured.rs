@@ -26,6 +26,9 @@ fn shown(config: &Config, group: &Group) -> GroupConfig {
         resend_bytes: group.resend.bytes(),
         answer: word(&group.answer),
         mode: word(&group.mode),
+        overflow: word(&group.overflow),
+        overflow_threshold_percent: group.overflow_threshold.into(),
+        throttle_max_delay_ms: group.throttle().map(ms),
         takeover: word(&group.takeover),
         takeover_after_ms: ms(group.takeover_after),
         isolated: word(&group.isolated),
@@ -71,6 +74,9 @@ mod tests {
         assert_eq!((shown.takeover.as_str(), shown.lease_ms), ("manual", 500));
         assert_eq!((shown.lane_set.as_str(), shown.direct.as_str()), ("failover", "never"));
         assert_eq!(shown.resend_bytes, 256 << 20);
+        let overflow =
+            (shown.overflow.as_str(), shown.overflow_threshold_percent, shown.throttle_max_delay_ms);
+        assert_eq!(overflow, ("throttle", 80, Some(200)));
         assert!(shown.file.ends_with("site-b.toml") && shown.ring_bytes > 0, "{shown:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! [`crate::run`].
 
 mod again;
+mod forecast;
 mod handing;
 mod rounds;
 mod verifying;
@@ -12,7 +13,7 @@ mod waiting;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
-use midspan_control::estimate::{FillRate, bytes_behind, time_behind};
+use midspan_control::estimate::{bytes_behind, time_behind};
 use midspan_control::pair::{PairFacts, PairState};
 use midspan_control::takeover::{Statement, TakeoverFacts};
 
@@ -21,6 +22,7 @@ use crate::api::types::{
     RefusedStatus, Role, TakeoverOutcome, TakeoverRequest, VerifyOutcome, VerifyRequest,
 };
 use crate::driver::again::Again;
+use crate::driver::forecast::Forecasts;
 use crate::driver::handing::{Handing, Pause};
 use crate::driver::rounds::Rounds;
 use crate::driver::verifying::Verifies;
@@ -227,7 +229,7 @@ impl Action {
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Driver {
-    fill: BTreeMap<String, FillRate>,
+    forecasts: Forecasts,
     rounds: Rounds,
     verifies: Verifies,
     running: BTreeMap<(String, Operation), Running>,
@@ -334,16 +336,12 @@ impl Driver {
             state.word().clone_into(&mut status.state);
             state.meaning(pair.primary).clone_into(&mut status.meaning);
             status.zero_loss = Some(pair.zero_loss() && !status.no_cut && status.zero_loss != Some(false));
+            if status.zero_loss == Some(false) {
+                words::say_why(&mut status, state);
+            }
             status.lag = lag(&status, applied_time_ns, behind_bytes);
         }
-        if let Some(lane) = status.lanes.first_mut()
-            && let (Some(used), Some(size)) = (lane.ring.used_bytes, lane.ring.size_bytes)
-        {
-            let rate = self.fill.entry(status.group.clone()).or_default();
-            rate.on_sample(now_ns, used);
-            let seconds = rate.seconds_to_full(size);
-            lane.ring.full_in_seconds = seconds.and_then(|s| u32::try_from(s).ok()).map(f64::from);
-        }
+        self.forecasts.estimate(now_ns, &mut status);
         self.rounds.estimate(shared, now_ns, &mut status);
         self.estimate_verify(shared, now_ns, &mut status);
         let group = status.group.clone();

@@ -1,5 +1,7 @@
 //! From the data plane's measurements to what the API shows: numbers get names, nothing is derived.
 
+mod exposure;
+
 use midspan_control::pair::PairFacts;
 use midspan_control::takeover::TakeoverFacts;
 use midspan_format::area::AreaKind;
@@ -74,6 +76,8 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         fenced_by: measured.fenced_by.map(|epoch| names.epoch(epoch)),
         zero_loss: Some(measured.zero_loss),
         zero_loss_why: measured.why.map(words::loss).unwrap_or_default(),
+        exposure: Some(exposure::exposure(&measured.exposure)),
+        overflow: measured.overflow.as_ref().map(exposure::overflow),
         // Outside the lanes nobody counts them.
         answered: (!is_outside(measured.pair)).then_some(measured.answered),
         last_time_ns: time(measured.last_time),

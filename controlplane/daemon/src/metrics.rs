@@ -1,5 +1,7 @@
 //! `GET /metrics`: what is known as Prometheus text, in base units.
 
+mod overflow;
+
 use std::fmt::Write;
 
 use crate::api::types::{GroupStatus, NodeStatus, PeerStatus, Role, RoundStatus};
@@ -126,7 +128,7 @@ fn groups(page: &mut Page, groups: &[GroupStatus]) {
     for group in groups {
         page.line("resource_state", &[("group", &group.group), ("state", &group.state)], 1.0);
     }
-    for (name, help, value) in OF_GROUP {
+    for (name, help, value) in OF_GROUP.iter().chain(overflow::OF_GROUP) {
         page.family(name, if name.ends_with("_total") { "counter" } else { "gauge" }, help);
         for group in groups {
             if let Some(value) = value(group) {

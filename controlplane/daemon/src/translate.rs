@@ -13,6 +13,7 @@ use midspan_node::peer::Peer;
 
 use crate::config::{
     Answer, Config, ControlPath, Direct, Group, Id, Initial, Isolated, LaneSet, Mode, NbdListen, Role, Size,
+    Span,
 };
 use crate::cores;
 
@@ -105,7 +106,7 @@ fn memory(config: &Config) -> MemoryConfig {
 /// A group whose volumes are here. The check has made sure that it has two sites and a lane.
 fn group(group: &Group) -> Option<GroupConfig> {
     let [first, second] = group.sites.as_slice() else { return None };
-    let lease_ns = u64::try_from(group.lease.duration().as_nanos()).unwrap_or(u64::MAX);
+    let lease_ns = nanoseconds(group.lease);
     Some(GroupConfig {
         group: group_id(group.id),
         sites: [node_id(*first), node_id(*second)],
@@ -135,9 +136,15 @@ fn group(group: &Group) -> Option<GroupConfig> {
         pace: Pace {
             lease_ns,
             round_bytes_per_s: group.round_rate.map_or(0, Size::bytes),
+            overflow_percent: group.overflow_threshold.into(),
+            throttle_ns: group.throttle().map_or(0, nanoseconds),
             ..Pace::default()
         },
     })
+}
+
+fn nanoseconds(span: Span) -> u64 {
+    u64::try_from(span.duration().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The site that is the group's primary by configuration; a relay's configuration does not say it.

@@ -1,6 +1,7 @@
 //! The data plane's notes in words for people: what happened, to which object, what to do next.
 
 mod lanes;
+mod overflow;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::api::types::{ApiError, Epoch};
 use crate::clock;
 use crate::events::Tell;
 
+pub use self::overflow::say_why;
 pub use self::verify::{
     is_complete as verify_is_complete, statement as verify_statement, stop as verify_stop, verify_error,
 };
@@ -98,15 +100,9 @@ impl Names {
             Note::Handover(step) => handover(object, *step),
             Note::Round(step) => round(object, *step),
             Note::Verify(step) => return verify::verify(object, step),
-            Note::LeftTheLanes { full } => Tell::error(
-                "left_the_lanes",
-                object,
-                format!(
-                    "the {}: hosts are answered outside the lanes as soon as the other site can know it, and what changes is marked",
-                    if *full { "ring is full" } else { "relay is away" }
-                ),
-            )
-            .hint("bring the other site or its path back: a round follows by itself; until then no takeover there is without loss"),
+            Note::LeftTheLanes { full } => overflow::left_the_lanes(object, *full),
+            Note::BackInTheLanes => overflow::back_in_the_lanes(object),
+            Note::Overflow(note) => overflow::overflow(object, *note),
             Note::Rejoined { epoch, has_cut } => {
                 let copy =
                     if *has_cut { "its disks hold the cut of the takeover" } else { "its disks hold no cut" };

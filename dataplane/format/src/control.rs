@@ -10,6 +10,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::area::AreaKind;
 use crate::checksum::checksum;
+use crate::exposure::{Exposure, OverflowStatus};
 use crate::geometry::Position;
 use crate::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use crate::message::RefusedReason;
@@ -220,6 +221,10 @@ pub struct GroupStatus {
     pub zero_loss: bool,
     /// Why not.
     pub why: Option<LossReason>,
+    /// What of it exists at one place only.
+    pub exposure: Exposure,
+    /// How the ring's filling up is dealt with; `None` at a site that is no primary in the lanes.
+    pub overflow: Option<OverflowStatus>,
     /// Manifests that were issued here and that no receipt covers.
     pub manifests_kept: u64,
     /// The oldest of them, [`MAX_SHOWN_MANIFESTS`] at most.

@@ -41,4 +41,5 @@ pub mod superblock;
 pub mod dirty_map;
 pub mod message;
 pub mod heartbeat;
+pub mod exposure;
 pub mod control;

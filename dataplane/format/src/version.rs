@@ -23,4 +23,4 @@ pub const HEARTBEAT_VERSION: u16 = 1;
 /// What the planes say to each other.
 ///
 /// - 1: the first.
-pub const CONTROL_VERSION: u16 = 1;
+pub const CONTROL_VERSION: u16 = 2;

@@ -14,6 +14,7 @@ pub use midspan_protocol::vocab::effect::{
     HandoverNote, HandoverRefusal, Missing, Note, RoundNote, StartNote, StartRefusal, StartReport,
     VerifyNote, VerifyRefusal, VerifyReport, VerifyStop,
 };
+pub use midspan_protocol::vocab::overflow::OverflowNote;
 
 use crate::disk::DiskFailure;
 use crate::exports::ExportId;

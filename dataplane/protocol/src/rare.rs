@@ -153,6 +153,7 @@ rare_paths! {
     RoundStarved = "there is no memory to begin a round",
     RoundPiecePutBack = "there is no room or memory for a piece of a round",
     RoundCancelled = "a round outgrows the ring of its target",
+    WriteHeldBack = "a write is held back because the ring fills up",
     RingFull = "the ring is full",
     RingFreed = "a full ring is freed by an empty frame",
     SealStarved = "there is no memory to seal a frame",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod alone;
 mod config;
+mod exposure;
 mod manifest;
 mod operation;
 mod peers;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use alone::{AloneRange, AloneVolume, HeldAlone, MAX_PIECE_BYTES};
 pub use config::{GroupConfig, LaneConfig};
+pub use exposure::{Amount, ExposureStatus, OverflowStatus, RingForecast};
 pub use manifest::{KeptManifests, ManifestStatus};
 pub use operation::{
     Change, ChangeOutcome, ChangeProgress, OperationState, OperationStatus, Progress, ResolveRequest,
@@ -150,6 +152,12 @@ pub struct GroupStatus {
     /// Why not; empty when it can.
     #[serde(default)]
     pub zero_loss_why: String,
+    /// What of it exists at one place only; `null` at a relay.
+    #[serde(default)]
+    pub exposure: Option<ExposureStatus>,
+    /// How the ring's filling up is dealt with; `null` where this node is no primary in the lanes.
+    #[serde(default)]
+    pub overflow: Option<OverflowStatus>,
     /// Host writes answered here, in the lanes, since the start of the daemon; `null` at a relay and outside the lanes.
     #[serde(default)]
     pub answered: Option<u64>,

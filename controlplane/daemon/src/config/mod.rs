@@ -19,7 +19,7 @@ pub use edit::Addition;
 pub use finding::{ConfigError, Finding, Severity};
 pub use schema::{
     Answer, Config, ControlPath, Direct, Export, Group, Initial, Isolated, Lane, LaneSet, Mode, Nbd, Node,
-    Peer, Role, Takeover, Volume,
+    Overflow, Peer, Role, Takeover, Volume,
 };
 pub use text::{Id, NbdListen, Size, Span, VolumeName};
 

@@ -124,6 +124,14 @@ pub struct Group {
     /// What the primary does when the lanes are gone.
     #[serde(default)]
     pub mode: Mode,
+    /// What the primary does while the ring fills up.
+    #[serde(default)]
+    pub overflow: Overflow,
+    /// Percent of the ring from which on it counts as filling up.
+    #[serde(default = "default_overflow_threshold")]
+    pub overflow_threshold: u8,
+    /// How long one write is held back at most; 200 ms where it is not given.
+    pub throttle_max_delay: Option<Span>,
     /// Who begins a takeover when the primary is dead.
     #[serde(default)]
     pub takeover: Takeover,
@@ -280,6 +288,19 @@ pub enum Mode {
     MaxPerformance,
 }
 
+/// What the primary does while the ring fills up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// Paces hosts from the threshold on; when the ring is full all the same, `mode` decides.
+    #[default]
+    Throttle,
+    /// Hosts write at full speed, and outside the lanes when it is full.
+    Suspend,
+    /// Hosts write at full speed, and wait when it is full.
+    Stall,
+}
+
 /// Who begins a takeover when the primary is dead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -335,6 +356,10 @@ fn default_heartbeat_pause() -> Span {
     Span::from_ms(1_000)
 }
 
+fn default_overflow_threshold() -> u8 {
+    80
+}
+
 fn default_takeover_after() -> Span {
     Span::from_ms(10_000)
 }
@@ -369,6 +394,14 @@ impl Group {
     /// Whether a lane of the group may stand at this node.
     pub fn has_lane_at(&self, node: Id) -> bool {
         self.lanes.iter().any(|lane| lane.node == node)
+    }
+
+    /// How long one write is held back at most while the ring fills; `None`: none is.
+    pub fn throttle(&self) -> Option<Span> {
+        match self.overflow {
+            Overflow::Throttle => Some(self.throttle_max_delay.unwrap_or(Span::from_ms(200))),
+            Overflow::Suspend | Overflow::Stall => None,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod words;
 mod nodes;
 mod groups;
 mod lanes;
+mod overflow;
 mod exports;
 mod together;
 

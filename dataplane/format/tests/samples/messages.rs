@@ -6,6 +6,7 @@ use midspan_format::control::{
     AreaStatus, Command, Event, EventKind, GroupCommand, GroupStatus, LaneStatus, LossReason, Lost,
     RefusedStatus, Report, RoundStatus, TakeoverReport,
 };
+use midspan_format::exposure::{Amount, Exposure, OverflowStatus};
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
@@ -162,6 +163,28 @@ pub fn commands() -> Vec<(&'static str, Command)> {
     ]
 }
 
+fn exposure() -> Exposure {
+    Exposure {
+        primary: Amount::NONE,
+        in_flight: Amount::of(8192, 1_000),
+        relay: Amount::of(1 << 20, 2_000_000),
+        loss: Amount { bytes: None, ns: Some(3) },
+    }
+}
+
+fn overflow() -> OverflowStatus {
+    OverflowStatus {
+        leaves: true,
+        threshold: 80,
+        crossed: true,
+        throttled: true,
+        waiting: 3,
+        delayed: 700,
+        pace_bytes_per_s: Some(4 << 20),
+        max_delay_ns: 200_000_000,
+    }
+}
+
 pub fn reports() -> Vec<(&'static str, Report)> {
     let lane = LaneStatus {
         lane: LANE,
@@ -196,6 +219,8 @@ pub fn reports() -> Vec<(&'static str, Report)> {
             bytes_sent: 1 << 20,
             ..RoundStatus::default()
         }),
+        exposure: exposure(),
+        overflow: Some(overflow()),
         ..GroupStatus::default()
     };
     let area = AreaStatus {

@@ -15,4 +15,5 @@ pub mod secondary;
 pub mod start;
 pub mod takeover;
 pub mod group;
+mod exposure;
 mod standing;

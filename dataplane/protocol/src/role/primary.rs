@@ -10,6 +10,7 @@ mod departing;
 mod handing;
 mod heard;
 mod lanes;
+mod overflow;
 mod repair;
 mod seal;
 mod second;
@@ -30,6 +31,7 @@ use midspan_format::time::{GroupClock, Time};
 
 pub use self::begin::Begin;
 use self::lanes::Lanes;
+use self::overflow::Overflow;
 pub use self::repair::Repair;
 pub use self::status::PrimaryStatus;
 use self::verify::Verifying;
@@ -76,6 +78,8 @@ pub struct Primary<B> {
     landing: Landing<B>,
     /// What differs at the other site, until a round has brought it there.
     repair: Option<Box<Repair<B>>>,
+    /// Paces hosts while the ring fills.
+    overflow: Overflow<B>,
     verifying: Verifying<B>,
     landed_durable: Position,
     lanes: Lanes<B>,
@@ -160,6 +164,7 @@ impl<B: Buffer> Primary<B> {
             unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,
+            overflow: Overflow::new(begin.ring.1, &limits, &pace),
             verifying: Verifying::new(),
             landed_durable: begin.landed_durable,
             lanes: Lanes::new(config.relay, begin.known, floor, resend),
@@ -188,16 +193,6 @@ impl<B: Buffer> Primary<B> {
         self.repair = Some(Box::new(repair));
     }
 
-    /// The newer epoch that a lane refused us for, once one did.
-    pub fn fenced(&self) -> Option<Epoch> {
-        self.fenced
-    }
-
-    /// Whether a local disk failed.
-    pub fn disk_failed(&self) -> bool {
-        self.landing.failed()
-    }
-
     /// The disks hold everything before it, flushed, and the time of the last record there.
     pub fn landed(&self) -> (Position, Time) {
         self.landing.landed()
@@ -223,15 +218,6 @@ impl<B: Buffer> Primary<B> {
         self.begin_lanes(state.set);
     }
 
-    /// Whether another host request can be taken.
-    pub fn has_room(&self) -> bool {
-        if self.landing.failed() && !self.inflight.has_room() {
-            // What a failed disk has not taken keeps its place for good: requests are told so, not left waiting.
-            return true;
-        }
-        self.inflight.has_room() && self.waiting_flushes.len() < self.config.limits.requests
-    }
-
     /// Whether no disk operation runs.
     pub fn is_idle(&self) -> bool {
         self.inflight.is_empty() && self.flushes == 0 && self.landing.is_idle()
@@ -247,6 +233,12 @@ impl<B: Buffer> Primary<B> {
         if self.closed {
             return answer(context, request.id, Err(HostError::NotServing));
         }
+        if let Some(request) = self.hold_back(context, request) {
+            self.admit(context, request);
+        }
+    }
+
+    fn admit<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, request: HostRequest<B>) {
         let room = !self.ring_full && self.landing.has_room() && self.inflight.has_room();
         let is_stale = self.landing.is_stale(request.volume) && request.op.needs_old_bytes();
         if is_stale || (self.landing.failed() && !room) {
@@ -358,6 +350,7 @@ impl<B: Buffer> Primary<B> {
         self.inflight.retry(context);
         self.drive_round(context);
         self.drive_verify(context);
+        self.drive_overflow(context);
         self.seal(context);
         self.issue_manifest(context);
         let urgent = self.used() > self.ring_size() / 2;
@@ -410,6 +403,7 @@ impl<B: Buffer> Primary<B> {
             .min(self.receipts.deadline())
             .min(stages)
             .min(self.round_deadline(soon))
+            .min(self.overflow_deadline(soon))
             .min(self.verify_deadline(soon))
     }
 
@@ -430,7 +424,7 @@ impl<B: Buffer> Primary<B> {
         while let Some((op, _)) = self.held.pop_front() {
             self.end_op(context, op, Err(HostError::NotServing));
         }
-        for request in core::mem::take(&mut self.taken) {
+        for request in core::mem::take(&mut self.taken).into_iter().chain(self.overflow.take()) {
             answer(context, request.id, Err(HostError::NotServing));
         }
         while let Some(request) = self.waiting_flushes.pop_front() {

@@ -4,9 +4,10 @@ use midspan_format::control::{
     GroupStatus, LaneStatus, LossReason, MAX_SHOWN_MANIFESTS, ManifestStatus, RoundStatus,
 };
 use midspan_format::geometry::REGION_BYTES;
-use midspan_format::superblock::{PairState, Role};
+use midspan_format::superblock::{GroupState, PairState, Role};
 use midspan_format::time::Time;
 
+use crate::role::exposure;
 use crate::role::group::{Group, Play};
 use crate::role::primary::{Primary, Repair};
 use crate::role::secondary::Secondary;
@@ -41,20 +42,14 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
             GroupStatus { starting: true, ..status }
         }
         Play::Primary(primary) | Play::Leaving(primary) => of_primary(status, lane, primary, now),
-        Play::Secondary(secondary) => {
-            let left = (state.left || state.told_left > Time::ZERO).then_some(LossReason::LeftTheLanes);
-            let why = left.or(group.config.alone.then_some(LossReason::MayBeAlone));
-            let local = state.set.first() == group.config.other_site();
-            let why = why.or(local.then_some(LossReason::LocalLane));
-            of_secondary(GroupStatus { why, ..status }, lane, secondary)
-        }
+        Play::Secondary(secondary) => of_follower(group, status, lane, secondary, now),
         Play::TakingOver(secondary, _) => {
-            let status = of_secondary(status, lane, secondary);
+            let status = of_follower(group, status, lane, secondary, now);
             GroupStatus { starting: true, ..status }
         }
         Play::Resuming { fencer, .. } => {
             let lane = LaneStatus { connected: fencer.is_up(), ..lane };
-            outside(GroupStatus { starting: true, lanes: one(lane), ..status })
+            outside(GroupStatus { starting: true, lanes: one(lane), ..status }, state, now)
         }
         Play::Outside(site) => {
             let direct = site.direct();
@@ -64,14 +59,16 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
             let round = Some(RoundStatus { paused: site.paused, bytes, ..RoundStatus::default() });
             let lane = LaneStatus { connected: site.comeback().is_up(), ..lane };
             let status = GroupStatus { round, ..status };
-            outside(GroupStatus { role: Role::Primary, dirty_regions, answered, lanes: one(lane), ..status })
+            let role = Role::Primary;
+            outside(GroupStatus { role, dirty_regions, answered, lanes: one(lane), ..status }, state, now)
         }
         Play::Fenced(rejoin) => {
             let pair = if group.split { PairState::Split } else { PairState::Fenced };
             let lane = LaneStatus { connected: rejoin.is_up(), ..lane };
-            GroupStatus { pair, lanes: one(lane), ..status }
+            // What the other site holds this one cannot say.
+            GroupStatus { pair, zero_loss: false, lanes: one(lane), ..status }
         }
-        Play::Aborting(secondary, ..) => of_secondary(status, lane, secondary),
+        Play::Aborting(secondary, ..) => of_follower(group, status, lane, secondary, now),
         Play::Stopped => GroupStatus { lanes: one(lane), ..status },
     }
 }
@@ -81,8 +78,11 @@ fn one(lane: LaneStatus) -> alloc::vec::Vec<LaneStatus> {
 }
 
 /// Hosts are answered outside the lanes: no takeover by the other site could have everything.
-fn outside(status: GroupStatus) -> GroupStatus {
-    GroupStatus { zero_loss: false, why: Some(LossReason::LeftTheLanes), ..status }
+fn outside(status: GroupStatus, state: &GroupState, now: Now) -> GroupStatus {
+    let marked = status.dirty_regions.map(|regions| regions * REGION_BYTES);
+    let since = if state.left { state.left_cut } else { state.cut };
+    let exposure = exposure::outside(marked, since, now.wall);
+    GroupStatus { zero_loss: false, why: Some(LossReason::LeftTheLanes), exposure, ..status }
 }
 
 fn round_status<B: Buffer>(repair: &Repair<B>) -> RoundStatus {
@@ -111,6 +111,9 @@ fn of_start<B: Buffer>(status: GroupStatus, lane: LaneStatus, start: &Start<B>) 
         ..lane
     };
     let why = start.damaged().map(|position| LossReason::JournalDamaged { position });
+    // A round that an earlier process had begun has not ended.
+    let whole = matches!(status.pair, PairState::Paired | PairState::Simplex);
+    let why = why.or((!whole).then_some(LossReason::LeftTheLanes));
     GroupStatus {
         role: Role::Primary,
         starting: true,
@@ -169,7 +172,19 @@ fn of_primary<B: Buffer>(
     }
     let local = primary.lane_set().first() == primary.node();
     let why = at_risk.then_some(LossReason::LeftTheLanes).or(local.then_some(LossReason::LocalLane));
+    let marks = exposure::Marks {
+        sealed: found.sealed,
+        journaled: found.journaled,
+        acquired: applied.map(|_| received.acquired),
+        newest: last_time,
+        unjournaled: found.pending_since.0,
+        unacquired: found.pending_since.1,
+        cut: received.cut,
+    };
+    let marked = map.filter(|_| at_risk).map(|regions| regions * REGION_BYTES);
     GroupStatus {
+        exposure: exposure::in_the_lanes(&marks, marked),
+        overflow: Some(primary.overflow_status()),
         round,
         verify: primary.verify_status(),
         zero_loss: why.is_none(),
@@ -189,6 +204,27 @@ fn of_primary<B: Buffer>(
         lanes,
         ..status
     }
+}
+
+/// A secondary, also while it takes over or gives that up: what it knows of the primary stays true.
+fn of_follower<B: Buffer>(
+    group: &Group<B>,
+    status: GroupStatus,
+    lane: LaneStatus,
+    secondary: &Secondary<B>,
+    now: Now,
+) -> GroupStatus {
+    let state = group.store.get();
+    let left = (state.left || state.told_left > Time::ZERO).then_some(LossReason::LeftTheLanes);
+    let local = state.set.first() == group.config.other_site();
+    let why = left.or(group.config.alone.then_some(LossReason::MayBeAlone));
+    let why = why.or(local.then_some(LossReason::LocalLane));
+    let status = of_secondary(GroupStatus { why, ..status }, lane, secondary);
+    let since = left.map(|_| if state.left { state.left_cut } else { state.told_left });
+    let behind =
+        status.lanes.first().and_then(|lane| Some(lane.journaled?.0.saturating_sub(lane.acquired?.0)));
+    let exposure = exposure::following(behind, status.zero_loss, since, now.wall);
+    GroupStatus { exposure, ..status }
 }
 
 fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Secondary<B>) -> GroupStatus {

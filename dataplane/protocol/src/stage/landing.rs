@@ -115,6 +115,12 @@ impl<B> Landing<B> {
         index.and_then(|at| self.flights.get(at)).is_some_and(|flight| flight.frame.header.end() <= journaled)
     }
 
+    /// Time of the first record of the oldest frame that is not answerable.
+    pub fn unanswerable_since(&self) -> Option<Time> {
+        let index = usize::try_from(self.answerable - self.first).ok()?;
+        self.flights.get(index).map(|flight| flight.frame.header.first_time)
+    }
+
     /// The next frame that became answerable because everything before `journaled` is durable; its entries are appended
     /// to `ops`.
     pub fn next_answerable(&mut self, journaled: Position, ops: &mut Vec<u32>) -> Option<Rc<Frame<B>>> {

@@ -17,6 +17,7 @@ pub mod manifests;
 pub mod recall;
 pub mod receipts;
 pub mod landing;
+pub mod throttle;
 pub mod round;
 pub mod verification;
 pub mod acquirer;

@@ -16,6 +16,7 @@ use midspan_format::time::Time;
 
 use super::buffer::{Buffers, Slice};
 use super::milestone::Milestone;
+use super::overflow::OverflowNote;
 
 /// The two clocks as read by the driver for one event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -211,6 +212,10 @@ pub enum Note {
     Verify(VerifyNote),
     /// The ring was full, or the relay away, for long: hosts are answered outside the lanes, and changes are marked.
     LeftTheLanes { full: bool },
+    /// Hosts are answered in the lanes again; a round brings the other site what differs.
+    BackInTheLanes,
+    /// The ring fills up, or has room again.
+    Overflow(OverflowNote),
     /// This site was primary; it follows the one that replaced it from now on. Whether its disks hold a cut.
     Rejoined { epoch: Epoch, has_cut: bool },
 }

@@ -56,6 +56,10 @@ pub struct Pace {
     pub leave_ns: u64,
     /// Bytes in a second that a round sends at most; 0: as many as hosts leave room for.
     pub round_bytes_per_s: u64,
+    /// Percent of the ring from which on it counts as filling up.
+    pub overflow_percent: u64,
+    /// How long one write of a host is held back at most while it does; 0: none is.
+    pub throttle_ns: u64,
 }
 
 impl Default for Pace {
@@ -72,6 +76,8 @@ impl Default for Pace {
             poll_ms: 500,
             leave_ns: 2_000 * MS,
             round_bytes_per_s: 0,
+            overflow_percent: 80,
+            throttle_ns: 0,
         }
     }
 }

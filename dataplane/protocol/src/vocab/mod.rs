@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod limits;
 pub mod milestone;
+pub mod overflow;
 pub mod effect;
 pub mod interval;
 pub mod tip;

@@ -204,6 +204,7 @@ fn configured(config: &GroupConfig) -> String {
         ("lane set", format!("{}, direct {}", config.lane_set, config.direct)),
         ("answer", config.answer.clone()),
         ("mode", config.mode.clone()),
+        ("overflow", overflow(config)),
         ("takeover", takeover),
         ("isolated", config.isolated.clone()),
         ("control_path", config.control_path.clone()),
@@ -215,6 +216,14 @@ fn configured(config: &GroupConfig) -> String {
         rows.add_row([key, &value]);
     }
     format!("{rows}\n")
+}
+
+fn overflow(config: &GroupConfig) -> String {
+    let mut text = format!("{}, from {} %", config.overflow, config.overflow_threshold_percent);
+    if let Some(ms) = config.throttle_max_delay_ms {
+        let _ = write!(text, ", {ms} ms at most");
+    }
+    text
 }
 
 fn exported(exports: &[ExportStatus]) -> String {

@@ -9,6 +9,7 @@ mod beside;
 mod volume;
 mod disk;
 mod cells;
+mod exposure;
 mod peers;
 mod status;
 mod steps;

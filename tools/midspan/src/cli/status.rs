@@ -10,6 +10,7 @@ use midspan_daemon::api::types::{GroupStatus, LaneStatus, NodeStatus, RingUse, R
 use super::cells::{epoch, table, unknown};
 use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
+use super::exposure;
 use super::peers;
 use super::size;
 use midspan::clock::Signal;
@@ -176,6 +177,7 @@ fn sentences(text: &mut String, node: &str, group: &GroupStatus) {
     if !group.zero_loss_why.is_empty() {
         let _ = writeln!(text, "{name}: a takeover may lose something: {}", group.zero_loss_why);
     }
+    exposure::sentences(text, group);
     if let Some(found) = &group.round {
         let _ = writeln!(text, "{name}: {}", round(found));
     }

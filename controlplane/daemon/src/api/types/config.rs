@@ -31,6 +31,15 @@ pub struct GroupConfig {
     pub answer: String,
     /// What the primary does when the lanes are gone.
     pub mode: String,
+    /// What the primary does while the ring fills up.
+    #[serde(default)]
+    pub overflow: String,
+    /// Percent of the ring from which on it counts as filling up.
+    #[serde(default)]
+    pub overflow_threshold_percent: u64,
+    /// How long one write is held back at most while it does, milliseconds; `null`: none is.
+    #[serde(default)]
+    pub throttle_max_delay_ms: Option<u64>,
     /// Who begins a takeover when the primary is dead.
     pub takeover: String,
     /// How long the primary must have been dead for an automatic one, milliseconds.

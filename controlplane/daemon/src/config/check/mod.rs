@@ -4,6 +4,7 @@ mod export;
 mod lanes;
 mod group;
 mod node;
+mod overflow;
 mod report;
 mod together;
 
@@ -21,6 +22,7 @@ impl Config {
         let mut report = Report::new(self);
         node::check(self, &mut report);
         group::check(self, &mut report);
+        overflow::check(self, &mut report);
         export::check(self, &mut report);
         report.into_findings()
     }

@@ -122,7 +122,7 @@ fn what_does_not_fit_is_said_with_the_file_and_line_in_which_it_stands() {
         &NEW.replace("ring", "rign"),
         "new.toml:8: group[0].rign: unknown field `rign`, expected one of `id`, `name`, `role`, `sites`, `lanes`, `lane_set`, \
          `direct`, `resend`, `answer`, \
-         `mode`, `takeover`, `takeover_after`, `isolated`, `control_path`, `initial`, `round_rate`, `lease`, `ring`, `manifest`, `receipt`, \
+         `mode`, `overflow`, `overflow_threshold`, `throttle_max_delay`, `takeover`, `takeover_after`, `isolated`, `control_path`, `initial`, `round_rate`, `lease`, `ring`, `manifest`, `receipt`, \
          `volume`",
     );
     refused("[node]\nid = 7\n", "new.toml:1: node: unknown field `node`, expected `group` or `export`");

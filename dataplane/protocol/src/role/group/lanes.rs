@@ -54,6 +54,7 @@ impl<B: Buffer> Group<B> {
         primary.establish();
         self.set_repair(&mut primary, reason);
         primary.on_tick(context);
+        context.note(Note::BackInTheLanes);
         self.play = Play::Primary(primary);
     }
 

@@ -106,6 +106,9 @@ impl<B: Buffer> Primary<B> {
         }
         let mut requests = core::mem::take(&mut self.taken);
         requests.extend(self.inflight.take_requests());
+        // What was held back was never in the lanes.
+        requests.extend(self.overflow.take());
+        self.tell_flowing(context);
         let volume = self.config.volumes.first().map_or(midspan_format::ids::VolumeId(0), |v| v.id);
         while let Some(id) = self.waiting_flushes.pop_front() {
             requests.push(HostRequest { id, volume, op: HostOp::Flush });

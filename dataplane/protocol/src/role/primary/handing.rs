@@ -15,6 +15,7 @@ impl<B: Buffer> Primary<B> {
     pub fn is_drained(&self) -> bool {
         let Some(tip) = self.ring.tip() else { return false };
         self.inflight.is_empty()
+            && self.overflow.is_empty()
             && self.sealer.is_empty()
             && self.pending() == 0
             && self.lanes_are_up()

@@ -1,6 +1,8 @@
 //! How a primary stands: figures for status.
 
 use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::time::Time;
 
 use super::Primary;
 use crate::stage::manifests::Kept;
@@ -30,9 +32,21 @@ pub struct PrimaryStatus {
     pub ring_full: bool,
     /// A local disk failed.
     pub disk_failed: bool,
+    /// Oldest times of what is not journaled, and of what the secondary is not known to have acquired.
+    pub pending_since: (Option<Time>, Option<Time>),
 }
 
 impl<B: Buffer> Primary<B> {
+    /// The newer epoch that a lane refused us for, once one did.
+    pub fn fenced(&self) -> Option<Epoch> {
+        self.fenced
+    }
+
+    /// Whether a local disk failed.
+    pub fn disk_failed(&self) -> bool {
+        self.landing.failed()
+    }
+
     /// Manifests that were issued and that no receipt covers, oldest first.
     pub fn manifests(&self) -> impl Iterator<Item = &Kept> + '_ {
         self.manifests.kept()
@@ -40,6 +54,8 @@ impl<B: Buffer> Primary<B> {
 
     /// Figures for status.
     pub fn status(&self, now: u64) -> PrimaryStatus {
+        let acquired = self.receipts.newest.acquired;
+        let unacquired = self.manifests().find(|kept| kept.to > acquired).map(|kept| kept.times.0);
         PrimaryStatus {
             connected: self.ring.is_up(),
             sealed: self.ring.tip().map_or(Position(0), |t| t.position),
@@ -51,6 +67,7 @@ impl<B: Buffer> Primary<B> {
             lease: self.has_lease(now),
             ring_full: self.ring_full,
             disk_failed: self.landing.failed(),
+            pending_since: (self.landing.unanswerable_since(), unacquired),
         }
     }
 }

@@ -1,0 +1,55 @@
+//! What a status promises, held against what hosts were told: where a site says that a takeover now would lose nothing, the lane
+//! alone must give every answered write (I1, I4).
+//!
+//! The lane is what the oracle's own eye sees durable in the relay's ring, brought to volumes that were empty at first; what hosts
+//! were told is the history, which knows of no lane. So the check shares nothing with what computes the promise.
+
+use midspan_format::control::GroupStatus;
+use midspan_format::superblock::Role;
+
+use crate::event::NodeIndex;
+use crate::lies::Lie;
+use crate::swarm::MS;
+use crate::world::World;
+
+/// So much virtual time lies between two looks: bringing a whole journal to volumes takes a while.
+const EVERY: u64 = 400 * MS;
+
+impl World {
+    /// Every now and then.
+    pub(crate) fn check_promises(&mut self) {
+        let now = self.schedule.now();
+        // What was damaged may be promised until somebody reads it.
+        if now < self.promises_at || self.harmed.may_see_damage() {
+            return;
+        }
+        self.promises_at = now + EVERY;
+        for site in [NodeIndex::A, NodeIndex::B] {
+            let promised = self.standing(site).is_some_and(|status| self.promises(site, &status));
+            if !promised {
+                continue;
+            }
+            let end = self.watches.ring.end();
+            let Some(image) = self.watches.ring.replay(end) else { continue };
+            self.figures.promises += 1;
+            let outcome = self.history.holds(&image);
+            let outcome =
+                outcome.map_err(|lost| format!("{site} says that no takeover loses anything: {lost}"));
+            self.demand("zero_loss (I1, I4)", outcome);
+        }
+    }
+
+    /// Whether a site promises that a takeover now would lose nothing, and can know it: the one that serves does; the other one when it
+    /// has brought everything that is in the lane to its own cut.
+    fn promises(&self, site: NodeIndex, status: &GroupStatus) -> bool {
+        let lies = self.lie == Lie::PromisesOutside && status.serving;
+        let knows = match status.role {
+            Role::Primary => status.serving && self.reign.is_some_and(|reign| reign.node == site),
+            Role::Secondary => {
+                let end = self.watches.ring.end();
+                status.lanes.iter().all(|lane| lane.connected && lane.applied == Some(end))
+            }
+        };
+        knows && (status.zero_loss || lies)
+    }
+}
