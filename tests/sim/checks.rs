@@ -154,7 +154,11 @@ impl World {
             .is_some_and(|(_, pair, _)| matches!(pair, PairState::Suspended | PairState::Degraded));
         self.alone |= left;
         if !self.alone {
-            let to = self.watches.ring.claimed();
+            let to = if self.watches.journal.is_used() {
+                self.opened_at(node, epoch)
+            } else {
+                self.watches.ring.claimed()
+            };
             self.compare(node, to, "I4", "when it begins to serve");
         }
         self.reigned[usize::from(node == NodeIndex::B)] = true;
@@ -206,12 +210,16 @@ impl World {
             return;
         }
         self.follow_own_ring(node);
-        let disks = &self.nodes[node.0].disks;
         let own = self.watches.own(node);
         if cut > own.end() {
             let end = own.end();
             return self.fail("I4", format!("{node}'s cut is at {cut}, but its own ring holds only {end}"));
         }
+        if !state.left {
+            self.is_firm(node, cut);
+        }
+        let disks = &self.nodes[node.0].disks;
+        let own = self.watches.own(node);
         if !own.is_whole() || state.left {
             return;
         }

@@ -35,6 +35,22 @@ pub(super) struct Setting {
 }
 
 impl<B: Buffer> Group<B> {
+    /// Memory runs low: lets go of the oldest frame that is kept for another lane. `false` when there is none.
+    pub fn shed(&mut self) -> bool {
+        match &mut self.play {
+            Play::Primary(primary) | Play::Opening(primary, _) => primary.shed(),
+            Play::Starting(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => false,
+        }
+    }
+
     /// A primary's wishes for its set are recorded, told to the other site, and take effect when that has recorded them.
     pub(super) fn keep_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let (Play::Primary(primary) | Play::Opening(primary, _)) = &mut self.play else { return };
