@@ -143,6 +143,7 @@ impl World {
                 format!("{node} serves in epoch {epoch} after {} in epoch {}", reign.node, reign.epoch);
             self.fail("I5", what);
         }
+        self.may_serve(node, epoch);
         // It died before it could record that it leaves, or before a host was answered: it is in the lanes after all.
         let paired = self.standing(node).is_some_and(|status| status.pair == PairState::Paired);
         if paired && self.outside.is_none() {

@@ -91,6 +91,11 @@ impl LaneEye {
         self.began
     }
 
+    /// Whether it holds frames of this journal, or could.
+    pub fn is_of(&self, journal: AreaId) -> bool {
+        self.journal == journal
+    }
+
     /// Bytes of its ring.
     pub fn size(&self) -> u64 {
         self.ring.size

@@ -3,6 +3,7 @@
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{FenceSet, GroupState, Role};
+use midspan_protocol::vocab::effect::Note;
 
 use crate::event::NodeIndex;
 use crate::history::Kind;
@@ -85,6 +86,27 @@ impl World {
         }
         let watches = &mut self.watches;
         watches.journal.make_firm(place, &mut watches.ring);
+    }
+
+    /// A lane that holds nothing of the journal cannot be told from one that was lost.
+    pub(crate) fn never_began(&self, note: &Note) -> bool {
+        let Note::LaneLost { node, found, .. } = note else { return false };
+        let eye = self.watches.journal.eyes.iter().find(|eye| node_id(eye.node) == *node);
+        *found == Position(0) && eye.is_some_and(|eye| !eye.is_of(self.watches.ring.area()))
+    }
+
+    /// I5: a site that another one has durably taken over from serves no more, whatever lane it finds.
+    pub(crate) fn may_serve(&mut self, node: NodeIndex, epoch: Epoch) {
+        let (own, other) = (self.recorded(node), self.recorded(node.other_site()));
+        let replaced = other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch;
+        if self.watches.journal.is_used() && replaced && other.takeover_epoch.node == node_id(node.other_site()) {
+            let what = format!(
+                "{node} serves in epoch {epoch}, but {} has taken over in epoch {}",
+                node.other_site(),
+                other.takeover_epoch
+            );
+            self.fail("I5", what);
+        }
     }
 
     /// A secondary's disks hold everything before its cut: no start may leave that out.

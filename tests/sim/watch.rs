@@ -111,6 +111,11 @@ impl AreaWatch {
         self.whole
     }
 
+    /// What its frames are called.
+    pub fn area(&self) -> AreaId {
+        self.area
+    }
+
     /// Everything before this is durable.
     pub fn end(&self) -> Position {
         self.end

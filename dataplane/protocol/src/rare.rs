@@ -52,6 +52,7 @@ rare_paths! {
     SetAskedTooLate = "a lane set is asked for by an epoch that was left behind, or of lanes that are not there",
     ReadsOtherLane = "a secondary begins anew with another lane",
     LooksAtNextLane = "a site that was replaced looks at another lane",
+    RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
     StartAsksSet = "a start asks the other site which lanes count",
     LinkUngreeted = "a connection is not greeted in time",
     LinkSilent = "what was asked on a connection is not answered in time",

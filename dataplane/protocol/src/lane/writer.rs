@@ -300,6 +300,8 @@ impl<B: Buffer> Writer<B> {
             self.begun = false;
             return WriterEvent::Down;
         }
+        // One that was never welcomed, because it was to begin first, is a new session, too.
+        self.begun &= !self.link.is_down();
         if self.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
             self.ping(context);
         }

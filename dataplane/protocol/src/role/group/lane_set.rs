@@ -204,7 +204,7 @@ impl<B: Buffer> Group<B> {
         self.config.relay = next;
         self.setting.looks_since = now;
         let point = crate::recovery::lineage::handed_at(self.store.get());
-        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
+        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point).behind(self.fenced_by)));
     }
 
     /// When one of these has something to do next.

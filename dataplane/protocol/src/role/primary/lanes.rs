@@ -99,8 +99,9 @@ impl<B: Buffer> Lanes<B> {
 
     pub(super) fn deadline(&self) -> u64 {
         let second = self.second.as_ref().map_or(u64::MAX, |second| second.deadline());
-        let again = self.asked.map_or(u64::MAX, |asked| asked.said_at + ASK_AGAIN_NS);
-        second.min(again)
+        // What is not saved yet, or cannot be told, is said when that changes.
+        let said = self.asked.filter(|asked| asked.said_at > 0);
+        second.min(said.map_or(u64::MAX, |asked| asked.said_at + ASK_AGAIN_NS))
     }
 }
 
@@ -426,7 +427,11 @@ impl<B: Buffer> Primary<B> {
             self.begin_second(context, second);
         }
         let (Some(asked), Some(site)) = (self.lanes.asked.as_mut(), self.site_link.as_mut()) else { return };
-        if asked.saved && site.is_up() && now >= asked.said_at.saturating_add(ASK_AGAIN_NS) {
+        if !site.is_up() {
+            asked.said_at = 0;
+        }
+        let due = asked.said_at == 0 || now >= asked.said_at.saturating_add(ASK_AGAIN_NS);
+        if asked.saved && site.is_up() && due {
             asked.said_at = now;
             site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set }));
         }
