@@ -488,6 +488,7 @@ impl World {
                 area: area.entry.area,
                 size: area.entry.size,
                 journaled: area.journaled(),
+                began: area.entry.began,
                 open: true,
                 scanning: false,
                 last: area.last().copied(),

@@ -6,9 +6,11 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::{FenceIntent, SetAsked};
 use midspan_format::superblock::FenceSet;
+use midspan_format::time::Time;
 
 use super::{Group, Play};
 use crate::lane::fencer::FencerEvent;
+use crate::role::primary::Primary;
 use crate::role::rejoin::Rejoin;
 use crate::role::takeover::Asked;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -77,6 +79,25 @@ impl<B: Buffer> Group<B> {
             let change = self.store.change(context, |state| state.asked = set);
             self.setting.asking = Some((set, change));
         }
+    }
+
+    /// A change was under way when the lanes were left, and its outcome is not known: before the round ends, the other site records
+    /// that this lane alone counts.
+    pub(super) fn settle_asked<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        primary: &mut Primary<B>,
+    ) {
+        let state = self.store.get();
+        if state.asked.is_none() {
+            return;
+        }
+        rare!(SettlesAsked);
+        let (epoch, version) = (state.epoch, state.asked.version.max(state.set.version) + 1);
+        let set = FenceSet { epoch, version, ..FenceSet::of(&[self.config.relay], 1) };
+        primary.ask_set(context, set, false);
+        let change = self.store.change(context, |state| state.asked = set);
+        self.setting.asking = Some((set, change));
     }
 
     /// The primary asks this site to record a set. One whose takeover has begun does not, nor does one that is asked by an epoch
@@ -148,7 +169,14 @@ impl<B: Buffer> Group<B> {
     /// Where two lanes hold the journal either can be read: the other one, when the present one is away.
     pub(super) fn turn_to_other_lane<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
-        let set = self.store.get().set;
+        let state = self.store.get();
+        let set = state.set;
+        // One that has left the lanes says what it does in the first of them.
+        let has_left = state.left || state.told_left > Time::ZERO;
+        if has_left && set.first() == self.config.relay {
+            self.setting.away_since = None;
+            return;
+        }
         let others = set.nodes.iter().copied().find(|node| *node != self.config.relay);
         let Some(other) = others.filter(|_| set.second().is_some()) else { return };
         let asked = match &self.play {

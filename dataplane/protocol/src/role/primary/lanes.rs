@@ -200,14 +200,14 @@ impl<B: Buffer> Primary<B> {
             writer.append(context, Rc::clone(frame));
         }
         let sealer = &mut self.sealer;
-        self.lanes.resend.push(frame, |gone| sealer.recycle(gone));
+        self.lanes.resend.push(frame, |gone| sealer.recycle_last(gone));
     }
 
     /// A frame that nobody waits for any more: its memory is used again, unless another lane may still need it.
     pub(super) fn forget_received(&mut self) {
         let needed = self.needed_from();
         let sealer = &mut self.sealer;
-        self.lanes.resend.forget(needed, |gone| sealer.recycle(gone));
+        self.lanes.resend.forget(needed, |gone| sealer.recycle_last(gone));
     }
 
     /// Whether frames are kept beyond what this site itself needs.
@@ -288,7 +288,6 @@ impl<B: Buffer> Primary<B> {
             second.close(context);
         }
         (self.lanes.tried, self.lanes.try_at) = (self.lanes.tried + 1, context.now.mono + AGAIN_NS);
-        self.lanes.second_lost = None;
         if self.lanes.asked.is_none() && self.lanes.set.second().is_none() && self.lanes.doubled_at.take().is_some()
         {
             // One lane suffices again.
@@ -352,10 +351,12 @@ impl<B: Buffer> Primary<B> {
         let now = context.now.mono;
         let side = 1 - self.lanes.side;
         let known = self.lanes.known;
-        let mut second = Box::new(Second::new(&self.config, node, side, self.epoch, known, now));
+        let asked = self.lanes.asked.is_some_and(|asked| asked.set.nodes.contains(&node));
+        let in_force = asked || self.lanes.set.nodes.contains(&node);
+        let mut second = Box::new(Second::new(&self.config, node, side, self.epoch, known, now, in_force));
         second.on_tick(context);
         self.lanes.second = Some(second);
-        self.lanes.second_lost = Some(now);
+        self.lanes.second_lost.get_or_insert(now);
     }
 
     /// From now on both lanes must hold a frame: what comes is marked so, and read only as far as both hold it.
@@ -425,6 +426,7 @@ impl<B: Buffer> Primary<B> {
             // A lane that is asked for must hold what it held.
             self.drop_second(context);
             self.begin_second(context, second);
+            self.lanes.second_lost = Some(now);
         }
         let (Some(asked), Some(site)) = (self.lanes.asked.as_mut(), self.site_link.as_mut()) else { return };
         if !site.is_up() {

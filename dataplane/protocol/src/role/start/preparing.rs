@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
-use midspan_format::message::{FenceIntent, Fenced, FencedLane, Message, SetAsked};
+use midspan_format::message::{Fenced, FencedLane, Message, SetAsked};
 use midspan_format::superblock::FenceSet;
 
 use super::{Outcome, Start, Step};
@@ -260,7 +260,8 @@ impl<B: Buffer> Start<B> {
             preparing.close(context);
         }
         self.config.relay = node;
-        self.fencer = self.config.fencer(FenceIntent::Restart, store.get().epoch);
+        self.was_prepared = true;
+        self.fencer = self.new_fencer(store);
         self.step = Step::Fencing;
         self.on_tick(context, store)
     }
