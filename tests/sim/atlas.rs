@@ -8,6 +8,7 @@ use midspan_protocol::role::site::AnswerMode;
 use crate::drills::THIRD_BOOK;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
+use crate::lanes::FOURTH_BOOK;
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{MS, SECOND, Swarm};
@@ -67,7 +68,7 @@ impl Theme {
 
 /// What a seed of the third book is about.
 pub fn theme_of(seed: u64) -> Option<Theme> {
-    let place = seed.checked_sub(THIRD_BOOK)? % Theme::ALL.len() as u64;
+    let place = seed.checked_sub(THIRD_BOOK).filter(|_| seed < FOURTH_BOOK)? % Theme::ALL.len() as u64;
     usize::try_from(place).ok().and_then(|place| Theme::ALL.get(place).copied())
 }
 

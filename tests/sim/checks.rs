@@ -144,6 +144,7 @@ impl World {
                 format!("{node} serves in epoch {epoch} after {} in epoch {}", reign.node, reign.epoch);
             self.fail("I5", what);
         }
+        self.may_serve(node, epoch);
         // It died before it could record that it leaves, or before a host was answered: it is in the lanes after all.
         let paired = self.standing(node).is_some_and(|status| status.pair == PairState::Paired);
         if paired && self.outside.is_none() {
@@ -155,7 +156,11 @@ impl World {
             .is_some_and(|(_, pair, _)| matches!(pair, PairState::Suspended | PairState::Degraded));
         self.alone |= left;
         if !self.alone {
-            let to = self.watches.ring.claimed();
+            let to = if self.watches.journal.is_used() {
+                self.opened_at(node, epoch)
+            } else {
+                self.watches.ring.claimed()
+            };
             self.compare(node, to, "I4", "when it begins to serve");
         }
         self.reigned[usize::from(node == NodeIndex::B)] = true;
@@ -207,12 +212,16 @@ impl World {
             return;
         }
         self.follow_own_ring(node);
-        let disks = &self.nodes[node.0].disks;
         let own = self.watches.own(node);
         if cut > own.end() {
             let end = own.end();
             return self.fail("I4", format!("{node}'s cut is at {cut}, but its own ring holds only {end}"));
         }
+        if !state.left {
+            self.is_firm(node, cut);
+        }
+        let disks = &self.nodes[node.0].disks;
+        let own = self.watches.own(node);
         if !own.is_whole() || state.left {
             return;
         }

@@ -252,7 +252,7 @@ pub enum DrillState {
 #[derive(Debug, Default)]
 pub struct Sights {
     /// By node.
-    pub steps: [Option<Step>; 3],
+    pub steps: [Option<Step>; 4],
     /// The drills of the run.
     pub drills: Vec<(Drill, DrillState)>,
 }

@@ -42,7 +42,7 @@ impl World {
                 }
             }
             Effect::Send { link, message } => {
-                self.on_said(node, link, &message);
+                self.on_said(node, owner, link, &message);
                 if self.lie == Lie::FenceDropped && self.lie_about_fence(node, link, &message) {
                     return;
                 }
@@ -50,7 +50,7 @@ impl World {
                 self.send(node, link, payload, Keep::Nothing);
             }
             Effect::SendBlock { link, message } => {
-                self.on_said(node, link, &message);
+                self.on_said(node, owner, link, &message);
                 self.send(node, link, Payload::Bulk(encode_block(&message)), Keep::Nothing);
             }
             Effect::SendFrame { link, frame } => {
@@ -60,7 +60,7 @@ impl World {
                 self.send(node, link, Payload::Bulk(bytes), Keep::Frame(frame));
             }
             Effect::SendData { link, message, parts } => {
-                self.on_said(node, link, &message);
+                self.on_said(node, owner, link, &message);
                 let bytes = with_parts(&message, &parts);
                 self.send(node, link, Payload::Bulk(bytes), Keep::Parts(Box::new(parts)));
             }
@@ -71,7 +71,7 @@ impl World {
     }
 
     fn connect(&mut self, node: NodeIndex, link: LinkId, to: midspan_format::ids::NodeId, hello: &Hello) {
-        let Some(target) = NodeIndex::ALL.into_iter().find(|n| node_id(*n) == to) else {
+        let Some(target) = self.places().into_iter().find(|n| node_id(*n) == to) else {
             return self.fail("contract", format!("{node} connects to node {to}, which does not exist"));
         };
         let Some(process) = self.nodes[node.0].process.as_mut() else { return };
@@ -91,17 +91,17 @@ impl World {
     }
 
     /// What a relay says of its areas must be true (I2), what it says after a fence is remembered (I5).
-    fn on_said(&mut self, node: NodeIndex, link: LinkId, message: &Message) {
-        if node != NodeIndex::RELAY {
-            return;
-        }
+    fn on_said(&mut self, node: NodeIndex, owner: Owner, link: LinkId, message: &Message) {
+        let Some(areas) = self.layout.areas(node).filter(|_| owner == Owner::Relay) else { return };
         match message {
-            Message::Progress(progress) => self.on_claim(self.kind_of(link), progress.journaled),
+            Message::Progress(progress) => {
+                self.on_claim(node, self.kind_of(node, link), progress.journaled);
+            }
             Message::Welcome(welcome) => {
-                let kind =
-                    self.layout.relay.iter().find(|entry| entry.area == welcome.area).map(|entry| entry.kind);
+                let kind = areas.iter().find(|entry| entry.area == welcome.area).map(|entry| entry.kind);
+                let kind = kind.or_else(|| self.watches.journal.eye(node)?.kind_of(welcome.area));
                 if let Some(kind) = kind {
-                    self.on_claim(kind, welcome.journaled);
+                    self.on_claim(node, kind, welcome.journaled);
                 }
             }
             Message::ReadReply(reply) => {
@@ -111,9 +111,15 @@ impl World {
             }
             Message::Fenced(fenced) => {
                 for lane in fenced.lanes().iter().filter(|lane| lane.open) {
-                    self.on_claim(lane.kind, lane.journaled);
+                    self.on_claim(node, lane.kind, lane.journaled);
                 }
                 if fenced.epoch > fenced.found {
+                    if let Some(eye) = self.watches.journal.eye(node) {
+                        eye.fenced = eye.fenced.max(Some(fenced.epoch));
+                        let ring = fenced.lanes().iter().find(|lane| lane.kind == AreaKind::Ring);
+                        let to = ring.map(|ring| ring.journaled).unwrap_or_default();
+                        self.fences.entry((fenced.epoch, node)).or_insert(to);
+                    }
                     self.fenced = self.fenced.max(Some(fenced.epoch));
                 }
             }
@@ -138,8 +144,8 @@ impl World {
     }
 
     /// The area of a session of the relay: by the welcome that opened it.
-    fn kind_of(&self, link: LinkId) -> AreaKind {
-        let sessions = self.nodes[NodeIndex::RELAY.0].process.as_ref().and_then(|p| p.relay.as_ref());
+    fn kind_of(&self, node: NodeIndex, link: LinkId) -> AreaKind {
+        let sessions = self.nodes[node.0].process.as_ref().and_then(|p| p.relay.as_ref());
         let area = sessions.and_then(|relay| relay.areas().iter().find(|area| area.session == Some(link)));
         area.map_or(AreaKind::Ring, |area| area.entry.kind)
     }
@@ -178,10 +184,10 @@ impl World {
             return self.fail("contract", format!("{node} has no {disk:?}"));
         }
         match disk {
-            Disk::Journal => self.on_journal_write(node, &op),
+            Disk::Journal => self.on_journal_write(node, owner, &op),
             Disk::Volume(volume) => self.on_volume_write(node, volume.0, &op),
         }
-        let pace = self.swarm.disks[node.0];
+        let pace = self.swarm.disks[node.like()];
         let (bytes, durable) = match &op {
             DiskOp::Write { data, durable, .. } => (data.len() as u64, *durable),
             DiskOp::Read { length, .. } => (*length as u64, false),
@@ -203,14 +209,27 @@ impl World {
 
     /// After a fence no frame of an older epoch goes to the relay's ring (I5); own ring space is used again only below the
     /// persisted cut (I3).
-    fn on_journal_write(&mut self, node: NodeIndex, op: &DiskOp<SimBuf>) {
+    fn on_journal_write(&mut self, node: NodeIndex, owner: Owner, op: &DiskOp<SimBuf>) {
         let DiskOp::Write { offset, data, .. } = op else { return };
         let Ok(header) = FrameHeader::decode(data.bytes()) else { return };
         if header.kind != FrameKind::Journal {
             return;
         }
+        let eye = self.watches.journal.eye(node).filter(|_| owner == Owner::Relay);
+        if let Some(eye) = eye.filter(|eye| eye.holds(*offset)) {
+            if let Some(fenced) = eye.fenced.filter(|fenced| header.epoch < *fenced)
+                && !self.watches.journal.knows(&header)
+            {
+                let what = format!(
+                    "a frame of epoch {} that is not in the journal is written at {node} after the fence by {fenced}",
+                    header.epoch
+                );
+                self.fail("I5", what);
+            }
+            return;
+        }
         match node {
-            NodeIndex::RELAY if self.watches.ring.holds(*offset) => {
+            NodeIndex::RELAY if self.watches.ring.holds(*offset) && !self.watches.journal.is_used() => {
                 if let Some(fenced) = self.fenced.filter(|fenced| header.epoch < *fenced) {
                     self.fail(
                         "I5",
@@ -252,7 +271,7 @@ impl World {
             return;
         }
         let key = (volume, offset, length, sum);
-        self.watches.ring.advance(self.nodes[NodeIndex::RELAY.0].disks[0].told());
+        self.see_journal();
         let follows = self.role_of(node) == Some(Role::Secondary);
         let own = self.watches.own(node);
         own.advance(self.nodes[node.0].disks[0].durable());
@@ -280,7 +299,9 @@ impl World {
             let what = format!("{node} answers op {op}, which was asked after {} began to serve", reign.node);
             self.fail(rule, what);
         }
-        if result.is_ok() && !self.is_outside(node) {
+        if result.is_ok() && !self.is_outside(node) && self.watches.journal.is_used() {
+            self.is_in_the_lanes(node, op);
+        } else if result.is_ok() && !self.is_outside(node) {
             self.on_answered(op);
         } else if result.is_ok() && matches!(sent.kind, Kind::Write | Kind::Zero) {
             self.outside = Some(node);
@@ -306,6 +327,14 @@ impl World {
         self.replies.insert(op, reply);
         let delay = self.host_random.latency(30 * US);
         self.schedule.after(delay, Event::Answer { op });
+    }
+
+    /// What is durable now of the journal.
+    fn see_journal(&mut self) {
+        if self.watches.journal.is_used() {
+            return self.see_lanes();
+        }
+        self.watches.ring.advance(self.nodes[NodeIndex::RELAY.0].disks[0].told());
     }
 
     /// I1: at the moment of the answer the frame is durable at the relay.
@@ -464,6 +493,7 @@ impl World {
                 area: area.entry.area,
                 size: area.entry.size,
                 journaled: area.journaled(),
+                began: area.entry.began,
                 open: true,
                 scanning: false,
                 last: area.last().copied(),

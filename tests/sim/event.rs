@@ -1,6 +1,6 @@
 //! What can happen in the simulated world, as plain data.
 
-/// Place of a node in the world: site A, relay, site B.
+/// Place of a node in the world: site A, relay, site B; in some worlds a second relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeIndex(pub usize);
 
@@ -11,15 +11,31 @@ impl NodeIndex {
     pub const RELAY: Self = Self(1);
     /// The first secondary.
     pub const B: Self = Self(2);
-    /// All.
+    /// The second relay, of worlds that have one.
+    pub const RELAY2: Self = Self(3);
+    /// Those of every world.
     pub const ALL: [Self; 3] = [Self::A, Self::RELAY, Self::B];
+    /// Those that any world may have.
+    pub const EVERY: [Self; 4] = [Self::A, Self::RELAY, Self::B, Self::RELAY2];
+    /// The sites.
+    pub const SITES: [Self; 2] = [Self::A, Self::B];
+
+    /// Whether it is no site.
+    pub fn is_relay(self) -> bool {
+        self == Self::RELAY || self == Self::RELAY2
+    }
+
+    /// Its place where the second relay is as the first one is.
+    pub fn like(self) -> usize {
+        if self == Self::RELAY2 { Self::RELAY.0 } else { self.0 }
+    }
 
     /// The other site.
     ///
     /// # Panics
-    /// At the relay, which has none.
+    /// At a relay, which has none.
     pub fn other_site(self) -> Self {
-        assert!(self != Self::RELAY, "the relay is no site");
+        assert!(!self.is_relay(), "a relay is no site");
         if self == Self::A { Self::B } else { Self::A }
     }
 
@@ -28,7 +44,8 @@ impl NodeIndex {
         match self.0 {
             0 => "A",
             1 => "relay",
-            _ => "B",
+            2 => "B",
+            _ => "relay 2",
         }
     }
 }

@@ -78,6 +78,7 @@ impl World {
                 self.nodes[NodeIndex::RELAY.0].disks[0].rot(usize::try_from(offset).unwrap_or(0));
             }
             Fault::Harm(harm) => self.do_harm(index, harm),
+            Fault::Strike(strike) => self.strikes.push(strike),
             Fault::Abort => self.undo_takeovers(),
             Fault::Lose { how, back, delay, asking, .. } => self.lose_primary(how, back, delay, asking),
             Fault::TakeoverAt(site) => self.ask_takeover(site, false),
@@ -126,7 +127,8 @@ impl World {
             | Fault::TakeoverAt(_)
             | Fault::Swap
             | Fault::Lose { .. }
-            | Fault::Within(_) => {}
+            | Fault::Within(_)
+            | Fault::Strike(_) => {}
         }
     }
 
@@ -169,6 +171,9 @@ impl World {
             How::Powerless => vec![Fault::Power { node: site, down: back }],
             How::Paused => vec![Fault::Pause { node: site, time: back }],
             How::CutFromRelay => vec![cut(NodeIndex::RELAY)],
+            How::CutOff if self.swarm.lanes.is_some() => {
+                vec![cut(NodeIndex::RELAY), cut(NodeIndex::RELAY2), cut(site.other_site())]
+            }
             How::CutOff => vec![cut(NodeIndex::RELAY), cut(site.other_site())],
             How::Well => Vec::new(),
         };
@@ -185,7 +190,7 @@ impl World {
         self.plan_more(now + delay, asked);
     }
 
-    fn plan_more(&mut self, at: u64, faults: Vec<Fault>) {
+    pub(crate) fn plan_more(&mut self, at: u64, faults: Vec<Fault>) {
         for fault in faults {
             self.schedule.at(at, Event::Fault(self.plan.len()));
             self.plan.push(Planned { at, fault });
@@ -207,7 +212,7 @@ impl World {
     pub(crate) fn power_off(&mut self, index: NodeIndex, down: u64) {
         // Outside the lanes what was not flushed may be lost, as on any disk: nothing could be held against it.
         let recorded =
-            self.layout.state(self.nodes[index.0].disks[0].durable()).filter(|_| index != NodeIndex::RELAY);
+            self.layout.state(self.nodes[index.0].disks[0].durable()).filter(|_| !index.is_relay());
         let outside = self.is_outside(index)
             || recorded.is_some_and(|state| {
                 state.role == Role::Primary
@@ -268,16 +273,17 @@ impl World {
         node.lives += 1;
         let life = node.lives;
         trace::line(index, || format!("begins its life {life}"));
-        let pool = Pool::new(self.swarm.pool[index.0], Random::new(self.chance.draw(), life));
+        let pool = Pool::new(self.swarm.pool[index.like()], Random::new(self.chance.draw(), life));
         let mono = node.now(now).mono;
-        let (relay, group) = if index == NodeIndex::RELAY {
-            (Some(Relay::new(self.layout.relay(&node.disks[0], self.swarm.recent, mono))), None)
-        } else {
+        let holds_lane = self.layout.areas(index).is_some();
+        let relay =
+            holds_lane.then(|| Relay::new(self.layout.relay(index, &node.disks[0], self.swarm.recent, mono)));
+        let group = (!index.is_relay()).then(|| {
             let (config, recovered) = self.layout.group(index, &self.swarm, &node.disks[0]);
-            (None, Some(Group::new(config, recovered)))
-        };
+            Group::new(config, recovered)
+        });
         node.process = Some(Process::new(life, relay, group, pool));
-        if index != NodeIndex::RELAY {
+        if !index.is_relay() {
             self.follow_own_ring(index);
             self.see_boot(index);
         }
@@ -296,7 +302,7 @@ impl World {
         self.wire.rot = 0;
         self.wire.mend_all(&mut self.schedule);
         self.repair_harm();
-        for index in NodeIndex::ALL {
+        for index in self.places() {
             self.end_starving(index);
             let node = &mut self.nodes[index.0];
             node.slowness = 1;

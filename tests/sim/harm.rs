@@ -78,11 +78,11 @@ pub enum Harm {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Harmed {
     /// A read of this node was wrong once, or failed: what says that it sees damage is right until it starts anew.
-    pub read: [bool; 3],
+    pub read: [bool; 4],
     /// A disk of this node fails for good.
-    pub disk: [bool; 3],
+    pub disk: [bool; 4],
     /// Its journal disk does: no process starts on it.
-    pub dead_journal: [bool; 3],
+    pub dead_journal: [bool; 4],
     /// The relay's ring does not hold any more what it held, or what it was given.
     pub ring: bool,
 }

@@ -112,9 +112,9 @@ impl World {
 
     /// What can be repaired is: an operator starts anew what saw damage that is not there.
     pub(crate) fn repair_harm(&mut self) {
-        self.wire.late = [[0; 3]; 3];
-        self.wire.doubles = [false; 3];
-        for node in NodeIndex::ALL {
+        self.wire.late = [[0; 4]; 4];
+        self.wire.doubles = [false; 4];
+        for node in self.places() {
             self.nodes[node.0].hung_until = 0;
             for disk in &mut self.nodes[node.0].disks {
                 (disk.trouble.bad_read, disk.trouble.read_errors) = (false, 0);
@@ -163,7 +163,10 @@ impl World {
         let explained = if matches!(note, Note::Damaged { .. }) {
             self.swarm.wire_rot > 0 || self.swarm.rates.index_rot > 0 || harmed.may_see_damage()
         } else if matches!(note, Note::LaneLost { .. }) {
-            harmed.ring || harmed.read[NodeIndex::RELAY.0] || harmed.disk[NodeIndex::RELAY.0]
+            self.never_began(note)
+                || harmed.ring
+                || harmed.read[NodeIndex::RELAY.0]
+                || harmed.disk[NodeIndex::RELAY.0]
         } else {
             matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };

@@ -15,7 +15,7 @@ use midspan_protocol::role::site::{Recovered, SiteConfig, Volume};
 use crate::disk::FakeDisk;
 use crate::event::NodeIndex;
 use crate::random::Random;
-use crate::swarm::Swarm;
+use crate::swarm::{Lanes, Swarm};
 
 /// The one group.
 pub const GROUP: GroupId = GroupId(7);
@@ -37,6 +37,8 @@ pub fn volume_id(index: usize) -> VolumeId {
 pub struct Layout {
     /// The relay's ring, manifest and receipt area.
     pub relay: [AreaEntry; 3],
+    /// Those of further lanes, by their node.
+    pub further: Vec<(NodeIndex, [AreaEntry; 3])>,
     /// The own ring of a site.
     pub own_ring: AreaEntry,
     /// The two slots of a site's group state.
@@ -47,6 +49,7 @@ pub struct Layout {
     pub volumes: Vec<u64>,
     relay_size: u64,
     site_size: u64,
+    lanes: Option<Lanes>,
 }
 
 impl Layout {
@@ -65,9 +68,28 @@ impl Layout {
         let state = place(random, &mut at, AreaKind::State, 2 * BLOCK_U64);
         let dirty = place(random, &mut at, AreaKind::DirtyMap, map_blocks * BLOCK_U64);
         let own_ring = place(random, &mut at, AreaKind::OwnRing, swarm.own_ring);
-        let site_size = at;
+        let mut further = Vec::new();
+        let mut site_size = at;
+        if let Some(lanes) = swarm.lanes {
+            let mut lane = |mut at| {
+                let entries = [
+                    place(random, &mut at, AreaKind::Ring, swarm.ring),
+                    place(random, &mut at, AreaKind::Manifest, swarm.manifest),
+                    place(random, &mut at, AreaKind::Receipt, swarm.receipt),
+                ];
+                (entries, at)
+            };
+            further.push((NodeIndex::RELAY2, lane(AREAS_OFFSET).0));
+            if lanes.at_sites {
+                let (a, end) = lane(at);
+                further.extend([(NodeIndex::A, a), (NodeIndex::B, lane(at).0)]);
+                site_size = end;
+            }
+        }
         Self {
+            lanes: swarm.lanes,
             relay,
+            further,
             own_ring,
             state_offset: state.start,
             dirty_offset: dirty.start,
@@ -79,12 +101,14 @@ impl Layout {
 
     /// The disks of a node, formatted: the journal disk, then the volumes.
     pub fn disks(&self, node: NodeIndex, random: &mut Random) -> Vec<FakeDisk> {
-        let is_relay = node == NodeIndex::RELAY;
+        let is_relay = node.is_relay();
         let size = if is_relay { self.relay_size } else { self.site_size };
         let mut journal = new_disk(size, random);
         self.put_node(&mut journal, node, size);
+        if let Some(areas) = self.areas(node) {
+            put_permit(&mut journal, areas);
+        }
         if is_relay {
-            put_permit(&mut journal, self.relay);
             return vec![journal];
         }
         put_area(&mut journal, &self.own_ring);
@@ -109,8 +133,27 @@ impl Layout {
         }
     }
 
+    /// The areas of the lane at a node, if it holds one.
+    pub fn areas(&self, node: NodeIndex) -> Option<[AreaEntry; 3]> {
+        if node == NodeIndex::RELAY {
+            return Some(self.relay);
+        }
+        self.further.iter().find(|(at, _)| *at == node).map(|(_, areas)| *areas)
+    }
+
+    /// All lanes.
+    pub fn all_lanes(&self) -> Vec<(NodeIndex, [AreaEntry; 3])> {
+        core::iter::once((NodeIndex::RELAY, self.relay)).chain(self.further.iter().copied()).collect()
+    }
+
+    /// The nodes that may hold a lane, those preferred first.
+    fn lane_nodes(&self) -> Vec<NodeId> {
+        let nodes = self.all_lanes().into_iter().map(|(node, _)| node_id(node));
+        nodes.collect()
+    }
+
     fn put_node(&self, journal: &mut FakeDisk, node: NodeIndex, size: u64) {
-        let is_relay = node == NodeIndex::RELAY;
+        let is_relay = node.is_relay();
         let superblock = NodeSuperblock {
             sequence: 1,
             disk: DiskId([7; 16]),
@@ -125,7 +168,7 @@ impl Layout {
     }
 
     /// What a relay is told at boot.
-    pub fn relay(&self, disk: &FakeDisk, recent_bytes: u64, started_at: u64) -> RelayConfig {
+    pub fn relay(&self, node: NodeIndex, disk: &FakeDisk, recent_bytes: u64, started_at: u64) -> RelayConfig {
         let mut permits = Vec::new();
         for slot in 0..GROUP_SLOTS {
             let slots = [0, 1].map(|sequence| block(disk.seen(), permit_offset(slot, sequence)));
@@ -133,7 +176,7 @@ impl Layout {
                 permits.push((slot, permit));
             }
         }
-        RelayConfig { node: node_id(NodeIndex::RELAY), permits, recent_bytes, started_at }
+        RelayConfig { node: node_id(node), permits, recent_bytes, started_at }
     }
 
     /// What a group is told at boot.
@@ -151,10 +194,10 @@ impl Layout {
             control: swarm.control,
             lane: LANE,
             relay: node_id(NodeIndex::RELAY),
-            lanes: Vec::from([node_id(NodeIndex::RELAY)]),
-            lane_policy: LanePolicy::Failover,
-            direct: false,
-            resend_bytes: 64 << 20,
+            lanes: self.lane_nodes(),
+            lane_policy: self.lanes.map_or(LanePolicy::Failover, |lanes| lanes.policy),
+            direct: self.lanes.is_some_and(|lanes| lanes.direct),
+            resend_bytes: self.lanes.map_or(64 << 20, |lanes| lanes.resend),
             volumes: self.volumes.iter().enumerate().map(volume).collect(),
             answer: swarm.answer,
             own_ring: self.own_ring,

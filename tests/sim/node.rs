@@ -1,6 +1,6 @@
 //! A node of the world: its clocks, its disks, and the process that runs on it or does not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use midspan_format::control::GroupCommand;
 use midspan_protocol::role::group::Group;
@@ -73,7 +73,7 @@ pub enum Inbox {
 pub struct Process {
     /// Its number among all of this node.
     pub life: u64,
-    /// The relay, if this node is one.
+    /// The relay, if this node holds a lane.
     pub relay: Option<Relay<SimBuf>>,
     /// The group, if this node is a site.
     pub group: Option<Group<SimBuf>>,
@@ -91,6 +91,8 @@ pub struct Process {
     pub request_count: u32,
     /// Connections by their machine's name.
     pub links: BTreeMap<LinkId, (ConnId, Side)>,
+    /// Those of them that were made to the relay here.
+    pub relay_links: BTreeSet<LinkId>,
     /// Names given to connections that were made to us.
     pub inbound_count: u32,
     /// A pass is to come.
@@ -117,6 +119,7 @@ impl Process {
             requests: BTreeMap::new(),
             request_count: 0,
             links: BTreeMap::new(),
+            relay_links: BTreeSet::new(),
             inbound_count: 0,
             pass_planned: false,
             tick_generation: 0,

@@ -137,8 +137,8 @@ impl World {
 
     fn on_link(&mut self, node: NodeIndex, side: Side, link: LinkId, event: LinkEvent<SimBuf>) {
         trace::line(node, || format!("{} {}", name(link), describe_event(&event)));
-        // A site has no areas of others: what is opened to it is of its group.
-        if side == 0 || node != NodeIndex::RELAY {
+        let process = self.nodes[node.0].process.as_ref();
+        if side == 0 || !process.is_some_and(|process| process.relay_links.contains(&link)) {
             self.with_group(node, |group, context| group.on_link(context, link, event));
         } else {
             self.with_relay(node, |relay, context| relay.on_link(context, link, event));
@@ -207,6 +207,9 @@ impl World {
         process.inbound_count += 1;
         let link = LinkId(INBOUND | process.inbound_count);
         process.links.insert(link, (conn, 1));
+        if hello.kind != SessionKind::Direct {
+            process.relay_links.insert(link);
+        }
         self.wire.accept(conn, process.life, link);
         trace::line(node, || {
             format!(
@@ -305,7 +308,10 @@ impl World {
             if self.burn(node) || self.nodes[node.0].process_of(life).is_none() {
                 return;
             }
-            self.foresee(node, &effect);
+            if owner == Owner::Group {
+                self.foresee(node, &effect);
+                self.look_for_moment(node, &effect);
+            }
             if self.nodes[node.0].process_of(life).is_none() {
                 return;
             }
@@ -356,6 +362,7 @@ impl World {
     fn shed(&mut self, node: NodeIndex) {
         let Some(process) = self.nodes[node.0].process.as_mut() else { return };
         while process.pool.is_short() && process.relay.as_mut().is_some_and(Relay::shed) {}
+        while process.pool.is_short() && process.group.as_mut().is_some_and(Group::shed) {}
     }
 
     fn plan_tick(&mut self, node: NodeIndex, life: u64) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::event::NodeIndex;
 use crate::harm::Harm;
+use crate::lanes::Strike;
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, SECOND, Scenario, Swarm};
@@ -119,6 +120,8 @@ pub enum Fault {
     Within(Drill),
     /// A disk or the network does its worst.
     Harm(Harm),
+    /// Somebody is struck in a moment of a change of the lane set.
+    Strike(Strike),
 }
 
 /// How the site that serves is lost.

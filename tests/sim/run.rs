@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::atlas;
 use crate::drills;
+use crate::lanes;
 use crate::lies::Lie;
 use crate::plan::{Less, Planned, plan};
 use crate::swarm::Swarm;
@@ -80,9 +81,11 @@ pub fn world_of(seed: u64) -> (Swarm, Vec<Planned>) {
     let mut swarm = Swarm::new(seed);
     drills::suit(seed, &mut swarm);
     atlas::suit(seed, &mut swarm);
+    lanes::suit(seed, &mut swarm);
     let mut faults = plan(seed, &swarm);
     faults.extend(drills::history(seed, &swarm));
     faults.extend(atlas::history(seed, &swarm));
+    faults.extend(lanes::history(seed, &swarm));
     faults.sort_by_key(|planned| planned.at);
     (swarm, faults)
 }

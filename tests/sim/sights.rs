@@ -31,7 +31,7 @@ fn is_outside(pair: PairState) -> bool {
 impl World {
     /// An effect of a site is to be carried out: where its step ends, or a drill's time has come, that happens first.
     pub(crate) fn foresee(&mut self, node: NodeIndex, effect: &Effect<SimBuf>) {
-        if node == NodeIndex::RELAY {
+        if node.is_relay() {
             return;
         }
         let signs = self.signs(node, effect);
@@ -115,7 +115,7 @@ impl World {
     pub(crate) fn count_death(&mut self, index: NodeIndex) {
         for site in [NodeIndex::A, NodeIndex::B] {
             let who = match index {
-                NodeIndex::RELAY => 1,
+                relay if relay.is_relay() => 1,
                 died if died == site => 0,
                 _ => 2,
             };

@@ -1,5 +1,6 @@
 //! What a seed makes of the world: scenario, sizes, paces, latencies, load and how often what goes wrong.
 
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::role::site::{AnswerMode, ControlPath};
 use midspan_protocol::vocab::limits::{Limits, Pace};
 
@@ -106,6 +107,19 @@ pub struct DiskPace {
     pub bytes_per_us: u64,
 }
 
+/// Which lanes a world has beside the one at the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// What the group does with them.
+    pub policy: LanePolicy,
+    /// The other site's lane may carry hosts' writes.
+    pub direct: bool,
+    /// The sites' nodes hold areas, too.
+    pub at_sites: bool,
+    /// Bytes kept for another lane.
+    pub resend: u64,
+}
+
 /// Mean time between faults of a kind, nanoseconds; 0: never.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
@@ -157,7 +171,7 @@ pub struct Swarm {
     /// When writes are answered.
     pub answer: AnswerMode,
     /// The paths between nodes.
-    pub paths: [[Path; 3]; 3],
+    pub paths: [[Path; 4]; 4],
     /// The disks of each node.
     pub disks: [DiskPace; 3],
     /// How fast each node's clock runs too fast, parts in a million.
@@ -182,6 +196,8 @@ pub struct Swarm {
     pub may_leave: bool,
     /// Where manifests and receipts travel.
     pub control: ControlPath,
+    /// Lanes beside the one at the relay.
+    pub lanes: Option<Lanes>,
     /// The secondary never held anything when the run begins.
     pub initial_copy: bool,
 }
@@ -227,6 +243,7 @@ impl Swarm {
             initial_copy: false,
             may_leave: false,
             control: ControlPath::Both,
+            lanes: None,
         };
         swarm.change_roles(&mut Random::new(seed, 8));
         // Seeds of the other books are there for what they meet without it.
@@ -321,13 +338,14 @@ fn limits(random: &mut Random) -> Limits {
     }
 }
 
-fn paths(random: &mut Random) -> [[Path; 3]; 3] {
+fn paths(random: &mut Random) -> [[Path; 4]; 4] {
     let near = random.range(20 * US, 2 * MS);
     let far = random.pick(&[100 * US, 2 * MS, 10 * MS, 40 * MS]);
     let bytes_per_us = random.range(50, 1200);
     let path = |latency| Path { latency, bytes_per_us };
     let (near, far, none) = (path(near), path(far), path(US));
-    [[none, near, far], [near, none, far], [far, far, none]]
+    // A second relay is as near to A as the first one.
+    [[none, near, far, near], [near, none, far, near], [far, far, none, far], [near, near, far, none]]
 }
 
 fn load(random: &mut Random, scenario: Scenario) -> Load {

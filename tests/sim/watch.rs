@@ -111,6 +111,11 @@ impl AreaWatch {
         self.whole
     }
 
+    /// What its frames are called.
+    pub fn area(&self) -> AreaId {
+        self.area
+    }
+
     /// Everything before this is durable.
     pub fn end(&self) -> Position {
         self.end
@@ -168,21 +173,36 @@ impl AreaWatch {
     /// Finds the frames that are durable now.
     pub fn advance(&mut self, disk: &[u8]) {
         while let Some(bytes) = self.next_frame(disk) {
-            let Ok(frame) = CheckedFrame::parse_head(&bytes) else { return };
-            let header = *frame.header();
-            count(&frame, &mut self.keys, &mut self.ops, true);
-            if self.keeps_marks {
-                keep(&frame, &mut self.marks, &mut self.in_round);
-            }
-            self.end = header.end();
-            self.sequence = header.sequence + 1;
-            self.chain = header.checksum;
-            self.epoch = header.epoch;
-            self.landed = self.landed.max(header.landed);
-            self.frames += 1;
-            self.wraps = self.end.0 / self.ring.size;
-            self.recent.push_back(Seen { header, bytes });
+            let Ok(header) = FrameHeader::decode(&bytes) else { return };
+            self.take(header, bytes);
         }
+    }
+
+    /// Whether a frame is the next one.
+    pub fn continues(&self, header: &FrameHeader) -> bool {
+        header.area == self.area
+            && header.kind == self.kind
+            && header.position == self.end
+            && header.sequence == self.sequence
+            && header.chain == self.chain
+            && header.epoch >= self.epoch
+    }
+
+    /// The next frame.
+    pub fn take(&mut self, header: FrameHeader, bytes: Vec<u8>) {
+        let Ok(frame) = CheckedFrame::parse_head(&bytes) else { return };
+        count(&frame, &mut self.keys, &mut self.ops, true);
+        if self.keeps_marks {
+            keep(&frame, &mut self.marks, &mut self.in_round);
+        }
+        self.end = header.end();
+        self.sequence = header.sequence + 1;
+        self.chain = header.checksum;
+        self.epoch = header.epoch;
+        self.landed = self.landed.max(header.landed);
+        self.frames += 1;
+        self.wraps = self.end.0 / self.ring.size;
+        self.recent.push_back(Seen { header, bytes });
     }
 
     /// Somebody says that everything before `position` is durable.
@@ -245,7 +265,8 @@ impl AreaWatch {
             .map_or(0, |seen| seen.header.checksum)
     }
 
-    fn cut_back(&mut self, to: Position) {
+    /// Forgets what is behind a place.
+    pub fn cut_back(&mut self, to: Position) {
         while self.recent.back().is_some_and(|seen| seen.header.end() > to) {
             let Some(seen) = self.recent.pop_back() else { break };
             if let Ok(frame) = CheckedFrame::parse_head(&seen.bytes) {
@@ -261,13 +282,7 @@ impl AreaWatch {
     fn next_frame(&self, disk: &[u8]) -> Option<Vec<u8>> {
         let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
         let header = FrameHeader::decode(&disk[offset..]).ok()?;
-        let links = header.area == self.area
-            && header.kind == self.kind
-            && header.position == self.end
-            && header.sequence == self.sequence
-            && header.chain == self.chain
-            && header.epoch >= self.epoch;
-        if !links || u64::from(header.length) > self.ring.size {
+        if !self.continues(&header) || u64::from(header.length) > self.ring.size {
             return None;
         }
         let (first, second) = self.ring.split(header.position, u64::from(header.length));

@@ -117,13 +117,13 @@ pub struct Path {
 pub struct Wire {
     conns: BTreeMap<ConnId, Conn>,
     count: u64,
-    paths: [[Path; 3]; 3],
+    paths: [[Path; 4]; 4],
     /// How often each direction is cut now.
-    cuts: [[u32; 3]; 3],
+    cuts: [[u32; 4]; 4],
     /// What each direction takes longer now, nanoseconds.
-    pub late: [[u64; 3]; 3],
+    pub late: [[u64; 4]; 4],
     /// Whose connections arrive twice.
-    pub doubles: [bool; 3],
+    pub doubles: [bool; 4],
     /// Latency is multiplied by this.
     pub slowness: u64,
     /// How often in a million a unit or message is damaged on its way.
@@ -133,14 +133,14 @@ pub struct Wire {
 
 impl Wire {
     /// A network with these paths, by node.
-    pub fn new(paths: [[Path; 3]; 3], random: Random) -> Self {
+    pub fn new(paths: [[Path; 4]; 4], random: Random) -> Self {
         Self {
             conns: BTreeMap::new(),
             count: 0,
             paths,
-            cuts: [[0; 3]; 3],
-            late: [[0; 3]; 3],
-            doubles: [false; 3],
+            cuts: [[0; 4]; 4],
+            late: [[0; 4]; 4],
+            doubles: [false; 4],
             slowness: 1,
             rot: 0,
             random,
@@ -438,8 +438,8 @@ impl Wire {
 
     /// All ways are back.
     pub fn mend_all(&mut self, schedule: &mut Schedule<Event>) {
-        for from in NodeIndex::ALL {
-            for to in NodeIndex::ALL {
+        for from in NodeIndex::EVERY {
+            for to in NodeIndex::EVERY {
                 self.cuts[from.0][to.0] = self.cuts[from.0][to.0].min(1);
                 self.mend(schedule, from, to);
             }

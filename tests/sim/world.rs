@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use midspan_format::area::AreaKind;
+use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
+use midspan_protocol::role::policy::LanePolicy;
 
 use crate::client::{Client, Reply, Sent};
+use crate::disk::Owner;
 use crate::drills::Sights;
 use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::harm::Harmed;
 use crate::history::History;
+use crate::journal::Journal;
+use crate::lanes::Strike;
 use crate::layout::Layout;
 use crate::lies::Lie;
 use crate::node::{Inbox, Node, NodeClock};
@@ -21,6 +26,9 @@ use crate::swarm::{MS, SECOND, Swarm};
 use crate::trace;
 use crate::watch::AreaWatch;
 use crate::wire::Wire;
+
+/// What the relay's tokens begin with where it clears a block to go on there.
+const TAG_CLEAR: u64 = 4;
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +60,14 @@ pub enum Phase {
 
 /// The oracle's eyes.
 pub struct Watches {
-    /// On the relay's ring.
+    /// On the relay's ring; where there are several lanes, what they make together.
     pub ring: AreaWatch,
     /// On its manifest area.
     pub manifest: AreaWatch,
     /// On its receipt area.
     pub receipt: AreaWatch,
+    /// On each lane, where there are several.
+    pub journal: Journal,
     /// On the own rings of A and B.
     pub own: [AreaWatch; 2],
 }
@@ -180,6 +190,10 @@ pub struct World {
     /// The site that took over last.
     pub(crate) taker: Option<NodeIndex>,
     pub(crate) sights: Sights,
+    /// Who is struck in which moment of a change of the lane set.
+    pub(crate) strikes: Vec<Strike>,
+    /// What the first answer to a fence said of a lane's prefix.
+    pub(crate) fences: BTreeMap<(Epoch, NodeIndex), Position>,
     /// The site that began to serve last.
     pub(crate) reign: Option<Reign>,
     /// Whether A and B ever served.
@@ -216,29 +230,44 @@ impl World {
     pub fn new(seed: u64, swarm: Swarm, plan: Vec<Planned>, lie: Lie, less: Less) -> Self {
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
-        let nodes = NodeIndex::ALL.map(|index| Node {
-            index,
-            powered: true,
-            process: None,
-            lives: 0,
-            clock: NodeClock { on_since: 0, drift: swarm.drift[index.0], wall_off: 0, rush: 1 },
-            disks: layout.disks(index, &mut random),
-            slowness: 1,
-            hung_until: 0,
-            paused_until: 0,
-            fuse: None,
-            down: 0,
-            boot_planned: false,
-        });
+        let count = NodeIndex::ALL.len() + usize::from(swarm.lanes.is_some());
+        let nodes: Vec<Node> = NodeIndex::EVERY[..count]
+            .iter()
+            .map(|index| *index)
+            .map(|index| Node {
+                index,
+                powered: true,
+                process: None,
+                lives: 0,
+                clock: NodeClock { on_since: 0, drift: swarm.drift[index.like()], wall_off: 0, rush: 1 },
+                disks: layout.disks(index, &mut random),
+                slowness: 1,
+                hung_until: 0,
+                paused_until: 0,
+                fuse: None,
+                down: 0,
+                boot_planned: false,
+            })
+            .collect();
         let [ring, manifest, receipt] = layout.relay;
+        let (journal, first) = match swarm.lanes {
+            None => (Journal::default(), ring.area),
+            Some(lanes) => {
+                // The journal is called as the ring in which it begins.
+                let at = if lanes.policy == LanePolicy::Local { NodeIndex::A } else { NodeIndex::RELAY };
+                let area = layout.areas(at).map_or(ring.area, |[ring, ..]| ring.area);
+                (Journal::new(&layout.all_lanes(), &layout.volumes), area)
+            }
+        };
         let watch = |entry, area| AreaWatch::new(entry, area, &layout.volumes);
         let own = || {
-            let mut watch = watch(&layout.own_ring, ring.area);
+            let mut watch = watch(&layout.own_ring, first);
             watch.keeps_marks = true;
             watch
         };
         let watches = Watches {
-            ring: watch(&ring, ring.area),
+            ring: watch(&ring, first),
+            journal,
             manifest: watch(&manifest, manifest.area),
             receipt: watch(&receipt, receipt.area),
             own: [own(), own()],
@@ -248,7 +277,7 @@ impl World {
         wire.rot = swarm.wire_rot;
         let mut world = Self {
             schedule: Schedule::new(0),
-            nodes: nodes.into(),
+            nodes,
             wire,
             history: History::new(&cells),
             clients: (0..swarm.load.clients).map(|_| Client::default()).collect(),
@@ -258,6 +287,8 @@ impl World {
             takeover: Takeover::default(),
             taker: None,
             sights: Sights::default(),
+            strikes: Vec::new(),
+            fences: BTreeMap::new(),
             reign: None,
             reigned: [false; 2],
             alone: swarm.initial_copy,
@@ -289,7 +320,7 @@ impl World {
     /// Plans what happens by itself, and applies the planted bug.
     fn begin(&mut self) {
         self.plant();
-        for node in NodeIndex::ALL {
+        for node in self.places() {
             let delay = self.chance.below(20 * MS);
             self.nodes[node.0].boot_planned = true;
             self.schedule.after(delay, Event::Boot(node));
@@ -309,7 +340,7 @@ impl World {
     fn plant(&mut self) {
         let permits = usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0);
         let dirty = usize::try_from(self.layout.dirty_offset).unwrap_or(0);
-        let [a, relay, b] = self.nodes.as_mut_slice() else { return };
+        let [a, relay, b, ..] = self.nodes.as_mut_slice() else { return };
         match self.lie {
             Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped | Lie::PromisesOutside => {}
             Lie::DurableTooEarly => relay.disks[0].lies.durable_too_early = true,
@@ -371,6 +402,11 @@ impl World {
         }
     }
 
+    /// The nodes of this world.
+    pub(crate) fn places(&self) -> Vec<NodeIndex> {
+        self.nodes.iter().map(|node| node.index).collect()
+    }
+
     /// A rule is broken; the first one counts.
     pub(crate) fn fail(&mut self, rule: &'static str, what: String) {
         if self.broken.is_none() {
@@ -411,19 +447,26 @@ impl World {
         if let Some((offset, _)) = completed.durable
             && disk.0 == 0
         {
-            self.on_durable(node, offset);
+            let cleared = completed.owner == Owner::Relay && completed.token.0 >> 56 == TAG_CLEAR;
+            self.on_durable(node, offset, cleared);
         }
         let (owner, token, result) = (completed.owner, completed.token, completed.result);
         self.tell(node, Inbox::Disk { owner, token, result });
     }
 
     /// Something became durable on a journal disk: the oracle looks.
-    fn on_durable(&mut self, node: NodeIndex, offset: usize) {
+    fn on_durable(&mut self, node: NodeIndex, offset: usize, cleared: bool) {
+        if self.watches.journal.is_used() {
+            self.on_lane_durable(node, offset, cleared);
+            if node.is_relay() {
+                return;
+            }
+        }
         let bad_reads = self.harmed.read[NodeIndex::RELAY.0];
         let disk = self.nodes[node.0].disks[0].told();
         let watches = &mut self.watches;
         let outcome = match node {
-            NodeIndex::RELAY => {
+            relay if relay.is_relay() => {
                 let manifest = watches.manifest.on_durable(disk, offset);
                 let receipt = watches.receipt.on_durable(disk, offset);
                 // An index that was read wrongly begins anew where that was.
@@ -434,20 +477,29 @@ impl World {
             site => watches.own(site).on_durable(disk, offset),
         };
         self.demand("I2", outcome);
-        if node != NodeIndex::RELAY {
+        if !node.is_relay() {
             self.see_own_ring(node);
             self.on_state_saved(node, offset);
         }
     }
 
     /// Holds a claim of the relay about one of its areas against what is durable there.
-    pub(crate) fn on_claim(&mut self, kind: AreaKind, position: midspan_format::geometry::Position) {
+    pub(crate) fn on_claim(&mut self, node: NodeIndex, kind: AreaKind, position: Position) {
         if kind != AreaKind::Ring && (self.swarm.rates.index_rot > 0 || self.harmed.read[NodeIndex::RELAY.0])
         {
             // What rotted there cannot be found any more: only the journal's claims are held against the disk.
             return;
         }
-        let disk = self.nodes[NodeIndex::RELAY.0].disks[0].told();
+        let disk = self.nodes[node.0].disks[0].told();
+        if self.watches.journal.is_used() {
+            let watches = &mut self.watches;
+            let outcome = match (kind, watches.journal.eye(node)) {
+                (AreaKind::Manifest, Some(eye)) => eye.manifest.claim(disk, position),
+                (AreaKind::Receipt, Some(eye)) => eye.receipt.claim(disk, position),
+                (_, _) => watches.journal.claim(node, disk, position, &mut watches.ring),
+            };
+            return self.demand("I2", outcome.map_err(|what| format!("{kind:?} area of {node}: {what}")));
+        }
         let watch = match kind {
             AreaKind::Manifest => &mut self.watches.manifest,
             AreaKind::Receipt => &mut self.watches.receipt,

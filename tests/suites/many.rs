@@ -104,7 +104,8 @@ fn config(name: &str, id: u16, ports: &[u16; 4]) -> String {
     );
     for (peer, other) in NODES.into_iter().filter(|(_, other)| *other != id) {
         let address = port(other);
-        let _ = write!(text, "\n[[peer]]\nid = {other}\nname = \"{peer}\"\naddress = \"127.0.0.1:{address}\"\n");
+        let _ =
+            write!(text, "\n[[peer]]\nid = {other}\nname = \"{peer}\"\naddress = \"127.0.0.1:{address}\"\n");
     }
     for group in 1..=GROUPS {
         let relay = if group <= AT_FIRST_RELAY { 2 } else { 4 };
@@ -187,6 +188,7 @@ fn groups_do_not_hold_each_other_up() {
 }
 
 fn panicked(folder: &Folder) -> bool {
-    let log = |(name, _): (&str, u16)| fs::read_to_string(folder.file(&format!("{name}.log"))).unwrap_or_default();
+    let log =
+        |(name, _): (&str, u16)| fs::read_to_string(folder.file(&format!("{name}.log"))).unwrap_or_default();
     NODES.into_iter().any(|node| log(node).contains("panicked at"))
 }

@@ -233,6 +233,11 @@ impl Machines {
         while engine.is_short_of_buffers() && self.relay.as_mut().is_some_and(Relay::shed) {
             shed = true;
         }
+        for slot in &mut self.groups {
+            while engine.is_short_of_buffers() && slot.group.shed() {
+                shed = true;
+            }
+        }
         shed
     }
 

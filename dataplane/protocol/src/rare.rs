@@ -43,6 +43,7 @@ macro_rules! rare_paths {
 
 rare_paths! {
     AreaBegins = "a ring goes on at another place, as its writer says",
+    WriterCannotContinue = "a lane that counts does not stand in the chain, and is not told to begin anew",
     WriterBeginsAgain = "a ring must be told again where its writer goes on",
     SecondLaneBegins = "a further lane is fenced, to be filled",
     SecondLaneFails = "a further lane cannot be used",
@@ -52,6 +53,8 @@ rare_paths! {
     SetAskedTooLate = "a lane set is asked for by an epoch that was left behind, or of lanes that are not there",
     ReadsOtherLane = "a secondary begins anew with another lane",
     LooksAtNextLane = "a site that was replaced looks at another lane",
+    RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
+    SettlesAsked = "a change of the set was under way when the lanes were left: one lane counts first",
     StartAsksSet = "a start asks the other site which lanes count",
     LinkUngreeted = "a connection is not greeted in time",
     LinkSilent = "what was asked on a connection is not answered in time",

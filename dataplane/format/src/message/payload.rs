@@ -288,13 +288,15 @@ wire_struct! {
         pub size: u64,
         /// Its journaled prefix.
         pub journaled: Position,
+        /// What it holds begins there.
+        pub began: Position,
         /// It can be read and appended to.
         pub open: bool,
         /// Its prefix is still being found: ask again.
         pub scanning: bool,
         /// Header of the last journaled frame.
         pub last: Option<FrameHeader>,
-    } = 304
+    } = 312
 }
 
 wire_struct! {
@@ -313,7 +315,7 @@ wire_struct! {
         pub released: bool,
         /// The group's areas here.
         pub lanes: Few<FencedLane, MAX_FENCED_LANES>,
-    } = 2480
+    } = 2544
 }
 
 impl Fenced {

@@ -109,6 +109,7 @@ fn fenced() -> Message {
         area: area_id(0x20),
         size: 16 << 20,
         journaled: JOURNALED,
+        began: Position(4096),
         open: true,
         scanning: false,
         last: Some(last()),

@@ -29,6 +29,8 @@ pub struct Plan {
     pub known: Epoch,
     /// This epoch is taken, in a further lane: it is in force in another one already. Else one that no lane has seen.
     pub takes: Option<Epoch>,
+    /// Several lanes count, and this one may not have been fenced by the newest epoch: an older one there is none that was forgotten.
+    pub may_lag: bool,
 }
 
 /// How it ended, or that it has not.
@@ -280,7 +282,7 @@ impl Fencer {
                 if let Some(takes) = self.plan.takes {
                     return self.on_probed_further(context, fenced, takes);
                 }
-                if found < self.plan.known {
+                if found < self.plan.known && !self.plan.may_lag {
                     rare!(FencerForgotten);
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };
                     return FencerEvent::Forgotten(found);

@@ -58,6 +58,11 @@ impl Link {
         &mut self.hello
     }
 
+    /// Whether there is no connection.
+    pub fn is_down(&self) -> bool {
+        matches!(self.state, State::Down { .. })
+    }
+
     /// When the greeting that was answered had been sent.
     pub fn greeted_at(&self) -> Option<u64> {
         match self.state {

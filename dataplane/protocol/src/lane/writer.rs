@@ -47,6 +47,16 @@ pub enum WriterEvent {
     Down,
 }
 
+/// What came of a welcome where this chain is to be joined.
+enum Joined {
+    /// The area goes on with this chain.
+    Yes,
+    /// It was told where to.
+    Begins,
+    /// It does not stand in this chain, and must not be told to.
+    Never,
+}
+
 /// The writer.
 #[derive(Debug)]
 pub struct Writer<B> {
@@ -59,6 +69,8 @@ pub struct Writer<B> {
     is_index: bool,
     /// What the area holds is not known to be of this chain: it is told where to go on.
     joins: bool,
+    /// It may be told so: what it holds is not needed.
+    may_begin: bool,
     /// It was told, in this session.
     begun: bool,
     /// What the area holds begins there.
@@ -96,6 +108,7 @@ impl<B: Buffer> Writer<B> {
             tip,
             area,
             joins: false,
+            may_begin: true,
             begun: false,
             began: Position(0),
             answerable: Position::BEYOND,
@@ -123,6 +136,11 @@ impl<B: Buffer> Writer<B> {
         capacity: usize,
     ) -> Self {
         Self { area: journal, joins: true, ..Self::new(id, node, hello, pace, Some(base), capacity) }
+    }
+
+    /// The area counts as it is: it goes on where it stands in this chain, or not at all.
+    pub fn must_continue(&mut self) {
+        self.may_begin = false;
     }
 
     /// Says what the area's readers may use: now, if the session is open, and with every ping from now on.
@@ -304,6 +322,8 @@ impl<B: Buffer> Writer<B> {
             self.begun = false;
             return WriterEvent::Down;
         }
+        // One that was never welcomed, because it was to begin first, is a new session, too.
+        self.begun &= !self.link.is_down();
         if self.is_up() && now >= self.last_sent + self.pace.heartbeat_ns {
             self.ping(context);
         }
@@ -335,8 +355,17 @@ impl<B: Buffer> Writer<B> {
         welcome: &Welcome,
     ) -> WriterEvent {
         let found = welcome.journaled;
-        if self.joins && !self.has_joined(context, welcome) {
-            return WriterEvent::Nothing;
+        if self.joins {
+            match self.join(context, welcome) {
+                Joined::Yes => {}
+                Joined::Begins => return WriterEvent::Nothing,
+                Joined::Never => {
+                    rare!(WriterCannotContinue);
+                    let had = self.journaled;
+                    self.drop_session(context);
+                    return WriterEvent::Lost { had, found };
+                }
+            }
         }
         let other_area = self.area != AreaId::NONE && self.area != welcome.area;
         let began_anew = self.is_index && welcome.last.is_none() && found > Position(0);
@@ -397,21 +426,31 @@ impl<B: Buffer> Writer<B> {
     }
 
     /// Whether the area stands where this chain begins; if not, it is told to go on there.
-    fn has_joined<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) -> bool {
-        let Some(base) = self.base() else { return false };
-        let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
-        let same =
-            (found.position, found.sequence, found.chain) == (base.position, base.sequence, base.chain);
+    fn join<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) -> Joined {
+        let Some(base) = self.base() else { return Joined::Begins };
         let has_begun = self.begun && welcome.journaled == base.position && welcome.last.is_none();
-        let of_journal = welcome.area == self.area;
-        if of_journal && (has_begun || same && self.unjournaled.is_empty()) {
+        let enough = welcome.began <= base.position || !self.may_begin;
+        if welcome.area == self.area && (has_begun || enough && self.is_on_chain(welcome)) {
             self.joins = false;
-            return true;
+            return Joined::Yes;
+        }
+        // At the very beginning there is nothing to lose.
+        if !self.may_begin && base.position > Position(0) {
+            return Joined::Never;
         }
         if !self.begun {
             self.begin(context);
         }
-        false
+        Joined::Begins
+    }
+
+    /// Whether the area ends at a place of this chain from which frames of its present epoch can go on.
+    fn is_on_chain(&self, welcome: &Welcome) -> bool {
+        let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
+        let place = |tip: Tip| (tip.position, tip.sequence, tip.chain);
+        let mut frames = self.unjournaled.iter().map(|sent| &sent.frame.header);
+        let within = frames.any(|next| place(Tip::before(next)) == place(found) && next.epoch == self.epoch);
+        within || self.tip.is_some_and(|tip| place(tip) == place(found))
     }
 
     /// Where the area goes on: before the first frame that is not journaled there.

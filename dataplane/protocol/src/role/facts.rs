@@ -42,6 +42,8 @@ impl LaneFacts {
             .map(|header| (header.landed, header.landed_time))
             .max()
             .unwrap_or_default();
+        // A lane begins only where the primary's disks hold everything before.
+        let landed = if landed.0 < ring.began { (ring.began, landed.1) } else { landed };
         let times = headers.iter().flatten().map(|header| header.last_time.max(header.closed_time));
         let clock = times.max().unwrap_or_default();
         Some(Self { epoch: fenced.epoch, found: fenced.found, ring, manifest, receipt, landed, clock })

@@ -359,6 +359,9 @@ impl<B: Buffer> Primary<B> {
         if self.landing.flush(context, self.config.pace.flush_ns, urgent, others) && others > 0 {
             self.on_landing(context);
         }
+        if self.keeps_frames() {
+            self.forget_received();
+        }
         self.proceed(context);
     }
 

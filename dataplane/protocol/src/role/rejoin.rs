@@ -72,6 +72,8 @@ pub struct Rejoin {
     /// Where this site had recorded that it ends, when it handed over; until that was compared.
     handed: Option<LanePoint>,
     seen: Seen,
+    /// The epoch that replaced this site: a lane with an older one knows nothing of it.
+    replaced_by: Epoch,
 }
 
 impl Rejoin {
@@ -79,7 +81,13 @@ impl Rejoin {
     pub fn new(config: SiteConfig, handed: Option<LanePoint>) -> Self {
         let journal = if handed.is_some() { Journal::Unread } else { Journal::NotHanded };
         let seen = Seen { journal, ..Seen::default() };
-        Self { config, step: Step::Waiting { until: 0 }, handed, seen }
+        Self { config, step: Step::Waiting { until: 0 }, handed, seen, replaced_by: Epoch::NONE }
+    }
+
+    /// It was this epoch that replaced the site: only a lane that has it, or a newer one, is believed, where there are several.
+    pub fn behind(self, replaced_by: Option<Epoch>) -> Self {
+        let replaced_by = replaced_by.filter(|_| self.config.lanes.len() > 1).unwrap_or(Epoch::NONE);
+        Self { replaced_by, ..self }
     }
 
     /// Whether it has found the lane, and reads it.
@@ -210,6 +218,10 @@ impl Rejoin {
     }
 
     fn on_probed<S: Buffers>(&mut self, context: &mut Context<'_, S>, fenced: &Fenced) -> Outcome {
+        if fenced.epoch < self.replaced_by {
+            rare!(RejoinOtherLane);
+            return self.wait(context);
+        }
         self.seen.force = force(fenced, self.config.node);
         if let Some(outcome) = self.look(context, None) {
             return outcome;

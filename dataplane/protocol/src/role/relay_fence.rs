@@ -236,6 +236,7 @@ fn facts<B: Buffer>(guard: &Guard, request: u64, found: Epoch, areas: &[Area<B>]
             area: area.entry.frames(),
             size: area.entry.size,
             journaled: area.journaled(),
+            began: area.entry.began,
             open: area.health == Health::Open,
             scanning: area.health == Health::Scanning,
             last: area.last().copied(),

@@ -168,7 +168,15 @@ impl SiteConfig {
 
     /// What is to be fenced in the lane, and why.
     pub fn fence_plan(&self, intent: FenceIntent, known: Epoch) -> Plan {
-        Plan { group: self.group, node: self.node, other: self.other_site(), intent, known, takes: None }
+        Plan {
+            group: self.group,
+            node: self.node,
+            other: self.other_site(),
+            intent,
+            known,
+            takes: None,
+            may_lag: false,
+        }
     }
 
     /// A fencer of the lane.
@@ -180,8 +188,15 @@ impl SiteConfig {
     /// Asks what the lane at `node` holds; `index` tells the links of several such questions apart.
     pub fn prober(&self, index: u32, node: NodeId, known: Epoch) -> Fencer {
         let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
-        let plan = self.fence_plan(FenceIntent::Probe, known);
+        let plan = Plan { may_lag: true, ..self.fence_plan(FenceIntent::Probe, known) };
         Fencer::new(self.link(PROBE_LINKS + index), node, hello, self.pace, plan)
+    }
+
+    /// A fencer of a lane of a set of several, which may not have been fenced by the newest epoch yet.
+    pub fn lagging_fencer(&self, intent: FenceIntent, known: Epoch) -> Fencer {
+        let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
+        let plan = Plan { may_lag: true, ..self.fence_plan(intent, known) };
+        Fencer::new(self.link(FENCER_LINK), self.relay, hello, self.pace, plan)
     }
 
     /// The way to tell the other site.

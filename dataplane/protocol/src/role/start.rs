@@ -82,6 +82,8 @@ pub struct Start<B> {
     damaged: Option<Position>,
     /// Where the other site differs anyway: what the tail touched, which it may lack, too.
     marks: Option<DirtyMap>,
+    /// Which lane it goes by was settled first.
+    was_prepared: bool,
 }
 
 impl<B: Buffer> Start<B> {
@@ -99,6 +101,16 @@ impl<B: Buffer> Start<B> {
             obstacle: None,
             damaged: None,
             marks: None,
+            was_prepared: false,
+        }
+    }
+
+    fn new_fencer(&self, store: &StateStore) -> Fencer {
+        let (intent, known) = (FenceIntent::Restart, store.get().epoch);
+        if self.was_prepared {
+            self.config.lagging_fencer(intent, known)
+        } else {
+            self.config.fencer(intent, known)
         }
     }
 
@@ -270,7 +282,7 @@ impl<B: Buffer> Start<B> {
             Step::Fencing => self.fencer.on_tick(context),
             Step::Asking(_) => self.go_on_asking(context),
             Step::Waiting { until } if context.now.mono >= *until => {
-                self.fencer = self.config.fencer(FenceIntent::Restart, store.get().epoch);
+                self.fencer = self.new_fencer(store);
                 self.step = Step::Fencing;
                 self.fencer.on_tick(context);
             }

@@ -130,7 +130,10 @@ impl Takeover {
         secondary: &Secondary<B>,
         tracker: &Tracker,
     ) -> Self {
-        let fencer = config.fencer(FenceIntent::Takeover, store.get().epoch);
+        // What was answered is in each lane of a set of two, whichever epoch fenced it last.
+        let (intent, known) = (FenceIntent::Takeover, store.get().epoch);
+        let either = store.get().set.second().is_some();
+        let fencer = if either { config.lagging_fencer(intent, known) } else { config.fencer(intent, known) };
         let persisted = secondary.persisted().tip;
         Self {
             config,

@@ -288,9 +288,11 @@ impl Fetcher {
         let tip = self.tip();
         self.journaled = self.journaled.max(welcome.journaled);
         self.primary = welcome.primary;
-        if welcome.journaled < tip.position {
+        // Where two lanes must hold a frame, less may be read of one than it has, and than was read of the other.
+        let there = welcome.last.map_or(welcome.journaled, |last| last.end()).max(welcome.journaled);
+        if there < tip.position {
             rare!(FetcherLaneBehind);
-            let (node, had, found) = (self.ring.node(), tip.position, welcome.journaled);
+            let (node, had, found) = (self.ring.node(), tip.position, there);
             if self.damaged.replace(had) != Some(had) {
                 context.note(Note::LaneLost { node, had, found });
             }

@@ -261,6 +261,13 @@ impl<B: Buffer> Sealer<B> {
         self.frames.give(frame);
     }
 
+    /// So, where others may hold it, too: whoever holds it last gives it. In the pool it would keep its memory.
+    pub fn recycle_last(&mut self, frame: Rc<Frame<B>>) {
+        if Rc::strong_count(&frame) == 1 {
+            self.frames.give(frame);
+        }
+    }
+
     fn header(&self, tip: Tip, first: Time, last: Time, known: Known) -> FrameHeader {
         FrameHeader {
             kind: FrameKind::Journal,

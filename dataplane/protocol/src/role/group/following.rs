@@ -26,7 +26,7 @@ impl<B: Buffer> Group<B> {
         // What was taken without a fence is a history of its own: nobody but an operator can choose.
         self.split = unfenced::is_unfenced(self.store.get());
         let point = lineage::handed_at(self.store.get());
-        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
+        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point).behind(Some(found))));
     }
 
     /// This site handed over: it follows from the point that it had recorded.
@@ -190,7 +190,7 @@ impl<B: Buffer> Group<B> {
     fn look_anew<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if let Play::Fenced(rejoin) = &mut self.play {
             rejoin.close(context);
-            **rejoin = Rejoin::new(self.config.clone(), None);
+            **rejoin = Rejoin::new(self.config.clone(), None).behind(self.fenced_by);
         }
         self.on_tick(context);
     }

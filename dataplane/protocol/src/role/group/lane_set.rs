@@ -6,9 +6,11 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::{FenceIntent, SetAsked};
 use midspan_format::superblock::FenceSet;
+use midspan_format::time::Time;
 
 use super::{Group, Play};
 use crate::lane::fencer::FencerEvent;
+use crate::role::primary::Primary;
 use crate::role::rejoin::Rejoin;
 use crate::role::takeover::Asked;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -35,6 +37,22 @@ pub(super) struct Setting {
 }
 
 impl<B: Buffer> Group<B> {
+    /// Memory runs low: lets go of the oldest frame that is kept for another lane. `false` when there is none.
+    pub fn shed(&mut self) -> bool {
+        match &mut self.play {
+            Play::Primary(primary) | Play::Opening(primary, _) => primary.shed(),
+            Play::Starting(_)
+            | Play::Leaving(_)
+            | Play::Secondary(_)
+            | Play::TakingOver(..)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Aborting(..)
+            | Play::Stopped => false,
+        }
+    }
+
     /// A primary's wishes for its set are recorded, told to the other site, and take effect when that has recorded them.
     pub(super) fn keep_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let (Play::Primary(primary) | Play::Opening(primary, _)) = &mut self.play else { return };
@@ -61,6 +79,25 @@ impl<B: Buffer> Group<B> {
             let change = self.store.change(context, |state| state.asked = set);
             self.setting.asking = Some((set, change));
         }
+    }
+
+    /// A change was under way when the lanes were left, and its outcome is not known: before the round ends, the other site records
+    /// that this lane alone counts.
+    pub(super) fn settle_asked<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        primary: &mut Primary<B>,
+    ) {
+        let state = self.store.get();
+        if state.asked.is_none() {
+            return;
+        }
+        rare!(SettlesAsked);
+        let (epoch, version) = (state.epoch, state.asked.version.max(state.set.version) + 1);
+        let set = FenceSet { epoch, version, ..FenceSet::of(&[self.config.relay], 1) };
+        primary.ask_set(context, set, false);
+        let change = self.store.change(context, |state| state.asked = set);
+        self.setting.asking = Some((set, change));
     }
 
     /// The primary asks this site to record a set. One whose takeover has begun does not, nor does one that is asked by an epoch
@@ -132,7 +169,14 @@ impl<B: Buffer> Group<B> {
     /// Where two lanes hold the journal either can be read: the other one, when the present one is away.
     pub(super) fn turn_to_other_lane<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
-        let set = self.store.get().set;
+        let state = self.store.get();
+        let set = state.set;
+        // One that has left the lanes says what it does in the first of them.
+        let has_left = state.left || state.told_left > Time::ZERO;
+        if has_left && set.first() == self.config.relay {
+            self.setting.away_since = None;
+            return;
+        }
         let others = set.nodes.iter().copied().find(|node| *node != self.config.relay);
         let Some(other) = others.filter(|_| set.second().is_some()) else { return };
         let asked = match &self.play {
@@ -188,7 +232,7 @@ impl<B: Buffer> Group<B> {
         self.config.relay = next;
         self.setting.looks_since = now;
         let point = crate::recovery::lineage::handed_at(self.store.get());
-        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point)));
+        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point).behind(self.fenced_by)));
     }
 
     /// When one of these has something to do next.

@@ -53,6 +53,7 @@ impl<B: Buffer> Group<B> {
         primary.remember(self.store.get());
         primary.establish();
         self.set_repair(&mut primary, reason);
+        self.settle_asked(context, &mut primary);
         primary.on_tick(context);
         context.note(Note::BackInTheLanes);
         self.play = Play::Primary(primary);

@@ -172,7 +172,9 @@ impl<B: Buffer> Primary<B> {
 
 /// A frame's records are on the disks: its memory is used again, unless it is kept for another lane.
 fn recycle<B: Buffer>(sealer: &mut Sealer<B>, frame: Rc<Frame<B>>, keeps: bool) {
-    if !keeps {
+    if keeps {
+        sealer.recycle_last(frame);
+    } else {
         sealer.recycle(frame);
     }
 }

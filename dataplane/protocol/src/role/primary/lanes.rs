@@ -101,8 +101,9 @@ impl<B: Buffer> Lanes<B> {
 
     pub(super) fn deadline(&self) -> u64 {
         let second = self.second.as_ref().map_or(u64::MAX, |second| second.deadline());
-        let again = self.asked.map_or(u64::MAX, |asked| asked.said_at + ASK_AGAIN_NS);
-        second.min(again)
+        // What is not saved yet, or cannot be told, is said when that changes.
+        let said = self.asked.filter(|asked| asked.said_at > 0);
+        second.min(said.map_or(u64::MAX, |asked| asked.said_at + ASK_AGAIN_NS))
     }
 }
 
@@ -201,14 +202,14 @@ impl<B: Buffer> Primary<B> {
             writer.append(context, Rc::clone(frame));
         }
         let sealer = &mut self.sealer;
-        self.lanes.resend.push(frame, |gone| sealer.recycle(gone));
+        self.lanes.resend.push(frame, |gone| sealer.recycle_last(gone));
     }
 
     /// A frame that nobody waits for any more: its memory is used again, unless another lane may still need it.
     pub(super) fn forget_received(&mut self) {
         let needed = self.needed_from();
         let sealer = &mut self.sealer;
-        self.lanes.resend.forget(needed, |gone| sealer.recycle(gone));
+        self.lanes.resend.forget(needed, |gone| sealer.recycle_last(gone));
     }
 
     /// Whether frames are kept beyond what this site itself needs.
@@ -297,7 +298,6 @@ impl<B: Buffer> Primary<B> {
             second.close(context);
         }
         (self.lanes.tried, self.lanes.try_at) = (self.lanes.tried + 1, context.now.mono + AGAIN_NS);
-        self.lanes.second_lost = None;
         if self.lanes.asked.is_none()
             && self.lanes.set.second().is_none()
             && self.lanes.doubled_at.take().is_some()
@@ -364,10 +364,12 @@ impl<B: Buffer> Primary<B> {
         let now = context.now.mono;
         let side = 1 - self.lanes.side;
         let known = self.lanes.known;
-        let mut second = Box::new(Second::new(&self.config, node, side, self.epoch, known, now));
+        let asked = self.lanes.asked.is_some_and(|asked| asked.set.nodes.contains(&node));
+        let in_force = asked || self.lanes.set.nodes.contains(&node);
+        let mut second = Box::new(Second::new(&self.config, node, side, self.epoch, known, now, in_force));
         second.on_tick(context);
         self.lanes.second = Some(second);
-        self.lanes.second_lost = Some(now);
+        self.lanes.second_lost.get_or_insert(now);
     }
 
     /// From now on both lanes must hold a frame: what comes is marked so, and read only as far as both hold it.
@@ -437,9 +439,14 @@ impl<B: Buffer> Primary<B> {
             // A lane that is asked for must hold what it held.
             self.drop_second(context);
             self.begin_second(context, second);
+            self.lanes.second_lost = Some(now);
         }
         let (Some(asked), Some(site)) = (self.lanes.asked.as_mut(), self.site_link.as_mut()) else { return };
-        if asked.saved && site.is_up() && now >= asked.said_at.saturating_add(ASK_AGAIN_NS) {
+        if !site.is_up() {
+            asked.said_at = 0;
+        }
+        let due = asked.said_at == 0 || now >= asked.said_at.saturating_add(ASK_AGAIN_NS);
+        if asked.saved && site.is_up() && due {
             asked.said_at = now;
             site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set }));
         }

@@ -185,7 +185,9 @@ impl<B: Buffer> Primary<B> {
         }
         self.begin_round(context);
         self.send_pieces(context);
-        if self.repair.as_ref().is_some_and(|repair| repair.round.is_complete()) {
+        // Which lanes count is settled before the other site is whole again.
+        let settled = !self.is_asking();
+        if settled && self.repair.as_ref().is_some_and(|repair| repair.round.is_complete()) {
             self.end_round(context, RoundOutcome::Complete);
         }
         self.look_for_end(context);

@@ -41,6 +41,8 @@ pub struct Second<B> {
     step: Step<B>,
     /// When it was begun.
     pub since: u64,
+    /// A set that counts, or may count, has it: what it holds is not dropped.
+    in_force: bool,
 }
 
 #[derive(Debug)]
@@ -52,11 +54,19 @@ enum Step<B> {
 impl<B: Buffer> Second<B> {
     /// A lane at `node` that is to be written in `epoch`. `known`: the newest epoch that this site had followed or left behind
     /// before it began with that one.
-    pub fn new(config: &SiteConfig, node: NodeId, side: u32, epoch: Epoch, known: Epoch, now: u64) -> Self {
+    pub fn new(
+        config: &SiteConfig,
+        node: NodeId,
+        side: u32,
+        epoch: Epoch,
+        known: Epoch,
+        now: u64,
+        in_force: bool,
+    ) -> Self {
         let plan = Plan { takes: Some(epoch), ..config.fence_plan(FenceIntent::Restart, known) };
         let hello = config.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, epoch);
         let fencer = Box::new(Fencer::new(config.second_fencer_link(), node, hello, config.pace, plan));
-        Self { node, side, step: Step::Fencing(fencer), since: now }
+        Self { node, side, step: Step::Fencing(fencer), since: now, in_force }
     }
 
     /// The node that holds it.
@@ -158,6 +168,9 @@ impl<B: Buffer> Second<B> {
         let hello = config.hello(SessionKind::Append, AreaKind::Ring, AreaId::NONE, epoch);
         let (link, limits) = (config.ring_link(self.side), config.limits);
         let mut writer = Writer::joining(link, self.node, hello, config.pace, journal, base, limits.frames);
+        if self.in_force {
+            writer.must_continue();
+        }
         for frame in frames {
             writer.append(context, Rc::clone(frame));
         }

@@ -36,7 +36,8 @@ impl<B: Buffer> Relay<B> {
             if waits && end > journaled && read.length > 0 {
                 return;
             }
-            let refusal = if read.position > journaled {
+            // What is journaled and not to be read yet is waited for: a reader may have it from another lane.
+            let refusal = if read.position > journaled.max(area.journaled()) {
                 rare!(RelayReadBeyond);
                 Some(RefusedReason::Beyond)
             } else if !area.holds(read.position) {
@@ -52,7 +53,7 @@ impl<B: Buffer> Relay<B> {
                 context.ask(Effect::SendBlock { link, message: Message::Refused(refused) });
                 continue;
             }
-            let there = u32::try_from(journaled.0 - read.position.0).unwrap_or(u32::MAX);
+            let there = u32::try_from(journaled.0.saturating_sub(read.position.0)).unwrap_or(u32::MAX);
             let length = read.length.min(there).min(READ_BYTES);
             if length > 0 {
                 let Some(parts) = area.cached(read.position, length) else {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
-use midspan_format::message::{FenceIntent, Fenced, FencedLane, Message, SetAsked};
+use midspan_format::message::{Fenced, FencedLane, Message, SetAsked};
 use midspan_format::superblock::FenceSet;
 
 use super::{Outcome, Start, Step};
@@ -35,6 +35,8 @@ pub(super) struct Preparing {
     site_link: SiteLink,
     probes: Vec<Probe>,
     began: Option<u64>,
+    /// Who had not answered when it was last looked at is away.
+    was_late: bool,
     /// The change that made its outcome the set in force.
     recorded: Option<u64>,
 }
@@ -64,6 +66,7 @@ impl Preparing {
             site_link: config.ask_link(state.epoch),
             probes: nodes.iter().enumerate().map(probe).collect(),
             began: None,
+            was_late: false,
             recorded: None,
         })
     }
@@ -71,9 +74,10 @@ impl Preparing {
     /// When it must be looked at.
     pub(super) fn deadline(&self) -> u64 {
         let probes = self.probes.iter().map(|probe| probe.fencer.deadline()).min().unwrap_or(u64::MAX);
-        let again = if self.asked.is_none() { u64::MAX } else { self.said_at + ASK_AGAIN_NS };
+        let again = if self.said_at == 0 { u64::MAX } else { self.said_at + ASK_AGAIN_NS };
         let late = self.began.map_or(u64::MAX, |began| began + PROBE_NS);
-        let late = if self.asked.is_none() && self.said_at == 0 { late } else { u64::MAX };
+        // Who is late is away, and stays so until something happens.
+        let late = if self.asked.is_none() && !self.was_late { late } else { u64::MAX };
         probes.min(again).min(self.site_link.deadline()).min(late)
     }
 
@@ -219,6 +223,9 @@ impl<B: Buffer> Start<B> {
             return Outcome::Running;
         }
         if !preparing.asked.is_none() {
+            if !preparing.site_link.is_up() {
+                preparing.said_at = 0;
+            }
             let due = now >= preparing.said_at.saturating_add(ASK_AGAIN_NS) || preparing.said_at == 0;
             if due && store.is_saved(preparing.change) && preparing.site_link.is_up() {
                 rare!(StartAsksSet);
@@ -228,7 +235,8 @@ impl<B: Buffer> Start<B> {
             }
             return Outcome::Running;
         }
-        match preparing.choose(now >= began + PROBE_NS) {
+        preparing.was_late = now >= began + PROBE_NS;
+        match preparing.choose(preparing.was_late) {
             Some(Ok(node)) => return self.go_by(context, node, store),
             Some(Err(node)) if preparing.site_link.is_up() => {
                 let state = store.get();
@@ -253,7 +261,8 @@ impl<B: Buffer> Start<B> {
             preparing.close(context);
         }
         self.config.relay = node;
-        self.fencer = self.config.fencer(FenceIntent::Restart, store.get().epoch);
+        self.was_prepared = true;
+        self.fencer = self.new_fencer(store);
         self.step = Step::Fencing;
         self.on_tick(context, store)
     }

@@ -12,8 +12,8 @@ use midspan_format::time::Time;
 
 use super::*;
 use crate::lane::tail::Span;
-use crate::role::secondary::Secondary;
 use crate::role::policy::LanePolicy;
+use crate::role::secondary::Secondary;
 use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
 use crate::role::takeover::{Asked, DAMAGE_NS};
 use crate::stage::state_store::StateStore;

@@ -1,0 +1,148 @@
+//! What the oracle demands where several lanes hold the journal: by the sets that the sites have recorded, never by what machines believe.
+
+use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
+use midspan_format::superblock::{FenceSet, GroupState, Role};
+use midspan_protocol::vocab::effect::Note;
+
+use crate::event::NodeIndex;
+use crate::history::Kind;
+use crate::layout::node_id;
+use crate::world::World;
+
+impl World {
+    /// Something became durable on a node's journal disk: its lane may hold more.
+    pub(crate) fn on_lane_durable(&mut self, node: NodeIndex, offset: usize, cleared: bool) {
+        let disk = self.nodes[node.0].disks[0].told();
+        let watches = &mut self.watches;
+        let outcome = watches.journal.on_durable(node, disk, offset, cleared, &mut watches.ring);
+        self.demand("I2", outcome);
+    }
+
+    /// All lanes are looked at.
+    pub(crate) fn see_lanes(&mut self) {
+        for node in self.places() {
+            let disk = self.nodes[node.0].disks[0].told();
+            let watches = &mut self.watches;
+            let outcome = watches.journal.see(node, disk, &mut watches.ring);
+            self.demand("I2", outcome);
+        }
+    }
+
+    /// What a site has recorded, or begins with.
+    pub(crate) fn recorded(&self, site: NodeIndex) -> GroupState {
+        let disk = &self.nodes[site.0].disks[0];
+        let found = self.layout.state(disk.durable());
+        found.unwrap_or_else(|| self.layout.group(site, &self.swarm, disk).0.first_state())
+    }
+
+    /// The node of an id.
+    fn place_of(&self, id: midspan_format::ids::NodeId) -> Option<NodeIndex> {
+        self.places().into_iter().find(|node| node_id(*node) == id)
+    }
+
+    /// The lanes by which a restart of the primary may go, and a takeover by the other site that says that nothing is lost.
+    fn lanes_that_count(&self, primary: NodeIndex) -> Vec<NodeIndex> {
+        let (own, other) = (self.recorded(primary), self.recorded(primary.other_site()));
+        let restarts_by = if own.asked.is_none() { own.set } else { own.asked };
+        let takes_by =
+            if other.role == Role::Secondary && !other.left { other.set } else { FenceSet::default() };
+        let mut lanes = Vec::new();
+        for id in restarts_by.nodes.iter().chain(takes_by.nodes.iter()) {
+            if let Some(node) = self.place_of(*id).filter(|node| !lanes.contains(node)) {
+                lanes.push(node);
+            }
+        }
+        lanes
+    }
+
+    /// I1, where several lanes may count: all of them hold what is answered.
+    pub(crate) fn is_in_the_lanes(&mut self, site: NodeIndex, op: u64) {
+        let Some(sent) = self.sent.get(&op).copied() else { return };
+        self.see_lanes();
+        let volume = u32::try_from(sent.volume).unwrap_or(u32::MAX);
+        let journal = &self.watches.journal;
+        let place = match sent.kind {
+            Kind::Read | Kind::Flush => return,
+            Kind::Write => journal.place_of_op(op),
+            Kind::Zero => journal.place_of_zeroes(&(volume, sent.offset, sent.length, 0)),
+        };
+        let Some(place) = place else {
+            return self.fail("I1", format!("op {op} is answered, but no lane holds it durably: {sent:?}"));
+        };
+        for lane in self.lanes_that_count(site) {
+            let Some(eye) = self.watches.journal.eye(lane) else { continue };
+            if eye.agreed() < place {
+                let (agreed, end, began) = (eye.agreed(), eye.end(), eye.began());
+                let sets = [site, site.other_site()].map(|site| {
+                    let state = self.recorded(site);
+                    (state.set, state.asked)
+                });
+                let what = format!(
+                    "op {op} is answered by {site}, and lies before {place}, but the lane at {lane} counts and holds the journal \
+                     from {began} to {agreed} only (all of it to {end}): {sets:?}"
+                );
+                return self.fail("I1", what);
+            }
+        }
+        let watches = &mut self.watches;
+        watches.journal.make_firm(place, &mut watches.ring);
+    }
+
+    /// A lane that holds nothing of the journal cannot be told from one that was lost.
+    pub(crate) fn never_began(&self, note: &Note) -> bool {
+        let Note::LaneLost { node, found, .. } = note else { return false };
+        let eye = self.watches.journal.eyes.iter().find(|eye| node_id(eye.node) == *node);
+        *found == Position(0) && eye.is_some_and(|eye| !eye.is_of(self.watches.ring.area()))
+    }
+
+    /// I5: a site that another one has durably taken over from serves no more, whatever lane it finds.
+    pub(crate) fn may_serve(&mut self, node: NodeIndex, epoch: Epoch) {
+        let (own, other) = (self.recorded(node), self.recorded(node.other_site()));
+        let replaced = other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch;
+        if self.watches.journal.is_used()
+            && replaced
+            && other.takeover_epoch.node == node_id(node.other_site())
+        {
+            let what = format!(
+                "{node} serves in epoch {epoch}, but {} has taken over in epoch {}",
+                node.other_site(),
+                other.takeover_epoch
+            );
+            self.fail("I5", what);
+        }
+    }
+
+    /// A secondary's disks hold everything before its cut: no start may leave that out.
+    pub(crate) fn is_firm(&mut self, node: NodeIndex, cut: Position) {
+        if !self.watches.journal.is_used() || self.alone {
+            return;
+        }
+        self.see_lanes();
+        let end = self.watches.ring.end();
+        if cut > end {
+            return self.fail(
+                "I4",
+                format!("{node}'s cut is at {cut}, but the lanes hold the journal to {end} only"),
+            );
+        }
+        let watches = &mut self.watches;
+        watches.journal.make_firm(cut, &mut watches.ring);
+    }
+
+    /// A site says that it serves: the journal ends where its start read it to.
+    pub(crate) fn opened_at(&mut self, node: NodeIndex, epoch: Epoch) -> Position {
+        self.see_lanes();
+        let set = self.recorded(node).set;
+        let single = set.second().is_none().then(|| self.place_of(set.first())).flatten();
+        let fences = &self.fences;
+        let by_set = single.and_then(|lane| fences.get(&(epoch, lane)));
+        let found =
+            by_set.or_else(|| fences.iter().find(|((of, _), _)| *of == epoch).map(|(_, to)| to)).copied();
+        let Some(to) = found else { return self.watches.ring.end() };
+        let watches = &mut self.watches;
+        let outcome = watches.journal.open(epoch, to, &mut watches.ring);
+        self.demand("I1", outcome.map_err(|what| format!("{node}: {what}")));
+        to
+    }
+}
