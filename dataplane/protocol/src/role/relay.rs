@@ -48,6 +48,8 @@ pub(super) const TAG_CLEAR: u64 = 4 << 56;
 struct Waiting {
     read: Read,
     until: u64,
+    /// Until then it waits for the writer's word that two lanes hold all that is asked for.
+    unsaid_until: u64,
 }
 
 #[derive(Debug)]
@@ -218,7 +220,15 @@ impl<B: Buffer> Relay<B> {
         let soon = self.seen + STARVED_NS;
         // Those that wait for a send or a disk go on by themselves; what found the pool empty is tried again soon.
         let able = self.sessions.iter().filter(|s| s.sending < SENDS_PER_SESSION && !s.disk_read.is_busy());
-        let polls = able.filter_map(|s| s.waiting.front().map(|w| w.until.max(soon)));
+        let polls = able.filter_map(|s| {
+            s.waiting.front().map(|w| {
+                if w.unsaid_until > self.seen {
+                    w.unsaid_until.min(w.until).max(soon)
+                } else {
+                    w.until.max(soon)
+                }
+            })
+        });
         let polls = polls.min().unwrap_or(u64::MAX);
         let scanning = if self.scans.iter().flatten().any(AreaScan::is_starved) { soon } else { u64::MAX };
         polls.min(scanning).min(self.permits.deadline(soon))
@@ -276,7 +286,8 @@ impl<B: Buffer> Relay<B> {
                 let limited = session.area.and_then(|at| self.areas.get(at)).is_some_and(Area::is_limited);
                 let patience = if limited { UNSAID_NS } else { 0 };
                 let until = context.now.mono + (u64::from(read.wait_ms) * 1_000_000).max(patience);
-                session.waiting.push_back(Waiting { read: *read, until });
+                let unsaid_until = context.now.mono + patience;
+                session.waiting.push_back(Waiting { read: *read, until, unsaid_until });
                 self.serve(context, index);
             }
             (SessionKind::Control, Message::Fence(fence)) => {

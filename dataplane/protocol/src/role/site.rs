@@ -179,6 +179,11 @@ impl SiteConfig {
         }
     }
 
+    /// The same group with its lane at another node.
+    pub fn at(&self, relay: NodeId) -> Self {
+        Self { relay, ..self.clone() }
+    }
+
     /// A fencer of the lane.
     pub fn fencer(&self, intent: FenceIntent, known: Epoch) -> Fencer {
         let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);

@@ -129,8 +129,8 @@ impl<B: Buffer> Start<B> {
         match &self.step {
             Step::Fencing => !self.fencer.is_up(),
             Step::Waiting { .. } => true,
-            Step::Preparing(_)
-            | Step::Asking(_)
+            Step::Preparing(preparing) => preparing.is_cut_off(),
+            Step::Asking(_)
             | Step::Recording { .. }
             | Step::Verifying(_)
             | Step::Redoing(_)

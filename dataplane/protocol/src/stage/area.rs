@@ -215,6 +215,11 @@ impl<B: Buffer> Area<B> {
         Ok(())
     }
 
+    /// It does not come to that.
+    pub fn drop_beginning(&mut self) {
+        self.beginning = None;
+    }
+
     /// The block is clear: the entry that the permit is to hold.
     pub fn on_cleared(&mut self) -> Option<AreaEntry> {
         let beginning = self.beginning.as_ref()?;

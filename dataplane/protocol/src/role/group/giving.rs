@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 
+use midspan_format::ids::Epoch;
 use midspan_format::message::FenceIntent;
 
 use super::{Group, Play};
@@ -17,7 +18,8 @@ const AGAIN_NS: u64 = 2_000_000_000;
 impl<B: Buffer> Group<B> {
     /// Whether this site is a mere secondary, and the relay says that it is primary.
     fn is_left_over(&self, secondary: &Secondary<B>) -> bool {
-        secondary.is_named_primary() && !self.store.get().handover && !self.stopping
+        let fenced = secondary.is_named_primary() || self.setting.owes.is_some();
+        fenced && !self.store.get().handover && !self.stopping
     }
 
     /// Asks the relay what it knows, when it is time.
@@ -32,7 +34,10 @@ impl<B: Buffer> Group<B> {
         if self.give_at == 0 {
             self.give_at = context.now.mono + AGAIN_NS;
         } else if context.now.mono >= self.give_at {
-            let mut giver = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));
+            // First the lane that a takeover may have fenced before it turned to another one.
+            let lane = self.setting.owes.unwrap_or(self.config.relay);
+            let known = if self.setting.owes.is_some() { Epoch::NONE } else { self.store.get().epoch };
+            let mut giver = Box::new(self.config.at(lane).fencer(FenceIntent::Probe, known));
             giver.on_tick(context);
             self.giver = Some(giver);
         }
@@ -59,9 +64,12 @@ impl<B: Buffer> Group<B> {
                 rare!(GivesBack);
                 return giver.release(context);
             }
-            FencerEvent::Released => context.note(Note::Start(StartNote::Aborted)),
-            FencerEvent::Probed(_)
-            | FencerEvent::Done(_)
+            FencerEvent::Released => {
+                self.setting.owes = None;
+                context.note(Note::Start(StartNote::Aborted));
+            }
+            FencerEvent::Probed(_) => self.setting.owes = None,
+            FencerEvent::Done(_)
             | FencerEvent::Foreign(_)
             | FencerEvent::Forgotten(_)
             | FencerEvent::Refused(_) => {}

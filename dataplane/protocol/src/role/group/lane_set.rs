@@ -30,6 +30,8 @@ pub(super) struct Setting {
     moves: bool,
     /// A takeover that begins then.
     takeover: Option<Asked>,
+    /// A lane that a takeover may have fenced before it turned to another one: it is given back, unless that one ends well.
+    pub(super) owes: Option<NodeId>,
     /// Since when the lane that is read is away.
     away_since: Option<u64>,
     /// When a site that was replaced began to look at the present lane.
@@ -70,7 +72,9 @@ impl<B: Buffer> Group<B> {
             }
             return;
         }
-        if self.handover.is_some() || self.departs || self.stopping || !self.store.is_idle() {
+        // A role is handed over in the lanes that there are; one that is lost may go.
+        let hands_over = self.handover.is_some() && primary.lane_set().second().is_none();
+        if hands_over || self.departs || self.stopping || !self.store.is_idle() {
             return;
         }
         if let Some(set) = primary.wishes(context.now.mono) {
@@ -89,7 +93,8 @@ impl<B: Buffer> Group<B> {
         primary: &mut Primary<B>,
     ) {
         let state = self.store.get();
-        if state.asked.is_none() {
+        // What was said outside the lanes was said in this one only.
+        if state.asked.is_none() && state.set.second().is_none() {
             return;
         }
         rare!(SettlesAsked);
@@ -202,6 +207,8 @@ impl<B: Buffer> Group<B> {
         }
         if let Play::TakingOver(_, takeover) = &mut self.play {
             takeover.close(context);
+            // Its fence may have been decided there.
+            self.setting.owes = Some(self.config.relay);
         }
         self.setting.takeover = asked;
         self.read_from(context, other);

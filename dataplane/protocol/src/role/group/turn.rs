@@ -315,6 +315,7 @@ impl<B: Buffer> Group<B> {
     /// The takeover has ended: hosts are served in the lanes where the other site handed over, else outside them.
     fn serve_taken<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, report: StartReport) {
         let Play::TakingOver(_, takeover) = &self.play else { return };
+        self.setting.owes = None;
         let (facts, handed) = (*takeover.facts(), takeover.is_planned());
         if !handed {
             let contested = takeover.is_contested();

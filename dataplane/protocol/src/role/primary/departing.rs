@@ -14,7 +14,9 @@ impl<B: Buffer> Primary<B> {
     /// that it answers what no lane holds: it may always, but only when its target does not move, or no round would ever end.
     pub fn leaves_at(&self) -> u64 {
         let repairs = self.repair.is_some();
+        // What the other site has recorded of the lanes must be known first.
         let may = (self.config.may_leave || repairs) && !self.landing.failed() && !self.closed;
+        let may = may && !self.is_asking();
         let Some(since) = self.full_since.filter(|_| may) else { return u64::MAX };
         let since = if repairs { since.max(self.heard_at) } else { since };
         since + self.config.pace.leave_ns
@@ -25,7 +27,7 @@ impl<B: Buffer> Primary<B> {
     pub fn lost_at(&self) -> u64 {
         let may = self.unreceived.is_some() && !self.landing.failed() && !self.closed;
         let told = self.config.alone || self.site_link.as_ref().is_some_and(SiteLink::is_up);
-        let Some(since) = self.lost_since.filter(|_| may && told) else { return u64::MAX };
+        let Some(since) = self.lanes_lost_since().filter(|_| may && told) else { return u64::MAX };
         let pace = &self.config.pace;
         // One that has just come back into the lanes needs a moment to be there.
         let patience = if self.was_up { pace.leave_ns } else { pace.leave_ns.max(pace.silence_ns) };

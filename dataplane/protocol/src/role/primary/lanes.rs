@@ -190,8 +190,14 @@ impl<B: Buffer> Primary<B> {
         self.ring.is_up() && (!self.lanes.is_doubled() || self.second_is_good())
     }
 
+    /// Oldest position that a lane which begins must hold: the secondary has acquired what lies before, and it is on this
+    /// site's disks, flushed. That a lane begins there says so to a start that reads it.
+    fn filled_from(&self) -> Position {
+        self.receipts.newest.acquired.min(self.landing.landed().0)
+    }
+
     fn second_is_good(&self) -> bool {
-        let needed = self.needed_from();
+        let needed = self.filled_from();
         self.lanes.second.as_ref().is_some_and(|second| second.is_up() && second.holds(needed))
     }
 
@@ -222,7 +228,7 @@ impl<B: Buffer> Primary<B> {
         if !self.lanes.is_doubled() {
             return;
         }
-        let needed = self.needed_from();
+        let needed = self.filled_from();
         let Some(second) = self.lanes.second.as_mut().filter(|second| second.holds(needed)) else { return };
         let both = second.journaled().unwrap_or_default().min(self.ring.journaled());
         self.lanes.floor = self.lanes.floor.max(both);
@@ -274,7 +280,7 @@ impl<B: Buffer> Primary<B> {
     /// The second lane is fenced: it gets what is kept in memory, or begins at the tip, where the first lane keeps the rest.
     fn open_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let (Some(tip), area) = (self.ring.tip(), self.ring.area()) else { return };
-        let needed = self.needed_from();
+        let needed = self.filled_from();
         let Self { lanes, config, epoch, .. } = self;
         let base = lanes.resend.base(tip);
         let enough = base.position <= needed;
@@ -282,7 +288,8 @@ impl<B: Buffer> Primary<B> {
         if area == AreaId::NONE {
             return;
         }
-        if enough {
+        // A lane that counts goes on where it stands in what is kept, or not at all.
+        if enough || second.is_in_force() {
             second.open(context, config, *epoch, area, base, lanes.resend.frames());
         } else {
             second.open(context, config, *epoch, area, tip, core::iter::empty());
@@ -388,7 +395,9 @@ impl<B: Buffer> Primary<B> {
     pub fn wishes(&self, now: u64) -> Option<FenceSet> {
         let lanes = &self.lanes;
         let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
-        if !told || lanes.asked.is_some() || self.closed || self.departs || self.handover.is_some() {
+        // While the role is handed over, a lane that is lost may go, and none comes.
+        let hands_over = self.handover.is_some() && lanes.set.second().is_none();
+        if !told || lanes.asked.is_some() || self.closed || self.departs || hands_over {
             return None;
         }
         let first = self.ring.node();
@@ -433,13 +442,11 @@ impl<B: Buffer> Primary<B> {
     fn ask_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
         let (epoch, group) = (self.epoch, self.config.group);
-        if let Some(second) = self.lanes.second.as_ref().map(|second| second.node())
-            && self.lanes.second_lost.is_some_and(|since| now >= since + JOIN_NS)
+        if self.lanes.second.is_none()
+            && now >= self.lanes.try_at
+            && let Some(node) = self.lanes.asked.and_then(|asked| self.missing_of(&asked.set))
         {
-            // A lane that is asked for must hold what it held.
-            self.drop_second(context);
-            self.begin_second(context, second);
-            self.lanes.second_lost = Some(now);
+            self.begin_second(context, node);
         }
         let (Some(asked), Some(site)) = (self.lanes.asked.as_mut(), self.site_link.as_mut()) else { return };
         if !site.is_up() {
@@ -452,10 +459,24 @@ impl<B: Buffer> Primary<B> {
         }
     }
 
+    /// The lane of a set, or of the one in force, that is not written as the first one.
+    fn missing_of(&self, asked: &FenceSet) -> Option<NodeId> {
+        let all = asked.nodes.iter().chain(self.lanes.set.nodes.iter()).copied();
+        all.into_iter().find(|node| *node != self.ring.node())
+    }
+
     /// The set that the other site has recorded, once it has: it counts alone from now on.
     pub fn take_recorded(&mut self) -> Option<FenceSet> {
-        let (asked, recorded) = (self.lanes.asked?, self.lanes.recorded.take()?);
-        asked.set.is_of(recorded.epoch, recorded.version).then_some(asked.set)
+        let (asked, recorded) = (self.lanes.asked?, self.lanes.recorded?);
+        if !asked.set.is_of(recorded.epoch, recorded.version) {
+            self.lanes.recorded = None;
+            return None;
+        }
+        // Nothing is written but to the lanes of the set: the one that it names must be there.
+        let named = asked.set.first();
+        let second = self.lanes.second.as_ref().filter(|second| second.node() == named);
+        let is_there = named == self.ring.node() || second.is_some_and(|second| second.journaled().is_some());
+        is_there.then_some(asked.set)
     }
 
     /// A set that both sites have recorded counts alone.
@@ -519,8 +540,15 @@ impl<B: Buffer> Primary<B> {
         if others == 0 { 0 } else { LOST_NS + others * (ANSWER_NS + AGAIN_NS) + JOIN_NS }
     }
 
+    /// Since when a lane that answers need is away.
+    pub(super) fn lanes_lost_since(&self) -> Option<u64> {
+        let second = self.lanes.second_lost.filter(|_| self.lanes.set.second().is_some());
+        self.lost_since.or(second)
+    }
+
     /// Whether a change of the set is under way: the lanes are not left meanwhile.
     pub(super) fn lanes_change(&self) -> bool {
-        self.lanes.asked.is_some() || self.second_is_good()
+        let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
+        self.lanes.asked.is_some() || told && self.second_is_good()
     }
 }

@@ -113,7 +113,14 @@ impl<B: Buffer> Second<B> {
 
     /// Whether it holds everything from `needed` on.
     pub fn holds(&self, needed: Position) -> bool {
-        matches!(&self.step, Step::Open(writer) if writer.size() > 0 && writer.began() <= needed)
+        // One that counts has held what it must since it began to.
+        let holds = |writer: &Writer<B>| self.in_force || writer.began() <= needed;
+        matches!(&self.step, Step::Open(writer) if writer.size() > 0 && holds(writer))
+    }
+
+    /// Whether a set that counts, or may count, has it.
+    pub fn is_in_force(&self) -> bool {
+        self.in_force
     }
 
     /// Whether its node answers.

@@ -119,6 +119,7 @@ impl<B: Buffer> Relay<B> {
         let Some(area) = self.areas.get_mut(index) else { return };
         if failed {
             area.health = Health::Failed;
+            area.drop_beginning();
             context.note(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
             if let Some(link) = area.session {
                 area.end_session();
@@ -127,8 +128,9 @@ impl<B: Buffer> Relay<B> {
             return;
         }
         let Some(entry) = area.on_cleared() else { return };
-        if let Some(change) = self.permits.change_area(area.group, &entry) {
-            area.is_recorded_by(change);
+        match self.permits.change_area(area.group, &entry) {
+            Some(change) => area.is_recorded_by(change),
+            None => area.drop_beginning(),
         }
         self.settle(context);
     }

@@ -22,6 +22,7 @@ impl<B: Buffer> Relay<B> {
             }
             let (Some(waiting), Some(at)) = (session.waiting.front(), session.area) else { return };
             let (read, until, link) = (waiting.read, waiting.until, session.link);
+            let unsaid = context.now.mono < waiting.unsaid_until;
             let node = session.node;
             let journaled = self.readable(at, node);
             let (Some(session), Some(area)) = (self.sessions.get_mut(index), self.areas.get(at)) else {
@@ -33,7 +34,7 @@ impl<B: Buffer> Relay<B> {
             }
             // The writer's word may be on its way that the other lane holds the rest, too.
             let end = Position(read.position.0 + u64::from(read.length)).min(area.journaled());
-            if waits && end > journaled && read.length > 0 {
+            if unsaid && end > journaled && read.length > 0 {
                 return;
             }
             // What is journaled and not to be read yet is waited for: a reader may have it from another lane.

@@ -81,6 +81,11 @@ impl Preparing {
         probes.min(again).min(self.site_link.deadline()).min(late)
     }
 
+    /// Whether the other site, which alone can say which lanes count, is away.
+    pub(super) fn is_cut_off(&self) -> bool {
+        !self.site_link.is_up() && self.recorded.is_none()
+    }
+
     /// Whether a lane answers.
     pub(super) fn is_up(&self) -> bool {
         self.probes.iter().any(|probe| probe.fencer.is_up())
