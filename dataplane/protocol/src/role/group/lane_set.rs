@@ -70,7 +70,8 @@ impl<B: Buffer> Group<B> {
             }
             return;
         }
-        if self.handover.is_some() || self.departs || self.stopping || !self.store.is_idle() {
+        let departs = self.departs && self.relay_lost;
+        if self.handover.is_some() || departs || self.stopping || !self.store.is_idle() {
             return;
         }
         if let Some(set) = primary.wishes(context.now.mono) {
