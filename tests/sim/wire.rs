@@ -20,6 +20,10 @@ use crate::schedule::Schedule;
 /// What two kernels hold of one direction before a sender has to wait, bytes.
 const SOCKET_BYTES: usize = 512 * 1024;
 
+/// Bytes of the answer to a fence with its frame, and what was added when lanes began in the middle.
+const FENCED_BYTES: usize = midspan_format::message::HEADER_BYTES + 2544;
+const GROWN_BYTES: usize = 8 * midspan_format::message::MAX_FENCED_LANES;
+
 /// Something on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -340,8 +344,10 @@ impl Wire {
                 return;
             }
             stream.held += item.bytes;
+            // So that seeds stay what they were, what this message has grown by since takes no time.
+            let bytes = if item.bytes == FENCED_BYTES { item.bytes - GROWN_BYTES } else { item.bytes };
             let transit = self.random.latency(path.latency) * self.slowness
-                + item.bytes as u64 * 1000 / path.bytes_per_us
+                + bytes as u64 * 1000 / path.bytes_per_us
                 + late;
             let at = (schedule.now() + transit).max(stream.last_at + 1);
             stream.last_at = at;

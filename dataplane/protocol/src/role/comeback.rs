@@ -167,7 +167,7 @@ impl<B: Buffer> Comeback<B> {
     /// The other site has told a receipt, past the relay.
     pub fn on_told(&mut self, frame: &[u8]) {
         if let Step::Inside(inside) = &mut self.step
-            && self.config.control.direct()
+            && self.config.tells()
         {
             inside.receipts.take_told(frame, inside.facts.epoch);
         }

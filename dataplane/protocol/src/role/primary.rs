@@ -135,7 +135,8 @@ impl<B: Buffer> Primary<B> {
         let recall = recalls.then(|| reader(config.link(RECALL_LINK), AreaKind::Manifest));
         let recall = recall.map(|reader| Recall::new(reader, manifest_tip.position));
         let resend = if config.lanes.len() > 1 { config.resend_bytes } else { 0 };
-        let floor = begin.last.map_or(Position(0), |last| last.journaled);
+        // What the disks hold now was read from the lanes that count, and nobody waits for an answer to it.
+        let floor = begin.last.map_or(Position(0), |last| last.journaled).max(begin.landed.0);
         let may_leave = config.may_leave || config.alone;
         let volumes_of = config.volumes.iter().map(|v| (v.id, v.size));
         let flags = config.frame_flags();
@@ -159,8 +160,7 @@ impl<B: Buffer> Primary<B> {
             manifests,
             recall,
             receipts: Receipts::new(receipts, config.lane, pace.poll_ms),
-            site_link: (config.control.direct() || may_leave || config.lanes.len() > 1)
-                .then(|| config.site_link(begin.epoch)),
+            site_link: (config.tells() || may_leave).then(|| config.site_link(begin.epoch)),
             unreceived: may_leave.then(|| Unreceived::new(volumes_of, ring_tip.position)),
             landing: Landing::new(volumes, begin.landed, limits.frames, limits.requests),
             repair: None,

@@ -139,7 +139,7 @@ impl<B: Buffer> Secondary<B> {
             applier,
             cut: Cut::new(ids, point),
             receipts,
-            site_link: config.control.direct().then(|| config.site_link(state.epoch)),
+            site_link: config.tells().then(|| config.site_link(state.epoch)),
             untold: [false; 2],
             receipt: first_receipt(),
             frames: FramePool::new(RECEIPTS, 1),
@@ -390,7 +390,7 @@ impl<B: Buffer> Secondary<B> {
         frame: &[u8],
         store: &mut StateStore,
     ) {
-        if self.is_recovered() && self.config.control.direct() {
+        if self.is_recovered() && self.config.tells() {
             let room = self.acquirer.has_room() && self.obstacle_is_transient();
             self.fetcher.take_told(context, frame, room);
             self.advance(context, store);

@@ -141,6 +141,12 @@ impl SiteConfig {
         if a == self.node { b } else { a }
     }
 
+    /// Whether the sites tell each other manifests and receipts. Where several lanes may be read, a site may read another one than
+    /// that in which the other site looks for them.
+    pub fn tells(&self) -> bool {
+        self.control.direct() || self.lanes.len() > 1
+    }
+
     /// Flags of the journal frames that this site seals.
     pub fn frame_flags(&self) -> u8 {
         if self.alone { MAY_BE_ALONE } else { 0 }

@@ -74,7 +74,8 @@ impl<B: Buffer> Group<B> {
         }
         // A role is handed over in the lanes that there are; one that is lost may go.
         let hands_over = self.handover.is_some() && primary.lane_set().second().is_none();
-        if hands_over || self.departs || self.stopping || !self.store.is_idle() {
+        let departs = self.departs && self.relay_lost;
+        if hands_over || departs || self.stopping || !self.store.is_idle() {
             return;
         }
         if let Some(set) = primary.wishes(context.now.mono) {

@@ -12,7 +12,7 @@ impl<B: Buffer> Primary<B> {
     /// The secondary has told a receipt, past the relay.
     pub fn on_told<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, frame: &[u8]) {
         let before = self.receipts.newest;
-        if self.config.control.direct() && self.receipts.take_told(frame, self.epoch) {
+        if self.config.tells() && self.receipts.take_told(frame, self.epoch) {
             self.on_receipt(context, before);
             self.proceed(context);
         }

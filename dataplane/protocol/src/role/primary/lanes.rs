@@ -165,8 +165,13 @@ impl<B: Buffer> Primary<B> {
 
     /// Frames that some lane has not acknowledged.
     pub(super) fn pending(&self) -> usize {
-        let second = self.lanes.second.as_ref().filter(|_| self.lanes.is_doubled());
-        self.ring.pending().max(second.map_or(0, |second| second.pending()))
+        if !self.lanes.is_doubled() {
+            return self.ring.pending();
+        }
+        // A lane that is away lacks what it was not sent.
+        let lacks = self.ring.tip().is_some_and(|tip| tip.position > self.lanes.floor);
+        let second = self.lanes.second.as_ref().map_or(0, |second| second.pending());
+        self.ring.pending().max(second).max(usize::from(lacks))
     }
 
     /// Bytes that every lane has room for.
@@ -319,7 +324,8 @@ impl<B: Buffer> Primary<B> {
     /// Timers of the lane set: begins what the policy wants, gives up what does not come.
     pub(super) fn keep_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
-        if self.closed || self.departs || self.config.lanes.len() < 2 && !self.lanes.is_doubled() {
+        let departs = self.departs && self.ring.is_closed();
+        if self.closed || departs || self.config.lanes.len() < 2 && !self.lanes.is_doubled() {
             return;
         }
         if let Some(second) = self.lanes.second.as_mut() {
@@ -397,7 +403,8 @@ impl<B: Buffer> Primary<B> {
         let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
         // While the role is handed over, a lane that is lost may go, and none comes.
         let hands_over = self.handover.is_some() && lanes.set.second().is_none();
-        if !told || lanes.asked.is_some() || self.closed || self.departs || hands_over {
+        let departs = self.departs && self.ring.is_closed();
+        if !told || lanes.asked.is_some() || self.closed || departs || hands_over {
             return None;
         }
         let first = self.ring.node();

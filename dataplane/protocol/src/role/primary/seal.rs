@@ -138,7 +138,8 @@ impl<B: Buffer> Primary<B> {
         let known = self.known();
         if let Some(frame) = self.manifests.seal(context.buffers, tip, known) {
             let control = self.config.control;
-            if let Some(site) = self.site_link.as_mut().filter(|_| control.direct()) {
+            let tells = self.config.tells();
+            if let Some(site) = self.site_link.as_mut().filter(|_| tells) {
                 site.tell(context, &frame);
             }
             if control.by_relay() {
