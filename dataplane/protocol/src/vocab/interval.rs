@@ -160,7 +160,12 @@ impl Intervals {
 
     /// Which of these entries came last.
     pub fn latest(&self, of: &[u32]) -> Option<u32> {
-        of.iter().copied().max_by_key(|id| self.entries.get(*id as usize).map_or(0, |entry| entry.arrival))
+        of.iter().copied().max_by_key(|id| self.arrival(*id))
+    }
+
+    /// When an entry came, as a number: indexes are used again, and say nothing of it. 0: it is not in the table.
+    pub fn arrival(&self, id: u32) -> u64 {
+        self.entries.get(id as usize).map_or(0, |entry| entry.arrival)
     }
 
     /// How many earlier conflicting entries an entry still waits for.

@@ -102,15 +102,18 @@ impl<B: Buffer> Inflight<B> {
         Some(HostRequest { id: request, volume: op.volume, op: read })
     }
 
-    /// Takes every request that was not answered, as the host asked it, for whoever plays the next role. Only while nothing
-    /// runs; the table is empty afterwards.
+    /// Takes every request that was not answered, as the host asked it, for whoever plays the next role: in the order in which
+    /// they came, or the earlier of two writes of one range would win. Only while nothing runs; the table is empty afterwards.
     pub fn take_requests(&mut self) -> Vec<HostRequest<B>> {
         self.starved.clear();
         let mut requests = Vec::new();
-        for id in 0..self.ops.len() {
-            let Some(op) = self.ops.get_mut(id).and_then(Option::take) else { continue };
+        let end = u32::try_from(self.ops.len()).unwrap_or(u32::MAX);
+        let mut order: Vec<u32> = (0..end).filter(|id| self.op(*id).is_some()).collect();
+        order.sort_unstable_by_key(|id| self.ranges.arrival(*id));
+        for id in order {
+            let Some(op) = self.ops.get_mut(id as usize).and_then(Option::take) else { continue };
             self.released.clear();
-            self.ranges.leave(u32::try_from(id).unwrap_or(u32::MAX), &mut self.released);
+            self.ranges.leave(id, &mut self.released);
             let Op { request: Some(id), volume, offset, length, kind, fua, data, .. } = op else { continue };
             let bytes = usize::try_from(length).unwrap_or(0);
             let op = match (kind, data) {

@@ -143,6 +143,20 @@ fn a_request_is_answered_once() {
     assert_eq!((reported, rig.table.len()), (0, 0));
 }
 
+/// Places in the table are used again in another order than hosts ask: of two writes of one range, the earlier one would win.
+#[test]
+fn what_another_role_takes_comes_in_the_order_in_which_hosts_asked() {
+    let mut rig = Rig::new();
+    let before = [0, 4096, 8192].map(|offset| rig.write(offset, 4096));
+    before.iter().for_each(|id| rig.land(*id));
+    let (whole, part, read, last) =
+        (rig.write(0, 8192), rig.write(100, 50), rig.read(0, 4096), rig.write(4096, 4096));
+    assert!(part < whole || last < read, "their places say nothing of their order");
+    let taken = rig.table.take_requests();
+    assert_eq!(taken.iter().map(|request| request.id.0).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert!(rig.table.is_empty());
+}
+
 #[test]
 fn what_is_copied_is_read_when_earlier_writes_have_landed_and_before_later_ones_take_their_time() {
     for digest in [false, true] {
