@@ -83,6 +83,9 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         last_time_ns: time(measured.last_time),
         cut_ns: time(measured.cut),
         lanes: measured.lanes.iter().map(lane).collect(),
+        lanes_holding: Some(measured.lanes_holding.into()),
+        lanes_wanted: Some(measured.lanes_wanted.into()),
+        lanes_changing: measured.lanes_changing,
         dirty_bytes: measured.dirty_regions.map(|regions| regions.saturating_mul(REGION_BYTES)),
         home: known.home.map(|home| names.node(home)),
         round: measured.round.as_ref().map(round),
@@ -91,10 +94,12 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         ..known.unmeasured()
     };
     let lanes = &measured.lanes;
+    // A lane that is only to take a place keeps nobody waiting.
+    let holding = usize::from(measured.lanes_holding.max(1));
     let pair = PairFacts {
         primary,
         serving: measured.serving,
-        lanes_up: !lanes.is_empty() && lanes.iter().all(|lane| lane.connected),
+        lanes_up: !lanes.is_empty() && lanes.iter().take(holding).all(|lane| lane.connected),
         fenced: measured.fenced_by.is_some() || measured.pair == PairState::Fenced,
         outside: is_outside(measured.pair),
         damaged: measured.disk_failed || lanes.iter().any(|lane| lane.damaged.is_some()),

@@ -91,6 +91,12 @@ const OF_GROUP: &[OfGroup] = &[
         "Time between the newest record and the newest one applied at the secondary.",
         |g| g.lag.seconds,
     ),
+    ("lanes_holding", "In how many lanes a write is before it is answered; 0 outside the lanes.", |g| {
+        g.lanes_holding.map(whole)
+    }),
+    ("lanes_wanted", "In how many lanes a write is to be; with fewer the group is exposed.", |g| {
+        g.lanes_wanted.map(whole)
+    }),
     ("group_answered_writes_total", "Host writes answered since the daemon started.", |g| {
         g.answered.map(whole)
     }),

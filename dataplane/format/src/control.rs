@@ -193,8 +193,14 @@ pub struct GroupStatus {
     pub fenced_by: Option<Epoch>,
     /// The lease that permits reads is held.
     pub lease: bool,
-    /// The lanes.
+    /// The lanes: those that hold the journal first, the one that is read before the others.
     pub lanes: Vec<LaneStatus>,
+    /// In how many lanes a write is before it is answered; 0 outside the lanes.
+    pub lanes_holding: u8,
+    /// In how many it is to be.
+    pub lanes_wanted: u8,
+    /// The other site is asked to record another lane set.
+    pub lanes_changing: bool,
     /// Journal bytes sealed and not applied at the secondary, as known here.
     pub lag_bytes: Option<u64>,
     /// Time between the newest record known and the newest applied at the secondary, ns.

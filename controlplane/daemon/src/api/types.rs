@@ -169,6 +169,16 @@ pub struct GroupStatus {
     pub lag: Lag,
     /// The lanes of the group.
     pub lanes: Vec<LaneStatus>,
+    /// In how many lanes a write is before it is answered: the first ones of `lanes`, as far as they are known here. 0 outside the
+    /// lanes; `null` at a relay.
+    #[serde(default)]
+    pub lanes_holding: Option<u64>,
+    /// In how many it is to be; fewer than that is exposed. `null` at a relay.
+    #[serde(default)]
+    pub lanes_wanted: Option<u64>,
+    /// The other site is asked to record another set of lanes.
+    #[serde(default)]
+    pub lanes_changing: bool,
     /// Lanes of the group that stand at this site, as its own relay sees them; empty at a relay, where `lanes` are.
     #[serde(default)]
     pub held: Vec<LaneStatus>,

@@ -88,6 +88,13 @@ fn what_takes_trust_away_becomes_a_fact_of_the_pair() {
     assert!(facts(|m| m.lanes[0].damaged = Some(Position(0))).damaged);
     assert!(!facts(|m| m.lanes[0].connected = false).lanes_up);
     assert!(!facts(|m| m.lanes.clear()).lanes_up);
+    let away = |m: &mut Measured| m.lanes.push(MeasuredLane { node: NodeId(4), ..MeasuredLane::default() });
+    assert!(facts(away).lanes_up, "a lane that is only to take a place counts");
+    let both = |m: &mut Measured| {
+        m.lanes.push(MeasuredLane { node: NodeId(4), ..MeasuredLane::default() });
+        m.lanes_holding = 2;
+    };
+    assert!(!facts(both).lanes_up, "the mirror's second lane does not count");
 }
 
 fn ring_area(health: Health) -> MeasuredArea {

@@ -18,6 +18,16 @@ pub enum LanePolicy {
     Local,
 }
 
+impl LanePolicy {
+    /// In how many lanes a write is to be before it is answered.
+    pub const fn lanes_wanted(self) -> u8 {
+        match self {
+            LanePolicy::Mirror | LanePolicy::Stripe => 2,
+            LanePolicy::Failover | LanePolicy::Local => 1,
+        }
+    }
+}
+
 /// A further lane that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {

@@ -32,6 +32,9 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
         dirty_regions: group.tracker.as_ref().map(|tracker| tracker.map().count()),
         disk_failed: group.store.failed(),
         no_cut: state.role == Role::Secondary && state.round_in_place,
+        lanes_holding: state.set.k.max(1),
+        lanes_wanted: group.config.lane_policy.lanes_wanted(),
+        lanes_changing: !state.asked.is_none(),
         ..GroupStatus::default()
     };
     let lane = LaneStatus { lane: group.config.lane, node: group.config.relay, ..LaneStatus::default() };
@@ -82,7 +85,13 @@ fn outside(status: GroupStatus, state: &GroupState, now: Now) -> GroupStatus {
     let marked = status.dirty_regions.map(|regions| regions * REGION_BYTES);
     let since = if state.left { state.left_cut } else { state.cut };
     let exposure = exposure::outside(marked, since, now.wall);
-    GroupStatus { zero_loss: false, why: Some(LossReason::LeftTheLanes), exposure, ..status }
+    GroupStatus {
+        zero_loss: false,
+        why: Some(LossReason::LeftTheLanes),
+        exposure,
+        lanes_holding: 0,
+        ..status
+    }
 }
 
 fn round_status<B: Buffer>(repair: &Repair<B>) -> RoundStatus {
@@ -202,6 +211,8 @@ fn of_primary<B: Buffer>(
         manifests: primary.manifests().take(MAX_SHOWN_MANIFESTS).map(manifest).collect(),
         disk_failed: status.disk_failed || found.disk_failed,
         lanes,
+        lanes_holding: primary.lanes_holding(),
+        lanes_changing: primary.is_asking(),
         ..status
     }
 }

@@ -1,5 +1,7 @@
 //! `midspan status`: one node and its groups, as tables for people or JSON for programs.
 
+mod lanes;
+
 use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
@@ -106,8 +108,11 @@ fn line(out: &mut dyn Write, seq: u64, status: &NodeStatus) -> Result<(), Failur
 /// Whether nothing needs attention.
 pub fn is_healthy(group: &GroupStatus) -> bool {
     let state = if group.role == Role::Relay { "open" } else { "paired" };
-    let lanes = || group.lanes.iter().chain(&group.held);
+    // Those that are only to take a place keep nobody waiting.
+    let holding = usize::try_from(group.lanes_holding.unwrap_or(u64::MAX).max(1)).unwrap_or(usize::MAX);
+    let lanes = || group.lanes.iter().take(holding).chain(&group.held);
     group.state == state
+        && !lanes::is_exposed(group)
         && group.zero_loss != Some(false)
         && !group.no_cut
         && lanes().all(|lane| lane.connected && lane.damaged_at.is_none() && !lane.ring.full)
@@ -178,6 +183,7 @@ fn sentences(text: &mut String, node: &str, group: &GroupStatus) {
         let _ = writeln!(text, "{name}: a takeover may lose something: {}", group.zero_loss_why);
     }
     exposure::sentences(text, group);
+    lanes::sentences(text, group);
     if let Some(found) = &group.round {
         let _ = writeln!(text, "{name}: {}", round(found));
     }

@@ -142,6 +142,11 @@ impl<B: Buffer> Primary<B> {
         self.lanes.asked.is_some()
     }
 
+    /// In how many lanes a write is before it is answered.
+    pub fn lanes_holding(&self) -> u8 {
+        if self.lanes.is_doubled() { 2 } else { 1 }
+    }
+
     /// Bytes of frames that are kept in memory for another lane.
     pub fn resend_bytes(&self) -> u64 {
         self.lanes.resend.bytes()

@@ -1,10 +1,12 @@
-//! `midspan demo`: three real nodes on this machine, a workload, the loss of one of them, and the verdict.
+//! `midspan demo`: real nodes on this machine, a workload, the loss of some of them, and the verdict.
 
 mod layout;
 mod node;
 mod show;
 mod outcome;
 mod home;
+mod lanes;
+mod pause;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,7 +19,7 @@ use midspan::hammer::{Config, Hammer, Handle, Initial, Ledger, OnDisconnect, Sna
 use midspan_daemon::api::types::{Role, TakeoverOutcome, TakeoverRequest};
 
 use super::exit::{Exit, Failure};
-use layout::{GROUP, Layout, Place};
+use layout::{GROUP, Layout, Place, Shape};
 use node::Node;
 use outcome::Outcome;
 use show::Show;
@@ -27,6 +29,7 @@ pub const EXAMPLES: &str = "Example:
   midspan demo
   midspan demo --seconds 30 --keep
   midspan demo --scenario failback --json
+  midspan demo --scenario mirrored
 
 Exit code 0 only if the verdict is `held`.";
 
@@ -73,6 +76,16 @@ pub enum Scenario {
     PrimaryLoss,
     /// The same; then hosts write at the other site, the lost one returns, gets what it lacks, and has its role back.
     Failback,
+    /// Two relays, one of which holds the journal: it is killed, hosts go on with the other; then the primary is killed.
+    RelayLoss,
+    /// The same; the first relay comes back with an empty disk and is used again; the primary is lost, and gets its role back.
+    AlternateRelay,
+    /// Two relays, each write in both: one is lost and comes back; then the primary and a relay die at the same instant.
+    Mirrored,
+    /// Both relays are killed: the lane at the other site carries until one is back; then the primary is killed.
+    Direct,
+    /// Hosts are answered from the primary's own disk: what a takeover could lose is told, a planned change of roles loses nothing.
+    Local,
 }
 
 impl Scenario {
@@ -80,6 +93,21 @@ impl Scenario {
         match self {
             Scenario::PrimaryLoss => "primary-loss",
             Scenario::Failback => "failback",
+            Scenario::RelayLoss => "relay-loss",
+            Scenario::AlternateRelay => "alternate-relay",
+            Scenario::Mirrored => "mirrored",
+            Scenario::Direct => "direct",
+            Scenario::Local => "local",
+        }
+    }
+
+    const fn shape(self) -> Shape {
+        match self {
+            Scenario::PrimaryLoss | Scenario::Failback => Shape::ONE,
+            Scenario::RelayLoss | Scenario::AlternateRelay => Shape::FAILOVER,
+            Scenario::Mirrored => Shape::MIRROR,
+            Scenario::Direct => Shape::DIRECT,
+            Scenario::Local => Shape::LOCAL,
         }
     }
 }
@@ -92,8 +120,15 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> super::exit::Outcome {
     let parent = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
     let show = Show::new();
     show.live("making disks and configs");
-    let layout = Layout::create(&parent)?;
-    let played = play(arguments, &layout, &show);
+    let layout = Layout::create(&parent, arguments.scenario.shape())?;
+    let played = match arguments.scenario {
+        Scenario::PrimaryLoss | Scenario::Failback => play(arguments, &layout, &show),
+        Scenario::RelayLoss
+        | Scenario::AlternateRelay
+        | Scenario::Mirrored
+        | Scenario::Direct
+        | Scenario::Local => lanes::play(arguments, &layout, &show),
+    };
     show.end();
     if arguments.keep {
         show.say(&format!("kept: {}", layout.folder().display()));
@@ -101,8 +136,9 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> super::exit::Outcome {
         show.say(&format!("{} cannot be removed: {error}", layout.folder().display()));
     }
     let played = played?;
-    let Played { figures, takeover, verdict, pause_ms } = &played;
-    let outcome = Outcome::of(arguments.scenario.name(), figures, takeover, verdict, *pause_ms);
+    let Played { figures, takeover, verdict, pause_ms, lane_pause_ms } = &played;
+    let mut outcome = Outcome::of(arguments.scenario.name(), figures, takeover, verdict, *pause_ms);
+    outcome.lane_pause_ms = *lane_pause_ms;
     let text = outcome.text(GROUP, &played.takeover, &played.verdict);
     if arguments.json {
         show.say(text.trim_end());
@@ -121,12 +157,14 @@ struct Played {
     verdict: Verdict,
     /// How long hosts waited while the roles went home, where they did.
     pause_ms: Option<u64>,
+    /// How long hosts waited while lanes were lost and came back, at most, where they did.
+    lane_pause_ms: Option<u64>,
 }
 
 fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Played, Failure> {
     show.live("formatting journals, starting three nodes");
     let mut nodes = Vec::new();
-    for place in Place::ALL {
+    for place in layout.places() {
         Node::format(layout, place)?;
         nodes.push(Node::start(layout, place)?);
     }
@@ -171,7 +209,7 @@ fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Played, F
             show.say(&format!("{name} did not end cleanly"));
         }
     }
-    Ok(Played { figures, takeover, verdict, pause_ms })
+    Ok(Played { figures, takeover, verdict, pause_ms, lane_pause_ms: None })
 }
 
 /// Reads everything back where it is served now.
@@ -191,6 +229,10 @@ fn verify(ledger: &Ledger, uri: String, timeout: Duration, show: &Show) -> Resul
 
 fn wait_for_all(relay: &mut Node, secondary: &mut Node, primary: &mut Node) -> Result<(), Failure> {
     relay.wait("up", START_LIMIT, |_| true)?;
+    wait_for_sites(secondary, primary)
+}
+
+fn wait_for_sites(secondary: &mut Node, primary: &mut Node) -> Result<(), Failure> {
     primary.wait("serving", START_LIMIT, |status| {
         status.groups.iter().any(|group| group.role == Role::Primary && group.serving)
     })?;

@@ -32,6 +32,9 @@ pub struct Outcome {
     /// How long hosts waited while the roles went home, milliseconds; only in `failback`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failback_pause_ms: Option<u64>,
+    /// How long hosts waited at most when lanes were lost or came back, milliseconds; only in scenarios where they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_pause_ms: Option<u64>,
 }
 
 impl Outcome {
@@ -56,6 +59,7 @@ impl Outcome {
             p50_us: whole(figures.p50_us),
             p99_us: whole(figures.p99_us),
             failback_pause_ms,
+            lane_pause_ms: None,
         }
     }
 
@@ -76,6 +80,9 @@ impl Outcome {
             "before the loss: {} writes/s, p50 {} us, p99 {} us; takeover in {} ms\n",
             self.iops, self.p50_us, self.p99_us, self.takeover_ms
         );
+        if let Some(pause) = self.lane_pause_ms {
+            text += &format!("changes of lanes: hosts waited {pause} ms at most\n");
+        }
         if let Some(pause) = self.failback_pause_ms {
             text += &format!("failback: hosts waited {pause} ms\n");
         }
