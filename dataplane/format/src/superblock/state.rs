@@ -212,6 +212,9 @@ wire_struct! {
         pub by_word: bool,
         /// Hosts may have been answered outside the lanes since they were left.
         pub answered: bool,
+        /// A takeover of this site was to read this lane to its end, where two hold the journal: this site may hold what the other
+        /// lane lacks, so no set without this one is recorded.
+        pub bound: NodeId,
     } = 4072
 }
 

@@ -396,6 +396,7 @@ pub fn state() -> GroupState {
         manifest: Position(1 << 16),
         set: fence_set(),
         asked: FenceSet { version: 4, ..FenceSet::of(&[SECONDARY], 1) },
+        bound: RELAY,
         left: true,
         left_cut: Time(CUT.0 - 1),
         takeover_step: 4,

@@ -135,7 +135,9 @@ impl<B: Buffer> Group<B> {
     pub fn new(mut config: SiteConfig, recovered: Recovered) -> Self {
         let state = recovered.state.unwrap_or_else(|| config.first_state());
         if !state.set.is_none() {
-            config.relay = state.set.first();
+            // What a takeover was to read to its end is read on.
+            let bound = state.set.nodes.contains(&state.bound) && state.role == Role::Secondary;
+            config.relay = if bound { state.bound } else { state.set.first() };
         }
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);

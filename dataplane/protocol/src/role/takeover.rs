@@ -115,7 +115,7 @@ pub struct Takeover {
     replaces: Epoch,
     /// The other site may be a secondary, too: it was not the one who was fenced, or had handed its role over.
     contested: bool,
-    /// What was handed over to this site counts no more, once this change is recorded, because the other site has gone on since: only
+    /// The lane is bound, or what was handed over to this site counts no more, once this change is recorded, because the other site has gone on since: only
     /// then the lane is fenced. A start that found the handover behind this fence would go on as if nothing had happened in between.
     forgets: Option<u64>,
 }
@@ -343,8 +343,15 @@ impl Takeover {
         // The other site has taken its lane back meanwhile: it is that one which is replaced.
         let back =
             fenced.epoch.node == self.config.other_site() && fenced.epoch != store.get().handover_epoch;
-        if was_handed && back {
-            self.forgets = Some(store.change(context, |state| state.handover = false));
+        let (state, lane) = (store.get(), self.config.relay);
+        let binds = state.set.second().is_some() && state.bound != lane;
+        if was_handed && back || binds {
+            self.forgets = Some(store.change(context, |state| {
+                state.handover &= !(was_handed && back);
+                if binds {
+                    state.bound = lane;
+                }
+            }));
             return Outcome::Running;
         }
         self.fencer.fence(context);

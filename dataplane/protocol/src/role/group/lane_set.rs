@@ -123,12 +123,17 @@ impl<B: Buffer> Group<B> {
             && !state.handover;
         let mine = set.nodes.iter().all(|node| self.config.lanes.contains(node));
         let newer = (set.epoch, set.version) >= (state.set.epoch, state.set.version);
-        if !is_current || !mine || !newer || set.is_none() {
+        // What was read of one lane only must not be left out.
+        let bound = state.bound == NodeId::NONE || set.nodes.contains(&state.bound);
+        if !is_current || !mine || !newer || !bound || set.is_none() {
             rare!(SetAskedTooLate);
             return None;
         }
         let change = self.store.change(context, |state| {
             (state.set, state.epoch) = (set, asked.epoch);
+            if set.second().is_none() {
+                state.bound = NodeId::NONE;
+            }
         });
         if !set.nodes.contains(&self.config.relay) {
             self.read_from(context, set.first());
@@ -163,6 +168,13 @@ impl<B: Buffer> Group<B> {
         0
     }
 
+    /// A takeover has ended before it read the lane: either one may be read again.
+    pub(super) fn unbind<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if self.store.get().bound != NodeId::NONE {
+            self.store.change(context, |state| state.bound = NodeId::NONE);
+        }
+    }
+
     /// A secondary that has begun anew may have a takeover to begin.
     pub(super) fn go_on_taking<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if matches!(self.play, Play::Secondary(_))
@@ -180,6 +192,10 @@ impl<B: Buffer> Group<B> {
         // One that has left the lanes says what it does in the first of them.
         let has_left = state.left || state.told_left > Time::ZERO;
         if has_left && set.first() == self.config.relay {
+            self.setting.away_since = None;
+            return;
+        }
+        if state.bound == self.config.relay {
             self.setting.away_since = None;
             return;
         }

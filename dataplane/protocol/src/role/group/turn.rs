@@ -234,6 +234,7 @@ impl<B: Buffer> Group<B> {
                 ended.close(context);
                 Play::Aborting(secondary, ended, 0)
             } else {
+                self.unbind(context);
                 Play::Secondary(secondary)
             };
             self.on_aborted(context, FencerEvent::Nothing);

@@ -2,7 +2,7 @@
 
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::superblock::Role;
 use midspan_format::superblock::{FenceSet, PairState};
 use midspan_format::time::Time;
@@ -64,7 +64,7 @@ impl Takeover {
                     state.set = FenceSet { epoch: facts.epoch, version, ..FenceSet::of(&[lane], 1) };
                 }
             }
-            state.asked = FenceSet::default();
+            (state.asked, state.bound) = (FenceSet::default(), NodeId::NONE);
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
             // What the other site has is not known any more.
             (state.told_left, state.acquired) = (Time::ZERO, Position(0));
