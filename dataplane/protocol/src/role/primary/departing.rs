@@ -70,6 +70,7 @@ impl<B: Buffer> Primary<B> {
     pub fn has_departed(&self) -> bool {
         let pending = self.pending() > 0 && !self.ring.is_closed();
         !pending
+            && !self.is_asking()
             && self.landing.landed().0 == self.journaled()
             && self.landing.is_idle()
             && self.flushes == 0

@@ -362,6 +362,8 @@ impl<B: Buffer> Primary<B> {
                 }
                 if good && self.lanes.doubled_at.is_none() {
                     self.double(context);
+                } else if good && self.pending() == 0 {
+                    self.begin_chain(context);
                 }
             }
             (Some(_), _) => self.drop_second(context),
@@ -399,7 +401,17 @@ impl<B: Buffer> Primary<B> {
         self.sealer.mark_doubled(true);
         let floor = self.lanes.floor;
         self.ring.tell_answerable(context, floor);
+        self.begin_chain(context);
         self.on_progress(context);
+    }
+
+    /// A lane that counts holds a frame, or whoever reads it would not know how the chain goes on there (decision 0019, rule 8).
+    fn begin_chain<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let lacks = self.lanes.second.as_ref().is_some_and(|second| !second.has_frames());
+        if lacks && self.lanes.doubled_at.is_some() && self.pending() < self.config.limits.unjournaled_frames
+        {
+            self.seal_empty(context);
+        }
     }
 
     /// The set that the other site is to be asked for now: everything that it needs is true.
@@ -429,7 +441,7 @@ impl<B: Buffer> Primary<B> {
         }
         let doubled_at = lanes.doubled_at?;
         let second = lanes.second.as_ref()?;
-        let filled = self.second_is_good() && second.journaled() >= Some(doubled_at);
+        let filled = self.second_is_good() && second.journaled() >= Some(doubled_at) && second.has_frames();
         let want = self.want(now)?;
         match (filled, want.beside) {
             (false, _) => None,

@@ -111,6 +111,11 @@ impl<B: Buffer> Second<B> {
         }
     }
 
+    /// Whether it holds a frame behind the place where it began.
+    pub fn has_frames(&self) -> bool {
+        matches!(&self.step, Step::Open(writer) if writer.size() > 0 && writer.journaled() > writer.began())
+    }
+
     /// Whether it holds everything from `needed` on.
     pub fn holds(&self, needed: Position) -> bool {
         // One that counts has held what it must since it began to.
