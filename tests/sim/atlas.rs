@@ -7,8 +7,8 @@ use midspan_protocol::role::site::AnswerMode;
 
 use crate::drills::THIRD_BOOK;
 use crate::event::NodeIndex;
-use crate::lanes::FOURTH_BOOK;
 use crate::harm::Harm;
+use crate::lanes::FOURTH_BOOK;
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{MS, SECOND, Swarm};

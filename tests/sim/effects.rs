@@ -224,7 +224,10 @@ impl World {
             if let Some(fenced) = eye.fenced.filter(|fenced| header.epoch < *fenced)
                 && !self.watches.journal.knows(&header)
             {
-                let what = format!("a frame of epoch {} that is not in the journal is written at {node} after the fence by {fenced}", header.epoch);
+                let what = format!(
+                    "a frame of epoch {} that is not in the journal is written at {node} after the fence by {fenced}",
+                    header.epoch
+                );
                 self.fail("I5", what);
             }
             return;

@@ -274,9 +274,8 @@ impl World {
         let pool = Pool::new(self.swarm.pool[index.like()], Random::new(self.chance.draw(), life));
         let mono = node.now(now).mono;
         let holds_lane = self.layout.areas(index).is_some();
-        let relay = holds_lane.then(|| {
-            Relay::new(self.layout.relay(index, &node.disks[0], self.swarm.recent, mono))
-        });
+        let relay =
+            holds_lane.then(|| Relay::new(self.layout.relay(index, &node.disks[0], self.swarm.recent, mono)));
         let group = (!index.is_relay()).then(|| {
             let (config, recovered) = self.layout.group(index, &self.swarm, &node.disks[0]);
             Group::new(config, recovered)

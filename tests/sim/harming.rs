@@ -159,7 +159,11 @@ impl World {
         let explained = if matches!(note, Note::Damaged { .. }) {
             self.swarm.wire_rot > 0 || self.swarm.rates.index_rot > 0 || harmed.may_see_damage()
         } else if matches!(note, Note::LaneLost { .. }) {
-            self.never_began(note) || harmed.wiped.contains(&true) || harmed.ring || harmed.read[NodeIndex::RELAY.0] || harmed.disk[NodeIndex::RELAY.0]
+            self.never_began(note)
+                || harmed.wiped.contains(&true)
+                || harmed.ring
+                || harmed.read[NodeIndex::RELAY.0]
+                || harmed.disk[NodeIndex::RELAY.0]
         } else {
             matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };

@@ -142,7 +142,10 @@ impl LaneEye {
         if is_other {
             if position < self.claimed {
                 let claimed = self.claimed;
-                return Err(format!("frame at {position} of {} overwrites what was claimed up to {claimed}", self.node));
+                return Err(format!(
+                    "frame at {position} of {} overwrites what was claimed up to {claimed}",
+                    self.node
+                ));
             }
             self.cut_back(position);
         }
@@ -155,14 +158,16 @@ impl LaneEye {
             let offset = usize::try_from(permit_offset(slot, sequence)).unwrap_or(0);
             &disk[offset..offset + BLOCK]
         };
-        let permits = (0..GROUP_SLOTS).filter_map(|slot| {
-            GroupPermit::choose_slot(block(slot, 0), block(slot, 1)).ok()
-        });
+        let permits =
+            (0..GROUP_SLOTS).filter_map(|slot| GroupPermit::choose_slot(block(slot, 0), block(slot, 1)).ok());
         let entry = permits
             .flat_map(|permit| permit.areas().iter().copied().collect::<Vec<_>>())
             .find(|entry| entry.kind == AreaKind::Ring && entry.area == self.areas[0].area);
-        let Some(entry) = entry.filter(|e| (e.frames(), e.began) != (self.journal, self.began)) else { return };
-        (self.journal, self.began, self.end, self.agreed) = (entry.frames(), entry.began, entry.began, entry.began);
+        let Some(entry) = entry.filter(|e| (e.frames(), e.began) != (self.journal, self.began)) else {
+            return;
+        };
+        (self.journal, self.began, self.end, self.agreed) =
+            (entry.frames(), entry.began, entry.began, entry.began);
         (self.next, self.epoch, self.claimed) = (None, Epoch::NONE, entry.began);
         self.chain.clear();
         self.waiting.clear();
@@ -177,7 +182,8 @@ impl LaneEye {
         let last = self.chain.last_key_value().map(|(_, link)| *link);
         self.epoch = last.map_or(Epoch::NONE, |link| link.epoch);
         // Its sequence is not kept: the next frame must fit the chain.
-        self.next = last.map(|link| (0, link.checksum)).or(if to == Position(0) { Some((1, 0)) } else { None });
+        self.next =
+            last.map(|link| (0, link.checksum)).or(if to == Position(0) { Some((1, 0)) } else { None });
         self.agreed = self.agreed.min(to);
     }
 
@@ -195,7 +201,8 @@ impl LaneEye {
     fn next_frame(&self, disk: &[u8]) -> Option<(FrameHeader, Vec<u8>)> {
         let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
         let header = FrameHeader::decode(&disk[offset..]).ok()?;
-        let fits = |(sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
+        let fits =
+            |(sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
         let links = header.area == self.journal
             && header.kind == FrameKind::Journal
             && header.position == self.end
@@ -280,11 +287,20 @@ impl Journal {
     ///
     /// # Errors
     /// It is not.
-    pub fn claim(&mut self, node: NodeIndex, disk: &[u8], position: Position, whole: &mut AreaWatch) -> Result<(), String> {
+    pub fn claim(
+        &mut self,
+        node: NodeIndex,
+        disk: &[u8],
+        position: Position,
+        whole: &mut AreaWatch,
+    ) -> Result<(), String> {
         self.see(node, disk, whole)?;
         let Some(eye) = self.eye(node) else { return Ok(()) };
         if position > eye.end {
-            return Err(format!("{position} is claimed in the lane at {node}, but only {} is durable", eye.end));
+            return Err(format!(
+                "{position} is claimed in the lane at {node}, but only {} is durable",
+                eye.end
+            ));
         }
         eye.claimed = eye.claimed.max(position);
         Ok(())
@@ -325,7 +341,10 @@ impl Journal {
     /// That is less than it must be.
     pub fn open(&mut self, epoch: Epoch, to: Position, whole: &mut AreaWatch) -> Result<(), String> {
         if to < self.firm {
-            return Err(format!("a start in epoch {epoch} goes by the journal up to {to}, but hosts know of what is before {}", self.firm));
+            return Err(format!(
+                "a start in epoch {epoch} goes by the journal up to {to}, but hosts know of what is before {}",
+                self.firm
+            ));
         }
         self.opened = (epoch, to);
         let newer = self.chain.range(to.0..).next().is_some_and(|(_, link)| link.epoch >= epoch);

@@ -45,7 +45,8 @@ impl World {
     fn lanes_that_count(&self, primary: NodeIndex) -> Vec<NodeIndex> {
         let (own, other) = (self.recorded(primary), self.recorded(primary.other_site()));
         let restarts_by = if own.asked.is_none() { own.set } else { own.asked };
-        let takes_by = if other.role == Role::Secondary && !other.left { other.set } else { FenceSet::default() };
+        let takes_by =
+            if other.role == Role::Secondary && !other.left { other.set } else { FenceSet::default() };
         let mut lanes = Vec::new();
         for id in restarts_by.nodes.iter().chain(takes_by.nodes.iter()) {
             if let Some(node) = self.place_of(*id).filter(|node| !lanes.contains(node)) {
@@ -125,7 +126,10 @@ impl World {
     pub(crate) fn may_serve(&mut self, node: NodeIndex, epoch: Epoch) {
         let (own, other) = (self.recorded(node), self.recorded(node.other_site()));
         let replaced = other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch;
-        if self.watches.journal.is_used() && replaced && other.takeover_epoch.node == node_id(node.other_site()) {
+        if self.watches.journal.is_used()
+            && replaced
+            && other.takeover_epoch.node == node_id(node.other_site())
+        {
             let what = format!(
                 "{node} serves in epoch {epoch}, but {} has taken over in epoch {}",
                 node.other_site(),
@@ -143,7 +147,10 @@ impl World {
         self.see_lanes();
         let end = self.watches.ring.end();
         if cut > end {
-            return self.fail("I4", format!("{node}'s cut is at {cut}, but the lanes hold the journal to {end} only"));
+            return self.fail(
+                "I4",
+                format!("{node}'s cut is at {cut}, but the lanes hold the journal to {end} only"),
+            );
         }
         let watches = &mut self.watches;
         watches.journal.make_firm(cut, &mut watches.ring);
@@ -156,7 +163,8 @@ impl World {
         let single = set.second().is_none().then(|| self.place_of(set.first())).flatten();
         let fences = &self.fences;
         let by_set = single.and_then(|lane| fences.get(&(epoch, lane)));
-        let found = by_set.or_else(|| fences.iter().find(|((of, _), _)| *of == epoch).map(|(_, to)| to)).copied();
+        let found =
+            by_set.or_else(|| fences.iter().find(|((of, _), _)| *of == epoch).map(|(_, to)| to)).copied();
         let Some(to) = found else { return self.watches.ring.end() };
         let watches = &mut self.watches;
         let outcome = watches.journal.open(epoch, to, &mut watches.ring);

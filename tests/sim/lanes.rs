@@ -151,7 +151,8 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
 }
 
 fn lose(random: &mut Random) -> Fault {
-    let how = random.pick(&[How::Killed, How::Powerless, How::Paused, How::CutFromRelay, How::CutOff, How::Well]);
+    let how =
+        random.pick(&[How::Killed, How::Powerless, How::Paused, How::CutFromRelay, How::CutOff, How::Well]);
     let asking = random.pick(&[Asking::Nobody, Asking::Once, Asking::Once]);
     let (patient, back) = (random.percent(50), random.range(20 * MS, 4 * SECOND));
     Fault::Lose { how, patient, back, delay: random.below(300 * MS), asking }

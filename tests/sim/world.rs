@@ -224,20 +224,24 @@ impl World {
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
         let count = NodeIndex::ALL.len() + usize::from(swarm.lanes.is_some());
-        let nodes: Vec<Node> = NodeIndex::EVERY[..count].iter().map(|index| *index).map(|index| Node {
-            index,
-            powered: true,
-            process: None,
-            lives: 0,
-            clock: NodeClock { on_since: 0, drift: swarm.drift[index.like()], wall_off: 0, rush: 1 },
-            disks: layout.disks(index, &mut random),
-            slowness: 1,
-            hung_until: 0,
-            paused_until: 0,
-            fuse: None,
-            down: 0,
-            boot_planned: false,
-        }).collect();
+        let nodes: Vec<Node> = NodeIndex::EVERY[..count]
+            .iter()
+            .map(|index| *index)
+            .map(|index| Node {
+                index,
+                powered: true,
+                process: None,
+                lives: 0,
+                clock: NodeClock { on_since: 0, drift: swarm.drift[index.like()], wall_off: 0, rush: 1 },
+                disks: layout.disks(index, &mut random),
+                slowness: 1,
+                hung_until: 0,
+                paused_until: 0,
+                fuse: None,
+                down: 0,
+                boot_planned: false,
+            })
+            .collect();
         let [ring, manifest, receipt] = layout.relay;
         let (journal, first) = match swarm.lanes {
             None => (Journal::default(), ring.area),

@@ -20,8 +20,9 @@ pub use crate::mark::{LaneUse, MAX_LANES};
 pub use crate::point::LanePoint;
 pub use node::{DiskUse, NodeSuperblock};
 pub use permit::{AreaEntry, AreaHint, GroupPermit, MAX_AREAS};
-pub use state::{FenceSet, MAX_FENCED, 
-    GroupState, MAX_VOLUMES, PairState, Role, STATE_BYTES, StateLane, StateVolume, state_offset,
+pub use state::{
+    FenceSet, GroupState, MAX_FENCED, MAX_VOLUMES, PairState, Role, STATE_BYTES, StateLane, StateVolume,
+    state_offset,
 };
 
 /// Groups on a disk at most.

@@ -21,9 +21,8 @@ impl Names {
         let node = self.node(node);
         let message =
             format!("the lane at {node} is lost: it held everything up to {had}, now it reports {found}");
-        Tell::error("lane_lost", object, message).hint(
-            "its disk was replaced, wiped or damaged: `midspan journal dump` of it shows what is there",
-        )
+        Tell::error("lane_lost", object, message)
+            .hint("its disk was replaced, wiped or damaged: `midspan journal dump` of it shows what is there")
     }
 
     pub(super) fn lane_set(&self, object: &str, set: &FenceSet) -> Tell {

@@ -2,8 +2,8 @@
 
 use super::Message;
 use super::payload::{
-    AreaCreate, AreaDelete, AreaList, Areas, Begin, Fence, Fenced, Hello, Leaving, Left, Ping, Pong, Progress, Read,
-    ReadReply, Refused, Release, Released, SetAsked, SetRecorded, Welcome,
+    AreaCreate, AreaDelete, AreaList, Areas, Begin, Fence, Fenced, Hello, Leaving, Left, Ping, Pong,
+    Progress, Read, ReadReply, Refused, Release, Released, SetAsked, SetRecorded, Welcome,
 };
 use crate::checksum::checksum;
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES as FRAME_HEADER_BYTES};

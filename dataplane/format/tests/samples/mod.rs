@@ -20,8 +20,8 @@ use midspan_format::seal::{
     seal_records,
 };
 use midspan_format::superblock::{
-    AreaEntry, AreaHint, DiskUse, FenceSet, GroupPermit, GroupState, LanePoint, NodeSuperblock, PairState, Role,
-    StateLane, StateVolume,
+    AreaEntry, AreaHint, DiskUse, FenceSet, GroupPermit, GroupState, LanePoint, NodeSuperblock, PairState,
+    Role, StateLane, StateVolume,
 };
 use midspan_format::time::Time;
 
@@ -333,8 +333,17 @@ pub fn node_block() -> Vec<u8> {
 pub fn permit() -> GroupPermit {
     let hint =
         AreaHint { position: Position(1 << 20), header_checksum: 0x2122, journaled: Position(2 << 20) };
-    let entry =
-        |kind, seed, start| AreaEntry { area: area_id(seed), kind, lane: LANE, start, size: 16 << 20, hint, journal: area_id(0x50), stale_to: Position(3 << 20), began: Position(1 << 20) };
+    let entry = |kind, seed, start| AreaEntry {
+        area: area_id(seed),
+        kind,
+        lane: LANE,
+        start,
+        size: 16 << 20,
+        hint,
+        journal: area_id(0x50),
+        stale_to: Position(3 << 20),
+        began: Position(1 << 20),
+    };
     GroupPermit {
         sequence: 10,
         group: GROUP,

@@ -95,7 +95,15 @@ impl Needs {
 /// There are no random numbers for its id.
 pub fn new_area(kind: AreaKind, lane: LaneId, offset: u64, size: u64) -> Result<AreaEntry, FormatError> {
     let (area, hint) = (AreaId(random()?), AreaHint::default());
-    Ok(AreaEntry { area, kind, lane, start: offset.saturating_add(BLOCK_U64), size, hint, ..AreaEntry::default() })
+    Ok(AreaEntry {
+        area,
+        kind,
+        lane,
+        start: offset.saturating_add(BLOCK_U64),
+        size,
+        hint,
+        ..AreaEntry::default()
+    })
 }
 
 fn volume_sizes(group: GroupId, volumes: &[VolumeConfig]) -> Result<Vec<(VolumeId, u64)>, FormatError> {

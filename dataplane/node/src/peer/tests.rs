@@ -159,7 +159,9 @@ fn a_connection_that_wants_a_small_buffer_does_not_wait_behind_one_that_wants_a_
         }
         assert_eq!(rig.counters.starved_receives.get(), 2);
         drop(rest);
-        small_peer.write_all(&encoded(&Message::Ping(Ping { stamp: 5, answerable: Position::BEYOND }))).unwrap();
+        small_peer
+            .write_all(&encoded(&Message::Ping(Ping { stamp: 5, answerable: Position::BEYOND })))
+            .unwrap();
         assert_eq!(rig.message().2, Message::Ping(Ping { stamp: 5, answerable: Position::BEYOND }));
         assert_eq!(rig.counters.starved_receives.get(), 2, "one wait counts once");
         drop(large);

@@ -144,7 +144,11 @@ impl<B: Buffer> Writer<B> {
     }
 
     /// Says what the area's readers may use: now, if the session is open, and with every ping from now on.
-    pub fn tell_answerable<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, answerable: Position) {
+    pub fn tell_answerable<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        answerable: Position,
+    ) {
         let told = core::mem::replace(&mut self.answerable, answerable);
         if told != answerable && self.is_up() {
             self.ping(context);

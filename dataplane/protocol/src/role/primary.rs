@@ -28,9 +28,9 @@ use midspan_format::message::SessionKind;
 use midspan_format::superblock::GroupState;
 use midspan_format::time::{GroupClock, Time};
 
+use self::lanes::Lanes;
 pub use self::repair::Repair;
 pub use self::status::PrimaryStatus;
-use self::lanes::Lanes;
 use self::verify::Verifying;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::{SiteEvent, SiteLink};

@@ -174,7 +174,15 @@ impl SiteConfig {
 
     /// What is to be fenced in the lane, and why.
     pub fn fence_plan(&self, intent: FenceIntent, known: Epoch) -> Plan {
-        Plan { group: self.group, node: self.node, other: self.other_site(), intent, known, takes: None, may_lag: false }
+        Plan {
+            group: self.group,
+            node: self.node,
+            other: self.other_site(),
+            intent,
+            known,
+            takes: None,
+            may_lag: false,
+        }
     }
 
     /// A fencer of the lane.

@@ -277,7 +277,10 @@ impl<B: Buffer> Area<B> {
             return Err(RefusedReason::Damaged);
         }
         let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
-        if header.area != self.entry.frames() || header.group != self.group || header.kind != self.frame_kind() {
+        if header.area != self.entry.frames()
+            || header.group != self.group
+            || header.kind != self.frame_kind()
+        {
             return Err(RefusedReason::ForeignArea);
         }
         // A frame that is sent again, to another lane, is of the epoch in which it was sealed.

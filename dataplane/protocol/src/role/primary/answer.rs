@@ -8,8 +8,8 @@ use super::Primary;
 use crate::role::direct::{answer, host_error};
 use crate::role::site::AnswerMode;
 use crate::stage::inflight::{Finished, OpKind};
-use crate::vocab::buffer::{Buffer, Buffers};
 use crate::stage::sealer::Sealer;
+use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Frame, HostError, Note, RequestId};
 use crate::vocab::milestone::{Milestone, Stage};
 

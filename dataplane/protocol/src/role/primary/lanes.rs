@@ -293,7 +293,9 @@ impl<B: Buffer> Primary<B> {
             second.close(context);
         }
         (self.lanes.tried, self.lanes.try_at) = (self.lanes.tried + 1, context.now.mono + AGAIN_NS);
-        if self.lanes.asked.is_none() && self.lanes.set.second().is_none() && self.lanes.doubled_at.take().is_some()
+        if self.lanes.asked.is_none()
+            && self.lanes.set.second().is_none()
+            && self.lanes.doubled_at.take().is_some()
         {
             // One lane suffices again.
             self.sealer.mark_doubled(false);

@@ -54,7 +54,15 @@ enum Step<B> {
 impl<B: Buffer> Second<B> {
     /// A lane at `node` that is to be written in `epoch`. `known`: the newest epoch that this site had followed or left behind
     /// before it began with that one.
-    pub fn new(config: &SiteConfig, node: NodeId, side: u32, epoch: Epoch, known: Epoch, now: u64, in_force: bool) -> Self {
+    pub fn new(
+        config: &SiteConfig,
+        node: NodeId,
+        side: u32,
+        epoch: Epoch,
+        known: Epoch,
+        now: u64,
+        in_force: bool,
+    ) -> Self {
         let plan = Plan { takes: Some(epoch), ..config.fence_plan(FenceIntent::Restart, known) };
         let hello = config.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, epoch);
         let fencer = Box::new(Fencer::new(config.second_fencer_link(), node, hello, config.pace, plan));

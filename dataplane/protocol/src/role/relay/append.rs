@@ -134,9 +134,14 @@ impl<B: Buffer> Relay<B> {
     }
 
     /// The permit says where an area goes on: its writer is welcomed there.
-    pub(super) fn finish_beginning<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, index: usize) {
+    pub(super) fn finish_beginning<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+    ) {
         let Some(area) = self.areas.get_mut(index) else { return };
-        let Some(change) = area.recording().filter(|change| self.permits.is_saved(area.group, *change)) else {
+        let Some(change) = area.recording().filter(|change| self.permits.is_saved(area.group, *change))
+        else {
             return;
         };
         rare!(AreaBegins);

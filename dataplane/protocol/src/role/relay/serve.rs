@@ -24,7 +24,9 @@ impl<B: Buffer> Relay<B> {
             let (read, until, link) = (waiting.read, waiting.until, session.link);
             let node = session.node;
             let journaled = self.readable(at, node);
-            let (Some(session), Some(area)) = (self.sessions.get_mut(index), self.areas.get(at)) else { return };
+            let (Some(session), Some(area)) = (self.sessions.get_mut(index), self.areas.get(at)) else {
+                return;
+            };
             if read.position >= journaled && context.now.mono < until && read.position.0 <= area.received().0
             {
                 return;

@@ -140,8 +140,9 @@ impl<B: Buffer> Start<B> {
                 && preparing.recorded.is_none()
             {
                 let set = preparing.asked;
-                preparing.recorded =
-                    Some(store.change(context, |state| (state.set, state.asked) = (set, FenceSet::default())));
+                preparing.recorded = Some(
+                    store.change(context, |state| (state.set, state.asked) = (set, FenceSet::default())),
+                );
             }
             return self.go_on_preparing(context, store);
         }

@@ -3,8 +3,8 @@
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::{FenceSet, PairState};
 use midspan_format::superblock::Role;
+use midspan_format::superblock::{FenceSet, PairState};
 use midspan_format::time::Time;
 
 use super::Takeover;
