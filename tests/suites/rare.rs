@@ -10,7 +10,7 @@ use midspan_protocol::rare::{Rare, passed};
 use sim::run::{Options, run};
 use sim::unseen::{UNSEEN, report};
 
-/// Seeds of all three books that together pass every path, most of them more than once.
+/// Seeds of all four books that together pass every path, most of them more than once.
 #[rustfmt::skip]
 const SEEDS: &[u64] = &[
     177, 196, 201, 235, 1_000_055, 1_000_074, 1_000_111, 1_000_133, 1_000_165, 1_000_176, 1_000_220,
@@ -19,7 +19,7 @@ const SEEDS: &[u64] = &[
     2_000_140, 2_000_142, 2_000_161, 2_000_173, 2_000_196, 2_000_245, 2_000_272, 2_000_275, 2_000_300,
     2_000_307, 2_000_324, 2_000_344, 2_000_363, 2_000_467, 2_000_538, 2_000_552, 2_000_553, 2_000_588,
     2_000_606, 2_000_630, 2_000_735, 2_000_828, 2_000_832, 2_000_930, 2_001_010, 2_001_032, 2_001_092,
-    2_001_209, 2_001_321,
+    2_001_209, 2_001_321, 3_000_028, 3_000_411, 3_000_502, 3_000_514,
 ];
 
 #[test]
