@@ -233,8 +233,8 @@ fn harm(random: &mut Random, theme: Theme, site: NodeIndex) -> Harm {
         Theme::DeadJournal => Harm::Dies { node: site, disk: 0 },
         Theme::DeadRelay => Harm::Dies { node: NodeIndex::RELAY, disk: 0 },
         Theme::FullVolume => Harm::Full { node: site, disk: volume },
-        Theme::EmptyRelay => Harm::OtherDisk { new_areas: false, down },
-        Theme::NewRelay => Harm::OtherDisk { new_areas: true, down },
+        Theme::EmptyRelay => Harm::OtherDisk { node: NodeIndex::RELAY, new_areas: false, down },
+        Theme::NewRelay => Harm::OtherDisk { node: NodeIndex::RELAY, new_areas: true, down },
         Theme::Hung => Harm::Hang { node: random.pick(&NodeIndex::ALL), time },
         Theme::Doubled => Harm::Double { node: random.pick(&NodeIndex::ALL), time },
         Theme::SlowWay => {

@@ -25,7 +25,7 @@ impl World {
     pub(crate) fn on_check(&mut self) {
         self.schedule.after(50 * MS, Event::Check);
         let now = self.schedule.now();
-        if self.phase != Phase::Faults && now > self.phase_since + PATIENCE && !self.harmed.lasts() {
+        if self.phase != Phase::Faults && now > self.phase_since + PATIENCE && !self.is_broken_for_good() {
             let text = self.describe();
             return self.fail("liveness", format!("{:?} for {} s: {text}", self.phase, PATIENCE / SECOND));
         }

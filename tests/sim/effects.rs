@@ -4,7 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::checksum::checksum;
 use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::BLOCK;
+use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::message::{
     FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress, RefusedReason,
 };
@@ -164,6 +164,9 @@ impl World {
         let recorded = recorded.and_then(|s| s.lanes().first().map(|lane| lane.point.position));
         let acquired = self.watches.own(other).end().max(recorded.unwrap_or_default());
         let landed = self.watches.ring.landed.max(self.watches.manifest.landed);
+        // A lane begins only where the primary's disks hold everything before.
+        let eyes = self.watches.journal.eyes.iter().filter(|eye| eye.is_of(self.watches.ring.area()));
+        let landed = eyes.map(|eye| eye.began().max(eye.manifest.landed)).fold(landed, Position::max);
         if acquired.0 < over && !outside {
             let what =
                 format!("{node} overwrites up to {over}, but the other site has acquired {acquired} only");

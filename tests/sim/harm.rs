@@ -40,8 +40,10 @@ pub enum Harm {
         /// Which.
         disk: usize,
     },
-    /// The relay's machine loses power, and has another disk when it comes back.
+    /// A relay's machine loses power, and has another disk when it comes back.
     OtherDisk {
+        /// Which relay.
+        node: NodeIndex,
         /// With new areas on it, or with nothing.
         new_areas: bool,
         /// How long it stays down.
@@ -85,6 +87,8 @@ pub struct Harmed {
     pub dead_journal: [bool; 4],
     /// The relay's ring does not hold any more what it held, or what it was given.
     pub ring: bool,
+    /// This node's disk was another one once.
+    pub wiped: [bool; 4],
 }
 
 impl Harmed {

@@ -52,11 +52,13 @@ impl World {
             }
             // A lane that never began begins well on whatever disk is there: nothing tells that disk from the first one.
             Harm::OtherDisk { .. } if self.watches.ring.end() == Position(0) => {}
-            Harm::OtherDisk { new_areas, down } => {
-                self.power_off(NodeIndex::RELAY, down);
-                self.harmed.ring = true;
-                let disk = &mut self.nodes[NodeIndex::RELAY.0].disks[0];
-                self.layout.renew(disk, &mut self.chance, new_areas);
+            Harm::OtherDisk { node, new_areas, down } => {
+                self.power_off(node, down);
+                self.harmed.wiped[node.0] = true;
+                self.harmed.ring |= self.swarm.lanes.is_none();
+                let disk = &mut self.nodes[node.0].disks[0];
+                self.layout.renew(node, disk, &mut self.chance, new_areas);
+                self.lose_lane(node);
             }
             Harm::Hang { node, time } => {
                 let until = self.schedule.now() + time;
@@ -133,7 +135,12 @@ impl World {
             Phase::Healing | Phase::Reading => watched,
             Phase::Settling | Phase::GoingHome => true,
         };
-        over && self.harmed.lasts()
+        over && self.is_broken_for_good()
+    }
+
+    /// Whether something is broken that no restart repairs: then nobody has to be served.
+    pub(crate) fn is_broken_for_good(&self) -> bool {
+        self.harmed.lasts() || self.harmed.wiped.contains(&true) && self.is_bereft()
     }
 
     /// A takeover finds a lane that nobody held when it was asked for. There is nothing to take over, unless a primary has begun since:
@@ -148,7 +155,7 @@ impl World {
 
     /// A takeover is refused for a reason that only damage explains.
     pub(crate) fn on_odd_refusal(&mut self, node: NodeIndex, refusal: StartRefusal) {
-        if self.harmed.lasts() {
+        if self.harmed.lasts() || self.harmed.wiped.contains(&true) {
             self.takeover.asked[node.0] = None;
         } else if self.harmed.may_see_damage() {
             self.ask_again(node);
@@ -164,6 +171,7 @@ impl World {
             self.swarm.wire_rot > 0 || self.swarm.rates.index_rot > 0 || harmed.may_see_damage()
         } else if matches!(note, Note::LaneLost { .. }) {
             self.never_began(note)
+                || harmed.wiped.contains(&true)
                 || harmed.ring
                 || harmed.read[NodeIndex::RELAY.0]
                 || harmed.disk[NodeIndex::RELAY.0]

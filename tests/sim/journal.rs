@@ -306,6 +306,14 @@ impl Journal {
         Ok(())
     }
 
+    /// A node's disk is another one.
+    pub fn lose(&mut self, node: NodeIndex, areas: [AreaEntry; 3], volumes: &[u64]) {
+        if let Some(eye) = self.eye(node) {
+            *eye = LaneEye::new(node, areas, volumes);
+            eye.journal = AreaId::NONE;
+        }
+    }
+
     /// Whether this very frame is in the journal.
     pub fn knows(&self, header: &FrameHeader) -> bool {
         self.chain.get(&header.position.0).is_some_and(|link| link.checksum == header.checksum)

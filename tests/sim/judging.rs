@@ -71,7 +71,13 @@ impl World {
             return self.fail("I1", format!("op {op} is answered, but no lane holds it durably: {sent:?}"));
         };
         for lane in self.lanes_that_count(site) {
+            let journal = self.watches.ring.area();
+            let was_wiped = self.harmed.wiped[lane.0];
             let Some(eye) = self.watches.journal.eye(lane) else { continue };
+            // It held it when it was still there.
+            if was_wiped && !eye.is_of(journal) {
+                continue;
+            }
             if eye.agreed() < place {
                 let (agreed, end, began) = (eye.agreed(), eye.end(), eye.began());
                 let sets = [site, site.other_site()].map(|site| {
@@ -87,6 +93,26 @@ impl World {
         }
         let watches = &mut self.watches;
         watches.journal.make_firm(place, &mut watches.ring);
+    }
+
+    /// A node's disk is another one: what its lane held is gone.
+    pub(crate) fn lose_lane(&mut self, node: NodeIndex) {
+        let Some(areas) = self.layout.areas(node).filter(|_| self.watches.journal.is_used()) else { return };
+        self.watches.journal.lose(node, areas, &self.layout.volumes);
+    }
+
+    /// Whether the only lane that counts for a site was on a disk that is another one now: nobody needs to be served then.
+    pub(crate) fn is_bereft(&self) -> bool {
+        let was_wiped = |id: &midspan_format::ids::NodeId| {
+            let place = self.place_of(*id);
+            place.is_some_and(|node| self.harmed.wiped[node.0])
+        };
+        self.watches.journal.is_used()
+            && NodeIndex::SITES.into_iter().any(|site| {
+                let state = self.recorded(site);
+                let set = if state.asked.is_none() { state.set } else { state.asked };
+                set.nodes.iter().any(was_wiped)
+            })
     }
 
     /// A lane that holds nothing of the journal cannot be told from one that was lost.

@@ -13,6 +13,7 @@ use midspan_protocol::vocab::tags;
 
 use crate::drills::THIRD_BOOK;
 use crate::event::NodeIndex;
+use crate::harm::Harm;
 use crate::memory::SimBuf;
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
@@ -134,6 +135,14 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
             planned.push(Planned { at: at + random.below(3 * SECOND), fault });
         }
         at += if random.percent(30) { random.below(300 * MS) } else { random.range(500 * MS, 4 * SECOND) };
+    }
+    if random.percent(15) {
+        let harm = Harm::OtherDisk {
+            node: random.pick(&[NodeIndex::RELAY, NodeIndex::RELAY2]),
+            new_areas: random.percent(85),
+            down: random.range(MS, 3 * SECOND),
+        };
+        planned.push(Planned { at: random.below(swarm.faults_for), fault: Fault::Harm(harm) });
     }
     for _ in 0..random.range(1, 5) {
         planned.push(Planned { at: 0, fault: Fault::Strike(strike(random, lanes)) });

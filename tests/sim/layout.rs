@@ -124,12 +124,19 @@ impl Layout {
         disks
     }
 
-    /// Makes the relay's disk another one: empty, or with areas that have other ids.
-    pub fn renew(&self, disk: &mut FakeDisk, random: &mut Random, new_areas: bool) {
+    /// Makes a relay's disk another one: empty, or with areas that have other ids.
+    pub fn renew(&mut self, node: NodeIndex, disk: &mut FakeDisk, random: &mut Random, new_areas: bool) {
         disk.wipe();
-        self.put_node(disk, NodeIndex::RELAY, self.relay_size);
-        if new_areas {
-            put_permit(disk, self.relay.map(|entry| AreaEntry { area: area_id(random), ..entry }));
+        self.put_node(disk, node, self.relay_size);
+        let Some(areas) = self.areas(node).filter(|_| new_areas) else { return };
+        let areas = areas.map(|entry| AreaEntry { area: area_id(random), ..entry });
+        put_permit(disk, areas);
+        if self.lanes.is_none() {
+            return;
+        }
+        match self.further.iter_mut().find(|(at, _)| *at == node) {
+            Some((_, known)) => *known = areas,
+            None => self.relay = areas,
         }
     }
 

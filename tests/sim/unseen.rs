@@ -28,6 +28,8 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ReplayDamaged, NARROW),
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
+    (Rare::SetAskedTooLate, NARROW),
+    (Rare::SettlesAsked, NARROW),
 ];
 
 /// What only an operator's word leads to.

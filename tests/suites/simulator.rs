@@ -62,6 +62,28 @@ fn a_site_dies_in_every_step_and_all_of_it_holds() {
     assert!(missed.is_empty(), "no site died within {missed:?}\n{}", deaths.table());
 }
 
+/// Seeds of the fourth book: two relays, some with lanes at the sites.
+const LANES_FROM: u64 = 3_000_500;
+const LANES_SEEDS: u64 = 300;
+
+#[test]
+fn seeds_with_several_lanes_hold() {
+    let next = AtomicU64::new(LANES_FROM);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let seed = next.fetch_add(1, Ordering::Relaxed)
+                    && seed < LANES_FROM + LANES_SEEDS
+                {
+                    if let Err(failure) = run(seed, Options::default()) {
+                        panic!("{failure}");
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// The oracle is able to fail: each planted bug breaks a rule in some seed.
 fn is_found(lie: Lie) {
     let found = (1..=SEEDS).find(|seed| run(*seed, Options { lie, ..Options::default() }).is_err());

@@ -445,6 +445,8 @@ impl<B: Buffer> Primary<B> {
         let want = self.want(now)?;
         match (filled, want.beside) {
             (false, _) => None,
+            // Either is read then, as far as its frames say: what was sealed before they did must be in both.
+            (true, true) if self.ring.journaled() < doubled_at => None,
             (true, true) => next(&[first, second.node()]),
             // What the first lane may hold, the second must: also where nobody was answered for it.
             (true, false) => next(&[second.node()]),

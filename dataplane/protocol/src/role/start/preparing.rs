@@ -223,6 +223,12 @@ impl<B: Buffer> Start<B> {
             if store.is_saved(change) {
                 let set = store.get().set;
                 context.note(Note::LaneSet { set });
+                if let Some(next) = Preparing::new(&self.config, store) {
+                    // Two lanes count: which of them it goes by is looked at as ever.
+                    preparing.close(context);
+                    *preparing = next;
+                    return self.go_on_preparing(context, store);
+                }
                 return self.go_by(context, set.first(), store);
             }
             return Outcome::Running;
