@@ -13,6 +13,7 @@ use super::{
     Arguments, Failure, Played, START_LIMIT, STOP_LIMIT, Scenario, TAKEOVER_LIMIT, home, pause, take_over, verify,
     wait_for_sites, watch, workload,
 };
+use crate::cli::size;
 
 /// How long a change of lanes may take: one that is preferred is tried some seconds after it is there.
 const CHANGE_LIMIT: Duration = Duration::from_secs(45);
@@ -57,6 +58,12 @@ pub fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Playe
         (place, pause_ms) = (Place::Primary, Some(home.pause_ms));
     }
     let verdict = verify(&ledger, layout.uri(place), timeout, show)?;
+    if arguments.scenario == Scenario::Local {
+        // It serves now, alone with what site-a has not received.
+        nodes.kill(Place::Secondary)?;
+        show.say("SIGKILL to site-b, which serves now; what an unplanned takeover on site-a would say:");
+        show.say(&format!("  {}", ask_takeover(nodes.get(Place::Primary)?)?));
+    }
     nodes.stop(show);
     Ok(Played { figures, takeover, verdict, pause_ms, lane_pause_ms })
 }
@@ -97,6 +104,15 @@ fn hand_over(primary: &Node, show: &Show) -> Result<TakeoverOutcome, Failure> {
     show.say(&format!("a planned switchover: {}; hosts waited {waited} ms", outcome.statement));
     let statement = outcome.statement;
     Ok(TakeoverOutcome { lost_nothing: true, statement, took_ms: outcome.took_ms, ..TakeoverOutcome::default() })
+}
+
+/// What a takeover would find, without one.
+fn ask_takeover(node: &Node) -> Result<String, Failure> {
+    let request = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
+    let client = node.client().clone().with_silence(Some(TAKEOVER_LIMIT));
+    let last = client.takeover(GROUP, &request, &mut |_| {})?;
+    let said = last.outcome.map(|outcome| outcome.statement);
+    Ok(said.or(last.error.map(|error| error.message)).unwrap_or_default())
 }
 
 /// What happens before the end.
@@ -149,21 +165,13 @@ impl Scene<'_> {
         self.write_on(self.part / 2)
     }
 
-    /// Says what a takeover would lose now, twice: under load it differs.
+    /// Says what would be lost with the primary, while hosts write.
     fn local(&mut self) -> Result<(), Failure> {
-        for _ in 0..2 {
-            let secondary = self.nodes.get(Place::Secondary)?;
-            let request = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
-            let client = secondary.client().clone().with_silence(Some(TAKEOVER_LIMIT));
-            let last = client.takeover(GROUP, &request, &mut |_| {})?;
-            if let Some(outcome) = last.outcome {
-                self.show.say(&format!("a takeover now, without the primary: {}", outcome.statement));
-            } else if let Some(error) = last.error {
-                self.show.say(&format!("a takeover now would be refused: {}", error.message));
-            }
-            self.write_on(self.part)?;
-        }
-        Ok(())
+        let behind = pause::group(self.nodes.get(Place::Primary)?).and_then(|group| group.lag.applied_bytes);
+        let told = pause::group(self.nodes.get(Place::Secondary)?).map(|group| group.zero_loss_why);
+        let (behind, why) = (size::show(behind.unwrap_or(0)), told.unwrap_or_default());
+        self.show.say(&format!("asynchronous: site-b is {behind} behind; a takeover may lose something: {why}"));
+        self.write_on(self.part * 2)
     }
 
     fn kill(&mut self, places: &[Place]) -> Result<(), Failure> {
