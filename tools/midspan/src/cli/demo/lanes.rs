@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use midspan::clock::{Clock, Signal};
 use midspan::hammer::command::random_run_id;
 use midspan::hammer::{Hammer, Handle};
 use midspan_daemon::api::types::{Change, GroupStatus, TakeoverOutcome, TakeoverRequest};
@@ -13,6 +14,7 @@ use super::{
     Arguments, Failure, Played, START_LIMIT, STOP_LIMIT, Scenario, TAKEOVER_LIMIT, home, pause, take_over, verify,
     wait_for_sites, watch, workload,
 };
+use crate::cli::exit::Exit;
 use crate::cli::size;
 
 /// How long a change of lanes may take: one that is preferred is tried some seconds after it is there.
@@ -59,7 +61,7 @@ pub fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Playe
     }
     let verdict = verify(&ledger, layout.uri(place), timeout, show)?;
     if arguments.scenario == Scenario::Local {
-        // It serves now, alone with what site-a has not received.
+        wait_own_lane(nodes.get(Place::Secondary)?, show)?;
         nodes.kill(Place::Secondary)?;
         show.say("SIGKILL to site-b, which serves now; what an unplanned takeover on site-a would say:");
         show.say(&format!("  {}", ask_takeover(nodes.get(Place::Primary)?)?));
@@ -104,6 +106,23 @@ fn hand_over(primary: &Node, show: &Show) -> Result<TakeoverOutcome, Failure> {
     show.say(&format!("a planned switchover: {}; hosts waited {waited} ms", outcome.statement));
     let statement = outcome.statement;
     Ok(TakeoverOutcome { lost_nothing: true, statement, took_ms: outcome.took_ms, ..TakeoverOutcome::default() })
+}
+
+/// Waits until site-b, which serves now, uses its own lane: from then on a takeover on the other site may lose something.
+fn wait_own_lane(secondary: &Node, show: &Show) -> Result<(), Failure> {
+    let clock = Clock::starting_at(0);
+    let is_own = |group: &GroupStatus| {
+        let first = group.lanes.first().is_some_and(|lane| lane.node == Place::Secondary.name());
+        first && group.lanes_holding == Some(1) && !group.lanes_changing
+    };
+    while !pause::group(secondary).is_some_and(|group| is_own(&group)) {
+        if clock.elapsed() > CHANGE_LIMIT {
+            return Err(Failure::new(Exit::TimedOut, "site-b does not use its own lane"));
+        }
+        show.live("waiting until site-b, which serves now, uses its own lane");
+        Signal::default().wait(show.interval());
+    }
+    Ok(())
 }
 
 /// What a takeover would find, without one.
