@@ -21,7 +21,9 @@ pub fn sentences(text: &mut String, group: &GroupStatus) {
     if let Some(first) = held.first().filter(|_| holding > 1) {
         let _ = match held.len() {
             // A secondary knows of the one that it reads.
-            1 => writeln!(text, "{name}: each write is in {holding} lanes; this site reads the one at {first}"),
+            1 => {
+                writeln!(text, "{name}: each write is in {holding} lanes; this site reads the one at {first}")
+            }
             _ => writeln!(text, "{name}: each write is in the lanes at {}", held.join(" and ")),
         };
     }
@@ -30,7 +32,8 @@ pub fn sentences(text: &mut String, group: &GroupStatus) {
         let _ = writeln!(text, "{name}: exposed: single relay: the journal is in the lane at {at} alone");
     }
     for node in coming.iter().filter(|_| holding > 0) {
-        let _ = writeln!(text, "{name}: a lane at {node} is tried: it is filled first, and counts after that");
+        let _ =
+            writeln!(text, "{name}: a lane at {node} is tried: it is filled first, and counts after that");
     }
     if group.lanes_changing {
         let _ = writeln!(text, "{name}: the lanes change: waits for the other site to record it");
@@ -67,7 +70,10 @@ mod tests {
     #[test]
     fn a_mirror_names_both_its_lanes_or_says_that_it_is_exposed() {
         assert_eq!(said(&["r", "s"], 2, 2, false), "vault: each write is in the lanes at r and s\n");
-        assert_eq!(said(&["r"], 2, 2, false), "vault: each write is in 2 lanes; this site reads the one at r\n");
+        assert_eq!(
+            said(&["r"], 2, 2, false),
+            "vault: each write is in 2 lanes; this site reads the one at r\n"
+        );
         assert_eq!(
             said(&["r"], 1, 2, false),
             "vault: exposed: single relay: the journal is in the lane at r alone\n"
