@@ -47,12 +47,16 @@ fn uri(place: &Place, node: &str) -> String {
 #[test]
 fn the_examples_pass() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
-    let files = ["site-a.toml", "relay.toml", "site-b.toml"].map(|name| examples.join(name));
-    let mut line = vec!["config", "check"];
-    line.extend(files.iter().map(|file| file.to_str().unwrap()));
-    let output = midspan(&line);
-    assert_eq!(code(&output), 0, "{output:?}");
-    assert_eq!(said(&output).matches(": ok").count(), 3, "{output:?}");
+    let nodes = ["site-a.toml", "relay.toml", "site-b.toml", "relay-2.toml"];
+    for (folder, count) in [("", 3), ("failover", 4), ("mirrored", 4)] {
+        let files = nodes[..count].iter().map(|name| examples.join(folder).join(name));
+        let files: Vec<String> = files.map(|file| file.to_str().unwrap().to_owned()).collect();
+        let mut line = vec!["config", "check"];
+        line.extend(files.iter().map(String::as_str));
+        let output = midspan(&line);
+        assert_eq!(code(&output), 0, "{output:?}");
+        assert_eq!(said(&output).matches(": ok").count(), count, "{output:?}");
+    }
 }
 
 #[test]
@@ -395,4 +399,20 @@ fn the_demo_goes_home_and_holds() {
     let outcome = demo("cli-demo-home", &["--scenario", "failback"]);
     assert_eq!(outcome["scenario"], "failback");
     assert!(outcome["failback_pause_ms"].is_u64(), "{outcome}");
+}
+
+#[test]
+fn the_demo_loses_lanes_and_holds() {
+    for scenario in ["relay-loss", "mirrored", "direct", "local"] {
+        let outcome = demo(&format!("cli-demo-{scenario}"), &["--scenario", scenario]);
+        assert_eq!(outcome["scenario"], scenario);
+        assert_eq!(outcome["lane_pause_ms"].is_u64(), scenario != "local", "{outcome}");
+    }
+}
+
+#[test]
+fn the_demo_offers_no_stripes() {
+    let output = midspan(&["demo", "--scenario", "striped"]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    assert!(said(&output).contains("mirrored"), "{output:?}");
 }

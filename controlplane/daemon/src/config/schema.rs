@@ -260,8 +260,6 @@ pub enum LaneSet {
     Failover,
     /// Two, and a write is answered when both hold it.
     Mirror,
-    /// Several, which share what is written.
-    Stripe,
 }
 
 /// Whether a lane at the other site may carry hosts' writes.

@@ -12,8 +12,6 @@ pub enum LanePolicy {
     Failover,
     /// Two lanes at a time, and both hold a write before it is answered.
     Mirror,
-    /// Several lanes share the journal (claim 10).
-    Stripe,
     /// The lane at the primary itself, alone: nothing is waited for, and a takeover without the primary loses what is in it.
     Local,
 }
@@ -22,7 +20,7 @@ impl LanePolicy {
     /// In how many lanes a write is to be before it is answered.
     pub const fn lanes_wanted(self) -> u8 {
         match self {
-            LanePolicy::Mirror | LanePolicy::Stripe => 2,
+            LanePolicy::Mirror => 2,
             LanePolicy::Failover | LanePolicy::Local => 1,
         }
     }
@@ -55,7 +53,7 @@ pub fn wanted(config: &SiteConfig, first: NodeId, lost: bool, settled: bool, tri
         return Some(Wanted { node, beside: false });
     }
     match config.lane_policy {
-        LanePolicy::Mirror | LanePolicy::Stripe => {
+        LanePolicy::Mirror => {
             let node = relays.copied().find(|node| *node != first)?;
             // A site's lane is left for a relay first.
             Some(Wanted { node, beside: !config.sites.contains(&first) })

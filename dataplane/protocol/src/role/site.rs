@@ -254,9 +254,7 @@ impl SiteConfig {
         let mut relays = self.lanes.iter().filter(|node| **node != a && **node != b);
         match (self.lane_policy, relays.next(), relays.next()) {
             (LanePolicy::Local, ..) => FenceSet::of(&[primary], 1),
-            (LanePolicy::Mirror | LanePolicy::Stripe, Some(first), Some(second)) => {
-                FenceSet::of(&[*first, *second], 2)
-            }
+            (LanePolicy::Mirror, Some(first), Some(second)) => FenceSet::of(&[*first, *second], 2),
             (_, Some(first), _) => FenceSet::of(&[*first], 1),
             (_, None, _) => FenceSet::of(&[self.relay], 1),
         }

@@ -102,13 +102,12 @@ fn shared(group: &Group, field: &Field, report: &mut Report<'_>) {
     }
     match group.lane_set {
         LaneSet::Failover => {}
-        LaneSet::Mirror | LaneSet::Stripe if relays >= 2 => {}
-        LaneSet::Mirror | LaneSet::Stripe => {
-            let word = if group.lane_set == LaneSet::Mirror { "mirror" } else { "stripe" };
+        LaneSet::Mirror if relays >= 2 => {}
+        LaneSet::Mirror => {
             report.error(
                 &field.clone().key("lane_set"),
                 format!(
-                    "\"{word}\" needs lanes at two relays at least, here are {relays}: allowed is \"failover\""
+                    "\"mirror\" needs lanes at two relays at least, here are {relays}: allowed is \"failover\""
                 ),
             );
         }

@@ -151,7 +151,6 @@ fn policy(
         let there = match other.lane_set {
             LaneSet::Failover => "\"failover\"",
             LaneSet::Mirror => "\"mirror\"",
-            LaneSet::Stripe => "\"stripe\"",
         };
         report.error(&field.clone().key("lane_set"), differs("the lane set is", there.to_owned()));
     }

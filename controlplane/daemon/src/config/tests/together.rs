@@ -19,6 +19,21 @@ fn the_examples_pass_alone_and_together() {
     assert_eq!(check_together(&examples), []);
 }
 
+#[test]
+fn the_examples_with_two_relays_pass_alone_and_together() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
+    for (kind, lane_set) in [("failover", LaneSet::Failover), ("mirrored", LaneSet::Mirror)] {
+        let load = |name: &&str| Config::load(&examples.join(kind).join(name)).unwrap();
+        let files: Vec<Config> =
+            ["site-a.toml", "relay.toml", "site-b.toml", "relay-2.toml"].iter().map(load).collect();
+        for config in &files {
+            assert_eq!(config.check(), []);
+            assert_eq!((config.groups[0].lane_set, config.groups[0].lanes.len()), (lane_set, 2));
+        }
+        assert_eq!(check_together(&files), []);
+    }
+}
+
 /// The messages about the file of site B, changed, next to that of site A.
 #[track_caller]
 fn found_beside_a(old: &str, new: &str, messages: &[&str]) {

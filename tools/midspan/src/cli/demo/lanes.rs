@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use midspan::clock::{Clock, Signal};
 use midspan::hammer::command::random_run_id;
 use midspan::hammer::{Hammer, Handle};
 use midspan_daemon::api::types::{Change, GroupStatus, TakeoverOutcome, TakeoverRequest};
@@ -13,9 +14,13 @@ use super::{
     Arguments, Failure, Played, START_LIMIT, STOP_LIMIT, Scenario, TAKEOVER_LIMIT, home, pause, take_over,
     verify, wait_for_sites, watch, workload,
 };
+use crate::cli::size;
 
 /// How long a change of lanes may take: one that is preferred is tried some seconds after it is there.
 const CHANGE_LIMIT: Duration = Duration::from_secs(45);
+
+/// How long it may take until a site that was handed the role uses its own lane.
+const OWN_LANE_LIMIT: Duration = Duration::from_secs(6);
 
 /// Plays a scenario.
 ///
@@ -57,6 +62,11 @@ pub fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Playe
         (place, pause_ms) = (Place::Primary, Some(home.pause_ms));
     }
     let verdict = verify(&ledger, layout.uri(place), timeout, show)?;
+    if arguments.scenario == Scenario::Local && has_own_lane(nodes.get(Place::Secondary)?, show) {
+        nodes.kill(Place::Secondary)?;
+        show.say("SIGKILL to site-b, which serves now; what an unplanned takeover on site-a would say:");
+        show.say(&format!("  {}", ask_takeover(nodes.get(Place::Primary)?)?));
+    }
     nodes.stop(show);
     Ok(Played { figures, takeover, verdict, pause_ms, lane_pause_ms })
 }
@@ -102,6 +112,33 @@ fn hand_over(primary: &Node, show: &Show) -> Result<TakeoverOutcome, Failure> {
         took_ms: outcome.took_ms,
         ..TakeoverOutcome::default()
     })
+}
+
+/// Waits until site-b, which serves now, uses its own lane: only from then on a takeover on the other site may lose something.
+fn has_own_lane(secondary: &Node, show: &Show) -> bool {
+    let clock = Clock::starting_at(0);
+    let is_own = |group: &GroupStatus| {
+        let first = group.lanes.first().is_some_and(|lane| lane.node == Place::Secondary.name());
+        first && group.lanes_holding == Some(1) && !group.lanes_changing
+    };
+    while clock.elapsed() < OWN_LANE_LIMIT {
+        if pause::group(secondary).is_some_and(|group| is_own(&group)) {
+            return true;
+        }
+        show.live("waiting until site-b, which serves now, uses its own lane");
+        Signal::default().wait(show.interval());
+    }
+    show.say("site-b still uses the lane at site-a: nothing would be lost with it");
+    false
+}
+
+/// What a takeover would find, without one.
+fn ask_takeover(node: &Node) -> Result<String, Failure> {
+    let request = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
+    let client = node.client().clone().with_silence(Some(TAKEOVER_LIMIT));
+    let last = client.takeover(GROUP, &request, &mut |_| {})?;
+    let said = last.outcome.map(|outcome| outcome.statement);
+    Ok(said.or(last.error.map(|error| error.message)).unwrap_or_default())
 }
 
 /// What happens before the end.
@@ -154,21 +191,14 @@ impl Scene<'_> {
         self.write_on(self.part / 2)
     }
 
-    /// Says what a takeover would lose now, twice: under load it differs.
+    /// Says what would be lost with the primary, while hosts write.
     fn local(&mut self) -> Result<(), Failure> {
-        for _ in 0..2 {
-            let secondary = self.nodes.get(Place::Secondary)?;
-            let request = TakeoverRequest { dry_run: true, ..TakeoverRequest::default() };
-            let client = secondary.client().clone().with_silence(Some(TAKEOVER_LIMIT));
-            let last = client.takeover(GROUP, &request, &mut |_| {})?;
-            if let Some(outcome) = last.outcome {
-                self.show.say(&format!("a takeover now, without the primary: {}", outcome.statement));
-            } else if let Some(error) = last.error {
-                self.show.say(&format!("a takeover now would be refused: {}", error.message));
-            }
-            self.write_on(self.part)?;
-        }
-        Ok(())
+        let behind = pause::group(self.nodes.get(Place::Primary)?).and_then(|group| group.lag.applied_bytes);
+        let told = pause::group(self.nodes.get(Place::Secondary)?).map(|group| group.zero_loss_why);
+        let (behind, why) = (size::show(behind.unwrap_or(0)), told.unwrap_or_default());
+        self.show
+            .say(&format!("asynchronous: site-b is {behind} behind; a takeover may lose something: {why}"));
+        self.write_on(self.part * 2)
     }
 
     fn kill(&mut self, places: &[Place]) -> Result<(), Failure> {
