@@ -333,7 +333,8 @@ impl Drop for Cluster {
             return;
         }
         // A panic of a node is a failure whatever the test has seen.
-        let panicked = self.shape.places().iter().copied().find(|place| self.log(*place).contains("panicked at"));
+        let panicked =
+            self.shape.places().iter().copied().find(|place| self.log(*place).contains("panicked at"));
         if std::thread::panicking() || panicked.is_some() {
             for place in self.shape.places().iter().copied() {
                 let log = self.log(place);

@@ -105,7 +105,8 @@ impl Shape {
             let (id, address) = (peer.id(), self.address(*peer));
             text += &format!("\n[[peer]]\nid = {id}\nname = \"{}\"\naddress = \"{address}\"\n", peer.name());
         }
-        let lanes = self.lanes.iter().enumerate().map(|(id, at)| format!("{{ id = {id}, node = {} }}", at.id()));
+        let lanes =
+            self.lanes.iter().enumerate().map(|(id, at)| format!("{{ id = {id}, node = {} }}", at.id()));
         let lanes = lanes.collect::<Vec<_>>().join(", ");
         text += &format!(
             "\n[[group]]\nid = 1\nname = \"{group}\"\nrole = \"{}\"\ninitial = \"equal\"\nsites = [1, 3]\nlanes = [{lanes}]\n\

@@ -16,8 +16,7 @@ fn a_takeover_without_the_primary_needs_a_word_and_serves_the_last_cut() {
     let mut stage = local();
     for place in [Place::Primary, Place::Secondary] {
         stage.cluster.node(place).wait("unable to promise anything", LIMIT, |group| {
-            group.zero_loss == Some(false)
-                && group.zero_loss_why.contains("the lane at the primary itself")
+            group.zero_loss == Some(false) && group.zero_loss_why.contains("the lane at the primary itself")
         });
     }
     stage.load.stop();
