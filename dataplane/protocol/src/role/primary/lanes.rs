@@ -191,7 +191,7 @@ impl<B: Buffer> Primary<B> {
     }
 
     fn second_is_good(&self) -> bool {
-        let needed = self.needed_from();
+        let needed = self.needed_by_lanes();
         self.lanes.second.as_ref().is_some_and(|second| second.is_up() && second.holds(needed))
     }
 
@@ -222,7 +222,7 @@ impl<B: Buffer> Primary<B> {
         if !self.lanes.is_doubled() {
             return;
         }
-        let needed = self.needed_from();
+        let needed = self.needed_by_lanes();
         let Some(second) = self.lanes.second.as_mut().filter(|second| second.holds(needed)) else { return };
         let both = second.journaled().unwrap_or_default().min(self.ring.journaled());
         self.lanes.floor = self.lanes.floor.max(both);
@@ -274,7 +274,7 @@ impl<B: Buffer> Primary<B> {
     /// The second lane is fenced: it gets what is kept in memory, or begins at the tip, where the first lane keeps the rest.
     fn open_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let (Some(tip), area) = (self.ring.tip(), self.ring.area()) else { return };
-        let needed = self.needed_from();
+        let needed = self.needed_by_lanes();
         let Self { lanes, config, epoch, .. } = self;
         let base = lanes.resend.base(tip);
         let enough = base.position <= needed;

@@ -18,6 +18,12 @@ impl<B: Buffer> Primary<B> {
         self.receipts.newest.acquired.min(self.landed_durable)
     }
 
+    /// From here on a further lane must hold everything. It need not say what has landed: where it begins, everything before is on this
+    /// site's disks, so a primary that has written nothing since its start can change its lanes, too.
+    pub(super) fn needed_by_lanes(&self) -> Position {
+        self.receipts.newest.acquired.min(self.landing.landed().0)
+    }
+
     pub(super) fn used(&self) -> u64 {
         self.ring.tip().map_or(0, |tip| tip.position.0.saturating_sub(self.needed_from().0))
     }
