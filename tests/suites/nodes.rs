@@ -14,6 +14,7 @@ mod undone;
 mod postgres;
 mod paths;
 mod without_relay;
+mod lanes;
 mod bad;
 mod overflow;
 mod bounds;

@@ -31,7 +31,7 @@ use Want::{Any, No, Yes};
 pub enum PairState {
     /// The start is running: the journal's tail is read and redone.
     Starting,
-    /// In the lanes: what is answered is safe at the relay, and the secondary follows.
+    /// In the lanes: what is answered is in them, and the secondary follows.
     Paired,
     /// The secondary never held a cut: a round brings it one.
     InitialCopy,
@@ -214,7 +214,7 @@ impl PairState {
     pub const fn meaning(self, primary: bool) -> &'static str {
         match self {
             PairState::Starting => "the start reads the journal's tail; hosts wait until it is redone",
-            PairState::Paired if primary => "hosts read and write; every answered write is safe at the relay",
+            PairState::Paired if primary => "hosts read and write; every answered write is in the lanes",
             PairState::Paired => "follows the primary; hosts are refused here until a takeover",
             PairState::InitialCopy if primary => {
                 "hosts read and write; the other site is copied for the first time and cannot take over until that has ended"

@@ -1,4 +1,4 @@
-//! Three nodes on loopback, with everything that a test does to them.
+//! Three nodes or four on loopback, with everything that a test does to them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,11 +24,11 @@ const TAIL: usize = 15;
 /// One cluster at a time, also where the tests of this program run in threads.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Primary, relay and secondary, with disks as files. Dropping it kills the nodes and removes the files.
+/// Primary, relay and secondary, and a second relay where the shape asks for it, with disks as files. Dropping it kills the nodes and removes the files.
 #[derive(Debug)]
 pub struct Cluster {
     // Nodes go before their folder.
-    nodes: [Option<Node>; 3],
+    nodes: [Option<Node>; 4],
     shape: Shape,
     folder: Folder,
     _turn: MutexGuard<'static, ()>,
@@ -43,8 +43,8 @@ impl Cluster {
     /// The same in a folder that was made for it.
     pub fn within(folder: Folder, shape: Shape) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let cluster = Self { nodes: [None, None, None], shape, folder, _turn: turn };
-        for place in Place::ALL {
+        let cluster = Self { nodes: [const { None }; 4], shape, folder, _turn: turn };
+        for place in cluster.shape.places().iter().copied() {
             create_disk(&cluster.journal(place), cluster.shape.journal_bytes());
             for volume in (1..=cluster.shape.volumes).filter(|_| place.is_site()) {
                 create_disk(&cluster.disk(place, volume), cluster.shape.bytes_at(place));
@@ -64,7 +64,7 @@ impl Cluster {
 
     /// Formats and starts all nodes; the primary serves then.
     pub fn run(&mut self) {
-        for place in Place::ALL {
+        for place in self.shape.places().iter().copied() {
             self.format(place).well();
             self.start(place);
         }
@@ -255,7 +255,7 @@ impl Cluster {
 
     /// Ends all nodes in order.
     pub fn stop_all(&mut self) {
-        for place in [Place::Primary, Place::Secondary, Place::Relay] {
+        for place in self.shape.places().iter().rev().copied() {
             self.midspan(place, &["stop"]).well();
             assert!(self.bury(place), "{} did not end well", place.name());
         }
@@ -333,9 +333,10 @@ impl Drop for Cluster {
             return;
         }
         // A panic of a node is a failure whatever the test has seen.
-        let panicked = Place::ALL.into_iter().find(|place| self.log(*place).contains("panicked at"));
+        let panicked =
+            self.shape.places().iter().copied().find(|place| self.log(*place).contains("panicked at"));
         if std::thread::panicking() || panicked.is_some() {
-            for place in Place::ALL {
+            for place in self.shape.places().iter().copied() {
                 let log = self.log(place);
                 let lines: Vec<&str> = log.lines().collect();
                 let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n    ");

@@ -9,10 +9,11 @@ use super::shape::Shape;
 /// Distinguishes the networks of one process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Three namespaces on one bridge; gone when dropped.
+/// A namespace for each node, on one bridge; gone when dropped.
 #[derive(Debug)]
 pub struct Network {
     name: String,
+    places: &'static [Place],
 }
 
 /// Whether this machine lets us make network namespaces and filters; says why not, and fails where `CI=true`.
@@ -36,15 +37,20 @@ pub fn can_cut() -> Result<(), String> {
 }
 
 impl Network {
-    /// Makes it, with all paths open.
+    /// Makes it for three nodes, with all paths open.
     pub fn new() -> Self {
+        Self::of(&Place::ALL)
+    }
+
+    /// The same for these nodes.
+    pub fn of(places: &'static [Place]) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let network = Self { name: format!("midspan-{}-{number}", std::process::id()) };
+        let network = Self { name: format!("midspan-{}-{number}", std::process::id()), places };
         let bridge = network.namespace("bridge");
         ip(&["netns", "add", &bridge]).well();
         ip(&["-n", &bridge, "link", "add", "bridge", "type", "bridge"]).well();
         ip(&["-n", &bridge, "link", "set", "bridge", "up"]).well();
-        for place in Place::ALL {
+        for place in places.iter().copied() {
             let (own, port) = (network.namespace(place.name()), place.name());
             ip(&["netns", "add", &own]).well();
             let pair = ["link", "add", "path", "netns", &own, "type", "veth", "peer", "name", port, "netns"];
@@ -68,10 +74,9 @@ impl Network {
 
     /// The same sizes, with nodes in this network.
     pub fn with(&self, mut shape: Shape) -> Shape {
-        shape.addresses =
-            [Place::Primary, Place::Relay, Place::Secondary].map(|place| format!("{}:7000", host(place)));
-        shape.namespaces =
-            Some([Place::Primary, Place::Relay, Place::Secondary].map(|place| self.namespace(place.name())));
+        let by_place = [Place::Primary, Place::Relay, Place::Secondary, Place::Alternate];
+        shape.addresses = by_place.map(|place| format!("{}:7000", host(place)));
+        shape.namespaces = Some(by_place.map(|place| self.namespace(place.name())));
         shape
     }
 
@@ -87,22 +92,22 @@ impl Network {
         for (here, there) in [(one, other), (other, one)] {
             self.nft(here, &format!("flush table inet cuts ; {}", rules(there)));
         }
-        for place in Place::ALL.into_iter().filter(|place| *place != one && *place != other) {
-            self.nft(place, "flush table inet cuts");
+        for place in self.places.iter().filter(|place| **place != one && **place != other) {
+            self.nft(*place, "flush table inet cuts");
         }
     }
 
-    /// Cuts a node off from both others.
+    /// Cuts a node off from all others.
     pub fn isolate(&self, place: Place) {
-        for other in Place::ALL.into_iter().filter(|other| *other != place) {
-            self.cut(place, other);
+        for other in self.places.iter().filter(|other| **other != place) {
+            self.cut(place, *other);
         }
     }
 
     /// All paths are open again.
     pub fn heal(&self) {
-        for place in Place::ALL {
-            self.nft(place, "flush table inet cuts");
+        for place in self.places {
+            self.nft(*place, "flush table inet cuts");
         }
     }
 
@@ -124,7 +129,7 @@ impl Default for Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for node in Place::ALL.map(Place::name).into_iter().chain(["bridge"]) {
+        for node in self.places.iter().map(|place| place.name()).chain(["bridge"]) {
             let _ = ip(&["netns", "delete", &self.namespace(node)]);
         }
     }

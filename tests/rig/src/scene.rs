@@ -38,7 +38,7 @@ impl Scene {
         if !may_cut() {
             return None;
         }
-        let network = Network::new();
+        let network = Network::of(shape.places());
         let cluster = Cluster::running(network.with(shape));
         let load = Load::gentle(&cluster);
         Some(Self { load, cluster, network })

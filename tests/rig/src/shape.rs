@@ -20,6 +20,10 @@ pub struct Shape {
     pub secondary_bytes: u64,
     /// MiB of each ring.
     pub ring_mib: u64,
+    /// Where the group's journal may be, in the order of the lanes: a fourth node is there when it is one of them.
+    pub lanes: &'static [Place],
+    /// Further keys of the group at each node, a line each.
+    pub keys: &'static str,
     /// Further keys of the group at each site, a line each.
     pub site_keys: &'static str,
     /// What `lease` says.
@@ -27,31 +31,44 @@ pub struct Shape {
     /// Ports for hosts at the two sites.
     pub ports: [u16; 2],
     /// Where nodes listen for others, by place.
-    pub addresses: [String; 3],
+    pub addresses: [String; 4],
     /// The network namespaces of the nodes, by place, where each has its own.
-    pub namespaces: Option<[String; 3]>,
+    pub namespaces: Option<[String; 4]>,
 }
 
 impl Shape {
     /// One or more volumes of so many MiB, rings of 8 MiB.
     pub fn new(volumes: u16, mib: u64) -> Self {
-        let [a, relay, b, hosts_a, hosts_b] = free_ports();
+        let [a, relay, b, alternate, hosts_a, hosts_b] = free_ports();
         Self {
             volumes,
             volume_bytes: mib << 20,
             secondary_bytes: mib << 20,
             ring_mib: 8,
+            lanes: &[Place::Relay],
+            keys: "",
             site_keys: "",
             lease: "500ms",
             ports: [hosts_a, hosts_b],
-            addresses: [a, relay, b].map(|port| format!("127.0.0.1:{port}")),
+            addresses: [a, relay, b, alternate].map(|port| format!("127.0.0.1:{port}")),
             namespaces: None,
         }
     }
 
-    /// Bytes of a journal disk: ring, small areas, dirty map and fixed places.
+    /// The nodes, in the order in which they are started.
+    pub fn places(&self) -> &'static [Place] {
+        if self.lanes.contains(&Place::Alternate) { &Place::FOUR } else { &Place::ALL }
+    }
+
+    /// Whether the journal has more places than one.
+    fn has_set(&self) -> bool {
+        self.lanes.len() > 1
+    }
+
+    /// Bytes of a journal disk: ring, small areas, dirty map and fixed places; a site may hold a lane beside its own ring.
     pub fn journal_bytes(&self) -> u64 {
-        (self.ring_mib + 8) << 20
+        let rings = if self.has_set() { 2 } else { 1 };
+        (rings * (self.ring_mib + 8)) << 20
     }
 
     /// Bytes of a volume at a site.
@@ -73,26 +90,32 @@ impl Shape {
     /// The config of a node.
     pub fn config(&self, place: Place, group: &str) -> String {
         let name = place.name();
+        // Frames for another lane are kept in memory.
+        let memory = if self.has_set() { 256 } else { 128 };
         let mut text = format!(
             "[node]\nid = {}\nname = \"{name}\"\nlisten = \"{}\"\napi = \"{name}.api\"\njournal = \"{name}.journal\"\n\
-             cores = [0]\nmemory = \"128MiB\"\n",
+             cores = [0]\nmemory = \"{memory}MiB\"\n",
             place.id(),
             self.address(place)
         );
         if self.namespaces.is_some() {
             text += "insecure = true\n";
         }
-        for peer in Place::ALL.into_iter().filter(|peer| *peer != place) {
-            let (id, address) = (peer.id(), self.address(peer));
+        for peer in self.places().iter().filter(|peer| **peer != place) {
+            let (id, address) = (peer.id(), self.address(*peer));
             text += &format!("\n[[peer]]\nid = {id}\nname = \"{}\"\naddress = \"{address}\"\n", peer.name());
         }
+        let lanes =
+            self.lanes.iter().enumerate().map(|(id, at)| format!("{{ id = {id}, node = {} }}", at.id()));
+        let lanes = lanes.collect::<Vec<_>>().join(", ");
         text += &format!(
-            "\n[[group]]\nid = 1\nname = \"{group}\"\nrole = \"{}\"\ninitial = \"equal\"\nsites = [1, 3]\nlanes = [{{ id = 0, node = 2 }}]\n\
+            "\n[[group]]\nid = 1\nname = \"{group}\"\nrole = \"{}\"\ninitial = \"equal\"\nsites = [1, 3]\nlanes = [{lanes}]\n\
              lease = \"{}\"\nring = \"{}MiB\"\nmanifest = \"1MiB\"\nreceipt = \"1MiB\"\n",
             place.role(),
             self.lease,
             self.ring_mib
         );
+        text += self.keys;
         if !place.is_site() {
             return text;
         }

@@ -35,6 +35,19 @@ pub(super) fn in_the_lanes(marks: &Marks, marked: Option<u64>) -> Exposure {
     Exposure { primary, in_flight, relay, loss: primary }
 }
 
+/// The lane stands at the primary itself: what only the lane holds only that site holds, and a takeover loses it.
+pub(super) fn in_its_own_lane(found: Exposure) -> Exposure {
+    let (lane, marked) = (found.relay, found.primary);
+    let bytes = lane.bytes.zip(marked.bytes).map(|(lane, marked)| lane.saturating_add(marked));
+    let primary = Amount { bytes, ns: lane.ns.zip(marked.ns).map(|(lane, marked)| lane.max(marked)) };
+    Exposure { primary, loss: primary, relay: Amount::NONE, ..found }
+}
+
+/// The same as the secondary knows it: what that cannot know of the loss stays unknown.
+pub(super) fn following_its_own_lane(found: Exposure) -> Exposure {
+    Exposure { primary: found.relay, relay: Amount::NONE, ..found }
+}
+
 /// A primary outside the lanes since `since`: what it has answered from then on nobody else has.
 pub(super) fn outside(marked: Option<u64>, since: Time, wall: u64) -> Exposure {
     let ns = (since > Time::ZERO).then(|| wall.saturating_sub(since.0));
@@ -81,6 +94,17 @@ mod tests {
     fn until_a_round_has_ended_a_takeover_loses_what_it_is_to_bring() {
         let found = in_the_lanes(&marks(), Some(4096));
         assert_eq!((found.primary, found.loss), (Amount::of(4096, 60), Amount::of(4096, 60)));
+    }
+
+    #[test]
+    fn what_only_the_lane_at_the_primary_holds_is_lost_by_a_takeover() {
+        let found = in_its_own_lane(in_the_lanes(&marks(), None));
+        assert_eq!((found.primary, found.loss), (Amount::of(300, 30), Amount::of(300, 30)));
+        assert_eq!((found.in_flight, found.relay), (Amount::of(200, 20), Amount::NONE));
+        let found = in_its_own_lane(in_the_lanes(&marks(), Some(4096)));
+        assert_eq!(found.loss, Amount::of(4396, 60));
+        let found = in_its_own_lane(in_the_lanes(&Marks { acquired: None, ..marks() }, None));
+        assert_eq!(found.loss, Amount::default(), "what is not known is not called nothing");
     }
 
     #[test]

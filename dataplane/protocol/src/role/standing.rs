@@ -191,8 +191,9 @@ fn of_primary<B: Buffer>(
         cut: received.cut,
     };
     let marked = map.filter(|_| at_risk).map(|regions| regions * REGION_BYTES);
+    let exposed = exposure::in_the_lanes(&marks, marked);
     GroupStatus {
-        exposure: exposure::in_the_lanes(&marks, marked),
+        exposure: if local { exposure::in_its_own_lane(exposed) } else { exposed },
         overflow: Some(primary.overflow_status()),
         round,
         verify: primary.verify_status(),
@@ -234,7 +235,8 @@ fn of_follower<B: Buffer>(
     let since = left.map(|_| if state.left { state.left_cut } else { state.told_left });
     let behind =
         status.lanes.first().and_then(|lane| Some(lane.journaled?.0.saturating_sub(lane.acquired?.0)));
-    let exposure = exposure::following(behind, status.zero_loss, since, now.wall);
+    let exposed = exposure::following(behind, status.zero_loss, since, now.wall);
+    let exposure = if local { exposure::following_its_own_lane(exposed) } else { exposed };
     GroupStatus { exposure, ..status }
 }
 
