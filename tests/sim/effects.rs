@@ -6,11 +6,9 @@ use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::Epoch;
-use midspan_format::message::{
-    FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress, RefusedReason,
-};
+use midspan_format::message::{Hello, MAX_MESSAGE, Message, RefusedReason};
 use midspan_format::superblock::Role;
-use midspan_protocol::vocab::buffer::{Buffer, Slice};
+use midspan_protocol::vocab::buffer::Buffer;
 use midspan_protocol::vocab::effect::{
     Disk, DiskOp, Effect, Frame, HandoverNote, HostError, LinkId, Note, Parts, RequestId, RoundNote,
     StartNote, StartRefusal, StartReport, Token,
@@ -19,7 +17,7 @@ use midspan_protocol::vocab::effect::{
 use crate::client::Reply;
 use crate::content;
 use crate::disk::Owner;
-use crate::event::{ConnId, DiskIndex, Event, NodeIndex, Side};
+use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::history::Kind;
 use crate::layout::node_id;
 use crate::lies::Lie;
@@ -458,60 +456,9 @@ impl World {
             | Note::Damaged { .. } => self.on_bad_news(node, &note),
         }
     }
-
-    /// A planted bug: the primary hears that its frame is journaled when it has just arrived.
-    pub(crate) fn lie_about_progress(
-        &mut self,
-        node: NodeIndex,
-        conn: ConnId,
-        side: Side,
-        unit: &Slice<SimBuf>,
-    ) {
-        let header = FrameHeader::decode(unit.bytes()).ok();
-        let Some(header) = header.filter(|h| node == NodeIndex::RELAY && h.kind == FrameKind::Journal) else {
-            return;
-        };
-        let progress = Message::Progress(Progress { journaled: header.end(), sequence: header.sequence });
-        self.wire.send(&mut self.schedule, conn, side, Payload::Small(encode(&progress)), Keep::Nothing);
-    }
-
-    /// A planted bug: a takeover's fence never reaches the relay, and is answered all the same.
-    fn lie_about_fence(&mut self, node: NodeIndex, link: LinkId, message: &Message) -> bool {
-        let Message::Fence(fence) = message else { return false };
-        let Some((conn, side)) =
-            self.nodes[node.0].process.as_ref().and_then(|p| p.links.get(&link).copied())
-        else {
-            return false;
-        };
-        let relay = self.nodes[NodeIndex::RELAY.0].process.as_ref().and_then(|p| p.relay.as_ref());
-        let Some(relay) = relay.filter(|_| fence.intent == FenceIntent::Takeover) else { return false };
-        let mut fenced =
-            Fenced { request: fence.request, epoch: fence.epoch, found: fence.replaces, ..Fenced::default() };
-        for area in relay.areas() {
-            fenced.push(FencedLane {
-                lane: area.entry.lane,
-                kind: area.entry.kind,
-                area: area.entry.area,
-                size: area.entry.size,
-                journaled: area.journaled(),
-                began: area.entry.began,
-                open: true,
-                scanning: false,
-                last: area.last().copied(),
-            });
-        }
-        self.wire.send(
-            &mut self.schedule,
-            conn,
-            1 - side,
-            Payload::Small(encode(&Message::Fenced(fenced))),
-            Keep::Nothing,
-        );
-        true
-    }
 }
 
-fn encode(message: &Message) -> Vec<u8> {
+pub(crate) fn encode(message: &Message) -> Vec<u8> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let length = message.encode(&mut bytes).expect("a message fits its greatest length");
     bytes.truncate(length);

@@ -42,6 +42,7 @@ pub mod world;
 mod pass;
 mod sights;
 mod effects;
+mod lying;
 mod hosts;
 mod faults;
 mod harming;

@@ -1,0 +1,65 @@
+//! Planted bugs of the network: what it says itself, or never brings.
+
+use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::message::{FenceIntent, Fenced, FencedLane, Message, Progress};
+use midspan_protocol::vocab::buffer::Slice;
+use midspan_protocol::vocab::effect::LinkId;
+
+use crate::effects::encode;
+use crate::event::{ConnId, NodeIndex, Side};
+use crate::memory::SimBuf;
+use crate::wire::{Keep, Payload};
+use crate::world::World;
+
+impl World {
+    /// A planted bug: the primary hears that its frame is journaled when it has just arrived.
+    pub(crate) fn lie_about_progress(
+        &mut self,
+        node: NodeIndex,
+        conn: ConnId,
+        side: Side,
+        unit: &Slice<SimBuf>,
+    ) {
+        let header = FrameHeader::decode(unit.bytes()).ok();
+        let Some(header) = header.filter(|h| node == NodeIndex::RELAY && h.kind == FrameKind::Journal) else {
+            return;
+        };
+        let progress = Message::Progress(Progress { journaled: header.end(), sequence: header.sequence });
+        self.wire.send(&mut self.schedule, conn, side, Payload::Small(encode(&progress)), Keep::Nothing);
+    }
+
+    /// A planted bug: a takeover's fence never reaches the relay, and is answered all the same.
+    pub(crate) fn lie_about_fence(&mut self, node: NodeIndex, link: LinkId, message: &Message) -> bool {
+        let Message::Fence(fence) = message else { return false };
+        let Some((conn, side)) =
+            self.nodes[node.0].process.as_ref().and_then(|p| p.links.get(&link).copied())
+        else {
+            return false;
+        };
+        let relay = self.nodes[NodeIndex::RELAY.0].process.as_ref().and_then(|p| p.relay.as_ref());
+        let Some(relay) = relay.filter(|_| fence.intent == FenceIntent::Takeover) else { return false };
+        let mut fenced =
+            Fenced { request: fence.request, epoch: fence.epoch, found: fence.replaces, ..Fenced::default() };
+        for area in relay.areas() {
+            fenced.push(FencedLane {
+                lane: area.entry.lane,
+                kind: area.entry.kind,
+                area: area.entry.area,
+                size: area.entry.size,
+                journaled: area.journaled(),
+                began: area.entry.began,
+                open: true,
+                scanning: false,
+                last: area.last().copied(),
+            });
+        }
+        self.wire.send(
+            &mut self.schedule,
+            conn,
+            1 - side,
+            Payload::Small(encode(&Message::Fenced(fenced))),
+            Keep::Nothing,
+        );
+        true
+    }
+}
