@@ -7,11 +7,31 @@ use midspan_protocol::vocab::effect::LinkId;
 
 use crate::effects::encode;
 use crate::event::{ConnId, NodeIndex, Side};
+use crate::lies::Lie;
 use crate::memory::SimBuf;
 use crate::wire::{Keep, Payload};
 use crate::world::World;
 
 impl World {
+    /// The planted bug of a disk or a clock begins.
+    pub(crate) fn plant(&mut self) {
+        let permits = usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0);
+        let dirty = usize::try_from(self.layout.dirty_offset).unwrap_or(0);
+        let [a, relay, b, ..] = self.nodes.as_mut_slice() else { return };
+        match self.lie {
+            Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped => {}
+            Lie::DurableTooEarly => relay.disks[0].lies.durable_too_early = true,
+            Lie::LeaseTooShort => relay.clock.rush = 50,
+            Lie::FlushDoesNothing => {
+                a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.flush_does_nothing = true);
+            }
+            Lie::OwnRingTooEarly => b.disks[0].lies.durable_too_early = true,
+            Lie::PermitForgotten => relay.disks[0].lies.drops = Some((0, permits)),
+            Lie::OldReads => a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.old_reads = true),
+            Lie::MapNotWritten => b.disks[0].lies.drops = Some((dirty, dirty + 1)),
+        }
+    }
+
     /// A planted bug: the primary hears that its frame is journaled when it has just arrived.
     pub(crate) fn lie_about_progress(
         &mut self,

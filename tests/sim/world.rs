@@ -13,9 +13,9 @@ use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::harm::Harmed;
 use crate::history::History;
 use crate::journal::Journal;
-use crate::lanes::Strike;
 use crate::layout::Layout;
 use crate::lies::Lie;
+use crate::moments::Strike;
 use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::{Less, Planned};
 use crate::random::Random;
@@ -326,24 +326,6 @@ impl World {
         self.schedule.after(50 * MS, Event::Check);
         self.schedule.at(self.swarm.faults_for, Event::Heal);
         self.schedule.at(self.swarm.faults_for + 120 * SECOND, Event::End);
-    }
-
-    fn plant(&mut self) {
-        let permits = usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0);
-        let dirty = usize::try_from(self.layout.dirty_offset).unwrap_or(0);
-        let [a, relay, b, ..] = self.nodes.as_mut_slice() else { return };
-        match self.lie {
-            Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped => {}
-            Lie::DurableTooEarly => relay.disks[0].lies.durable_too_early = true,
-            Lie::LeaseTooShort => relay.clock.rush = 50,
-            Lie::FlushDoesNothing => {
-                a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.flush_does_nothing = true);
-            }
-            Lie::OwnRingTooEarly => b.disks[0].lies.durable_too_early = true,
-            Lie::PermitForgotten => relay.disks[0].lies.drops = Some((0, permits)),
-            Lie::OldReads => a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.old_reads = true),
-            Lie::MapNotWritten => b.disks[0].lies.drops = Some((dirty, dirty + 1)),
-        }
     }
 
     /// Lets things happen until the run is over; `Err` holds the rule that was broken.
