@@ -5,10 +5,9 @@
 
 use midspan_protocol::role::site::AnswerMode;
 
-use crate::drills::THIRD_BOOK;
+use crate::drills::{FOURTH_BOOK, THIRD_BOOK};
 use crate::event::NodeIndex;
 use crate::harm::Harm;
-use crate::lanes::FOURTH_BOOK;
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{MS, SECOND, Swarm};

@@ -15,6 +15,8 @@ use crate::swarm::{MS, Rates, SECOND, Swarm};
 pub const SECOND_BOOK: u64 = 1_000_000;
 /// The first seed behind it.
 pub const THIRD_BOOK: u64 = 2_000_000;
+/// The first seed behind that one.
+pub const FOURTH_BOOK: u64 = 3_000_000;
 
 /// What leads to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

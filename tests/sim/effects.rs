@@ -1,15 +1,12 @@
 //! What machines ask is carried out, under the eyes of the oracle: no effect may break an invariant.
 
-use midspan_format::area::AreaKind;
 use midspan_format::checksum::checksum;
 use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, Position};
-use midspan_format::message::{
-    FenceIntent, Fenced, FencedLane, Hello, MAX_MESSAGE, Message, Progress, RefusedReason,
-};
+use midspan_format::message::{Hello, MAX_MESSAGE, Message, RefusedReason};
 use midspan_format::superblock::Role;
-use midspan_protocol::vocab::buffer::{Buffer, Slice};
+use midspan_protocol::vocab::buffer::Buffer;
 use midspan_protocol::vocab::effect::{
     Disk, DiskOp, Effect, Frame, HandoverNote, HostError, LinkId, Note, Parts, RequestId, RoundNote,
     StartNote, StartRefusal, StartReport, Token,
@@ -18,7 +15,7 @@ use midspan_protocol::vocab::effect::{
 use crate::client::Reply;
 use crate::content;
 use crate::disk::Owner;
-use crate::event::{ConnId, DiskIndex, Event, NodeIndex, Side};
+use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::history::Kind;
 use crate::layout::node_id;
 use crate::lies::Lie;
@@ -88,66 +85,6 @@ impl World {
         // Gone already: its machine has been told, or will be.
         let Some((conn, side)) = conn else { return };
         self.wire.send(&mut self.schedule, conn, side, payload, keep);
-    }
-
-    /// What a relay says of its areas must be true (I2), what it says after a fence is remembered (I5).
-    fn on_said(&mut self, node: NodeIndex, owner: Owner, link: LinkId, message: &Message) {
-        let Some(areas) = self.layout.areas(node).filter(|_| owner == Owner::Relay) else { return };
-        match message {
-            Message::Progress(progress) => {
-                self.on_claim(node, self.kind_of(node, link), progress.journaled);
-            }
-            Message::Welcome(welcome) => {
-                let kind = areas.iter().find(|entry| entry.area == welcome.area).map(|entry| entry.kind);
-                let kind = kind.or_else(|| self.watches.journal.eye(node)?.kind_of(welcome.area));
-                if let Some(kind) = kind {
-                    self.on_claim(node, kind, welcome.journaled);
-                }
-            }
-            Message::ReadReply(reply) => {
-                if reply.position.0 + u64::from(reply.length) > reply.journaled.0 && reply.length > 0 {
-                    self.fail("I2", format!("a range beyond the journaled prefix is read: {reply:?}"));
-                }
-            }
-            Message::Fenced(fenced) => {
-                for lane in fenced.lanes().iter().filter(|lane| lane.open) {
-                    self.on_claim(node, lane.kind, lane.journaled);
-                }
-                if fenced.epoch > fenced.found {
-                    if let Some(eye) = self.watches.journal.eye(node) {
-                        eye.fenced = eye.fenced.max(Some(fenced.epoch));
-                        let ring = fenced.lanes().iter().find(|lane| lane.kind == AreaKind::Ring);
-                        let to = ring.map(|ring| ring.journaled).unwrap_or_default();
-                        self.fences.entry((fenced.epoch, node)).or_insert(to);
-                    }
-                    self.fenced = self.fenced.max(Some(fenced.epoch));
-                }
-            }
-            Message::Hello(_)
-            | Message::Refused(_)
-            | Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Read(_)
-            | Message::Fence(_)
-            | Message::Release(_)
-            | Message::Released(_)
-            | Message::AreaCreate(_)
-            | Message::AreaDelete(_)
-            | Message::AreaList(_)
-            | Message::Areas(_)
-            | Message::Leaving(_)
-            | Message::Left(_)
-            | Message::Begin(_)
-            | Message::SetAsked(_)
-            | Message::SetRecorded(_) => {}
-        }
-    }
-
-    /// The area of a session of the relay: by the welcome that opened it.
-    fn kind_of(&self, node: NodeIndex, link: LinkId) -> AreaKind {
-        let sessions = self.nodes[node.0].process.as_ref().and_then(|p| p.relay.as_ref());
-        let area = sessions.and_then(|relay| relay.areas().iter().find(|area| area.session == Some(link)));
-        area.map_or(AreaKind::Ring, |area| area.entry.kind)
     }
 
     /// Ring space is used again only when nobody needs it any more (I3).
@@ -460,60 +397,9 @@ impl World {
             | Note::Damaged { .. } => self.on_bad_news(node, &note),
         }
     }
-
-    /// A planted bug: the primary hears that its frame is journaled when it has just arrived.
-    pub(crate) fn lie_about_progress(
-        &mut self,
-        node: NodeIndex,
-        conn: ConnId,
-        side: Side,
-        unit: &Slice<SimBuf>,
-    ) {
-        let header = FrameHeader::decode(unit.bytes()).ok();
-        let Some(header) = header.filter(|h| node == NodeIndex::RELAY && h.kind == FrameKind::Journal) else {
-            return;
-        };
-        let progress = Message::Progress(Progress { journaled: header.end(), sequence: header.sequence });
-        self.wire.send(&mut self.schedule, conn, side, Payload::Small(encode(&progress)), Keep::Nothing);
-    }
-
-    /// A planted bug: a takeover's fence never reaches the relay, and is answered all the same.
-    fn lie_about_fence(&mut self, node: NodeIndex, link: LinkId, message: &Message) -> bool {
-        let Message::Fence(fence) = message else { return false };
-        let Some((conn, side)) =
-            self.nodes[node.0].process.as_ref().and_then(|p| p.links.get(&link).copied())
-        else {
-            return false;
-        };
-        let relay = self.nodes[NodeIndex::RELAY.0].process.as_ref().and_then(|p| p.relay.as_ref());
-        let Some(relay) = relay.filter(|_| fence.intent == FenceIntent::Takeover) else { return false };
-        let mut fenced =
-            Fenced { request: fence.request, epoch: fence.epoch, found: fence.replaces, ..Fenced::default() };
-        for area in relay.areas() {
-            fenced.push(FencedLane {
-                lane: area.entry.lane,
-                kind: area.entry.kind,
-                area: area.entry.area,
-                size: area.entry.size,
-                journaled: area.journaled(),
-                began: area.entry.began,
-                open: true,
-                scanning: false,
-                last: area.last().copied(),
-            });
-        }
-        self.wire.send(
-            &mut self.schedule,
-            conn,
-            1 - side,
-            Payload::Small(encode(&Message::Fenced(fenced))),
-            Keep::Nothing,
-        );
-        true
-    }
 }
 
-fn encode(message: &Message) -> Vec<u8> {
+pub(crate) fn encode(message: &Message) -> Vec<u8> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let length = message.encode(&mut bytes).expect("a message fits its greatest length");
     bytes.truncate(length);

@@ -1,5 +1,6 @@
 //! What the oracle demands where several lanes hold the journal: by the sets that the sites have recorded, never by what machines believe.
 
+use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{FenceSet, GroupState, Role};
@@ -11,6 +12,35 @@ use crate::layout::node_id;
 use crate::world::World;
 
 impl World {
+    /// Holds a claim of the relay about one of its areas against what is durable there.
+    pub(crate) fn on_claim(&mut self, node: NodeIndex, kind: AreaKind, position: Position) {
+        if kind != AreaKind::Ring && (self.swarm.rates.index_rot > 0 || self.harmed.read[NodeIndex::RELAY.0])
+        {
+            // What rotted there cannot be found any more: only the journal's claims are held against the disk.
+            return;
+        }
+        let disk = self.nodes[node.0].disks[0].told();
+        if self.watches.journal.is_used() {
+            let watches = &mut self.watches;
+            let outcome = match (kind, watches.journal.eye(node)) {
+                (AreaKind::Manifest, Some(eye)) => eye.manifest.claim(disk, position),
+                (AreaKind::Receipt, Some(eye)) => eye.receipt.claim(disk, position),
+                (_, _) => watches.journal.claim(node, disk, position, &mut watches.ring),
+            };
+            return self.demand("I2", outcome.map_err(|what| format!("{kind:?} area of {node}: {what}")));
+        }
+        let watch = match kind {
+            AreaKind::Manifest => &mut self.watches.manifest,
+            AreaKind::Receipt => &mut self.watches.receipt,
+            AreaKind::Ring | AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => {
+                &mut self.watches.ring
+            }
+        };
+        let outcome = watch.claim(disk, position);
+        watch.fold(position);
+        self.demand("I2", outcome.map_err(|what| format!("{kind:?} area of the relay: {what}")));
+    }
+
     /// Something became durable on a node's journal disk: its lane may hold more.
     pub(crate) fn on_lane_durable(&mut self, node: NodeIndex, offset: usize, cleared: bool) {
         let disk = self.nodes[node.0].disks[0].told();

@@ -4,81 +4,15 @@
 //! at once, seen from one side or from both, and somebody dies in the middle of a change of the set: at a message or a write that
 //! belongs to it. All choices come from streams of their own, and seeds below play what they always did.
 
-use midspan_format::frame::FrameHeader;
-use midspan_format::message::Message;
-use midspan_format::superblock::GroupState;
 use midspan_protocol::role::policy::LanePolicy;
-use midspan_protocol::vocab::effect::{DiskOp, Effect, Note};
-use midspan_protocol::vocab::tags;
 
-use crate::drills::THIRD_BOOK;
+use crate::drills::FOURTH_BOOK;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
-use crate::memory::SimBuf;
+use crate::moments::{Blow, Moment, Strike};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};
-use crate::trace;
-use crate::world::{Phase, World};
-
-/// The first seed of the fourth book.
-pub const FOURTH_BOOK: u64 = 3_000_000;
-
-const _: () = assert!(FOURTH_BOOK > THIRD_BOOK);
-
-/// A sign that a change of the set is in some step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// A further lane is told where to go on.
-    Begins,
-    /// That it is asked for is being recorded at the primary.
-    Records,
-    /// The other site is asked.
-    Asks,
-    /// The other site is about to say that it has recorded it.
-    Recorded,
-    /// The new set counts alone.
-    Counts,
-    /// A frame goes to a second lane, too.
-    Doubled,
-}
-
-impl Moment {
-    const ALL: [Self; 6] =
-        [Self::Begins, Self::Records, Self::Asks, Self::Recorded, Self::Counts, Self::Doubled];
-}
-
-/// What happens in such a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
-    /// The process dies that does it.
-    Here,
-    /// The other site's does.
-    There,
-    /// This node's does.
-    At(NodeIndex),
-    /// This machine loses power.
-    Power(NodeIndex),
-    /// The sites do not reach each other.
-    Apart,
-    /// Whoever serves and this relay are lost at once, and the other site takes over.
-    Both(NodeIndex),
-}
-
-/// Something strikes in a moment of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strike {
-    /// When.
-    pub moment: Moment,
-    /// So many times it passes undisturbed.
-    pub skip: u32,
-    /// So many effects later.
-    pub fuse: u32,
-    /// What.
-    pub blow: Blow,
-    /// How long.
-    pub time: u64,
-}
 
 /// Makes a world fit for what is to happen in it.
 pub fn suit(seed: u64, swarm: &mut Swarm) {
@@ -174,68 +108,4 @@ fn strike(random: &mut Random, lanes: Lanes) -> Strike {
     let fuse = if random.percent(50) { 0 } else { u32::try_from(random.below(12)).unwrap_or(0) };
     let time = if random.percent(40) { random.range(SECOND, 5 * SECOND) } else { random.range(MS, 300 * MS) };
     Strike { moment, skip, fuse, blow, time }
-}
-
-/// What a machine's effect shows.
-fn moment_of(effect: &Effect<SimBuf>) -> Option<Moment> {
-    match effect {
-        Effect::SendBlock { message, .. } | Effect::Send { message, .. } => match message {
-            Message::Begin(_) => Some(Moment::Begins),
-            Message::SetAsked(_) => Some(Moment::Asks),
-            Message::SetRecorded(_) => Some(Moment::Recorded),
-            _ => None,
-        },
-        Effect::SendFrame { frame, .. } => {
-            let FrameHeader { flags, .. } = frame.header;
-            (flags & midspan_format::frame::IN_TWO_LANES != 0).then_some(Moment::Doubled)
-        }
-        Effect::Disk { token, op: DiskOp::Write { data, .. }, .. } if tags::of(*token) == tags::STATE => {
-            let asked = GroupState::decode(midspan_protocol::vocab::buffer::Slice::bytes(data)).ok()?;
-            (!asked.asked.is_none()).then_some(Moment::Records)
-        }
-        Effect::Note(Note::LaneSet { .. }) => Some(Moment::Counts),
-        _ => None,
-    }
-}
-
-impl World {
-    /// An effect of a site is to be carried out: somebody may be struck then.
-    pub(crate) fn look_for_moment(&mut self, node: NodeIndex, effect: &Effect<SimBuf>) {
-        if self.strikes.is_empty() || self.phase != Phase::Faults {
-            return;
-        }
-        let Some(moment) = moment_of(effect) else { return };
-        let mut due = None;
-        for (at, strike) in self.strikes.iter_mut().enumerate().filter(|(_, s)| s.moment == moment) {
-            if strike.skip == 0 {
-                due = due.or(Some(at));
-            } else {
-                strike.skip -= 1;
-            }
-        }
-        let Some(at) = due else { return };
-        let Strike { blow, fuse, time, .. } = self.strikes.remove(at);
-        trace::line(node, || format!("strike: {blow:?} at {moment:?}"));
-        let kill = |node| Fault::Kill { node, fuse, down: time };
-        let now = self.schedule.now();
-        let faults = match blow {
-            Blow::Here => vec![kill(node)],
-            Blow::There => vec![kill(node.other_site())],
-            Blow::At(node) => vec![kill(node)],
-            Blow::Power(node) => vec![Fault::Power { node, down: time }],
-            Blow::Apart => vec![Fault::Cut { from: NodeIndex::A, to: NodeIndex::B, both: true, time }],
-            Blow::Both(relay) => {
-                let site = self.reign.map_or(NodeIndex::A, |reign| reign.node);
-                let asked = vec![Fault::TakeoverAt(site.other_site())];
-                self.plan_more(now + self.swarm.pace.silence_ns / 3, asked);
-                vec![kill(site), kill(relay)]
-            }
-        };
-        if let (Blow::Here, Some(node)) = (blow, self.nodes.get_mut(node.0)) {
-            // In the middle of what it does.
-            (node.fuse, node.down) = (Some(fuse), time);
-        } else {
-            self.plan_more(now, faults);
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::event::NodeIndex;
 use crate::harm::Harm;
-use crate::lanes::Strike;
+use crate::moments::Strike;
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, SECOND, Scenario, Swarm};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_protocol::role::policy::LanePolicy;
@@ -14,9 +13,9 @@ use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::harm::Harmed;
 use crate::history::History;
 use crate::journal::Journal;
-use crate::lanes::Strike;
 use crate::layout::Layout;
 use crate::lies::Lie;
+use crate::moments::Strike;
 use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::{Less, Planned};
 use crate::random::Random;
@@ -337,24 +336,6 @@ impl World {
         self.schedule.at(self.swarm.faults_for + 120 * SECOND, Event::End);
     }
 
-    fn plant(&mut self) {
-        let permits = usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0);
-        let dirty = usize::try_from(self.layout.dirty_offset).unwrap_or(0);
-        let [a, relay, b, ..] = self.nodes.as_mut_slice() else { return };
-        match self.lie {
-            Lie::None | Lie::ProgressTooEarly | Lie::FenceDropped | Lie::PromisesOutside => {}
-            Lie::DurableTooEarly => relay.disks[0].lies.durable_too_early = true,
-            Lie::LeaseTooShort => relay.clock.rush = 50,
-            Lie::FlushDoesNothing => {
-                a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.flush_does_nothing = true);
-            }
-            Lie::OwnRingTooEarly => b.disks[0].lies.durable_too_early = true,
-            Lie::PermitForgotten => relay.disks[0].lies.drops = Some((0, permits)),
-            Lie::OldReads => a.disks.iter_mut().skip(1).for_each(|disk| disk.lies.old_reads = true),
-            Lie::MapNotWritten => b.disks[0].lies.drops = Some((dirty, dirty + 1)),
-        }
-    }
-
     /// Lets things happen until the run is over; `Err` holds the rule that was broken.
     ///
     /// # Errors
@@ -481,34 +462,5 @@ impl World {
             self.see_own_ring(node);
             self.on_state_saved(node, offset);
         }
-    }
-
-    /// Holds a claim of the relay about one of its areas against what is durable there.
-    pub(crate) fn on_claim(&mut self, node: NodeIndex, kind: AreaKind, position: Position) {
-        if kind != AreaKind::Ring && (self.swarm.rates.index_rot > 0 || self.harmed.read[NodeIndex::RELAY.0])
-        {
-            // What rotted there cannot be found any more: only the journal's claims are held against the disk.
-            return;
-        }
-        let disk = self.nodes[node.0].disks[0].told();
-        if self.watches.journal.is_used() {
-            let watches = &mut self.watches;
-            let outcome = match (kind, watches.journal.eye(node)) {
-                (AreaKind::Manifest, Some(eye)) => eye.manifest.claim(disk, position),
-                (AreaKind::Receipt, Some(eye)) => eye.receipt.claim(disk, position),
-                (_, _) => watches.journal.claim(node, disk, position, &mut watches.ring),
-            };
-            return self.demand("I2", outcome.map_err(|what| format!("{kind:?} area of {node}: {what}")));
-        }
-        let watch = match kind {
-            AreaKind::Manifest => &mut self.watches.manifest,
-            AreaKind::Receipt => &mut self.watches.receipt,
-            AreaKind::Ring | AreaKind::OwnRing | AreaKind::State | AreaKind::DirtyMap => {
-                &mut self.watches.ring
-            }
-        };
-        let outcome = watch.claim(disk, position);
-        watch.fold(position);
-        self.demand("I2", outcome.map_err(|what| format!("{kind:?} area of the relay: {what}")));
     }
 }

@@ -3,14 +3,17 @@
 //! Upholds the primary's half of I2 and I5: a lane that reports less than it once acknowledged, or is refused for a newer
 //! epoch, is said so and never silently used; frames go again, in order, from memory after every reconnect.
 
+mod joining;
+
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
-use midspan_format::message::{Begin, Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
+use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
 
+use self::joining::Joined;
 use crate::lane::link::Link;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Effect, Frame, LinkEvent, LinkId};
@@ -45,16 +48,6 @@ pub enum WriterEvent {
     },
     /// The connection is gone and will be tried again.
     Down,
-}
-
-/// What came of a welcome where this chain is to be joined.
-enum Joined {
-    /// The area goes on with this chain.
-    Yes,
-    /// It was told where to.
-    Begins,
-    /// It does not stand in this chain, and must not be told to.
-    Never,
 }
 
 /// The writer.
@@ -423,55 +416,6 @@ impl<B: Buffer> Writer<B> {
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
-    }
-
-    /// Whether the area stands where this chain begins; if not, it is told to go on there.
-    fn join<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) -> Joined {
-        let Some(base) = self.base() else { return Joined::Begins };
-        let has_begun = self.begun && welcome.journaled == base.position && welcome.last.is_none();
-        let enough = welcome.began <= base.position || !self.may_begin;
-        if welcome.area == self.area && (has_begun || enough && self.is_on_chain(welcome)) {
-            self.joins = false;
-            return Joined::Yes;
-        }
-        // At the very beginning there is nothing to lose.
-        if !self.may_begin && base.position > Position(0) {
-            return Joined::Never;
-        }
-        if !self.begun {
-            self.begin(context);
-        }
-        Joined::Begins
-    }
-
-    /// Whether the area ends at a place of this chain from which frames of its present epoch can go on.
-    fn is_on_chain(&self, welcome: &Welcome) -> bool {
-        let found = Tip::behind(welcome.journaled, welcome.last.as_ref());
-        let place = |tip: Tip| (tip.position, tip.sequence, tip.chain);
-        let mut frames = self.unjournaled.iter().map(|sent| &sent.frame.header);
-        let within = frames.any(|next| place(Tip::before(next)) == place(found) && next.epoch == self.epoch);
-        within || self.tip.is_some_and(|tip| place(tip) == place(found))
-    }
-
-    /// Where the area goes on: before the first frame that is not journaled there.
-    fn base(&self) -> Option<Tip> {
-        self.unjournaled.front().map(|sent| Tip::before(&sent.frame.header)).or(self.tip)
-    }
-
-    fn begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let Some(base) = self.base() else { return };
-        self.begun = true;
-        let (journal, position) = (self.area, base.position);
-        let begin = Begin { journal, position, sequence: base.sequence, chain: base.chain };
-        context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
-    }
-
-    /// Whether the area must be told where to go on before it takes the next frame: it has forgotten its tip, or that what is
-    /// sent again may be of an older epoch.
-    fn must_begin(&self, welcome: &Welcome) -> bool {
-        let first = self.unjournaled.front().map(|sent| sent.frame.header.epoch);
-        let forgot = welcome.last.is_none() && welcome.journaled > Position(0) && !self.begun;
-        !self.is_index && (forgot || first.is_some_and(|epoch| epoch < self.epoch) && !self.begun)
     }
 
     /// Whether the area ends where this chain does, or a part of it, with another frame: after damage at a start it had begun anew,

@@ -218,7 +218,9 @@ impl Rejoin {
     }
 
     fn on_probed<S: Buffers>(&mut self, context: &mut Context<'_, S>, fenced: &Fenced) -> Outcome {
-        if fenced.epoch < self.replaced_by {
+        // One of the other site's is believed: what it took of another lane, later, may never have become anything.
+        let others = force(fenced, self.config.node) == Force::Other;
+        if fenced.epoch < self.replaced_by && !others {
             rare!(RejoinOtherLane);
             return self.wait(context);
         }

@@ -105,15 +105,6 @@ impl<B: Buffer> Start<B> {
         }
     }
 
-    fn new_fencer(&self, store: &StateStore) -> Fencer {
-        let (intent, known) = (FenceIntent::Restart, store.get().epoch);
-        if self.was_prepared {
-            self.config.lagging_fencer(intent, known)
-        } else {
-            self.config.fencer(intent, known)
-        }
-    }
-
     /// Regions that the tail touched, where the sites differ anyway.
     pub fn take_marks(&mut self) -> Option<DirtyMap> {
         self.marks.take()

@@ -118,7 +118,8 @@ impl<B: Buffer> Group<B> {
         let known = state.epoch.max(secondary.acquired().epoch);
         let set = asked.set;
         let is_current = asked.group == self.config.group
-            && asked.epoch.node == self.config.other_site()
+            // None: the very first start, of which nothing is recorded yet.
+            && (asked.epoch.node == self.config.other_site() || !asked.epoch.is_held())
             && asked.epoch >= known
             && !state.handover;
         let mine = set.nodes.iter().all(|node| self.config.lanes.contains(node));

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
-use midspan_format::message::{Fenced, FencedLane, Message, SetAsked};
+use midspan_format::message::{FenceIntent, Fenced, FencedLane, Message, SetAsked};
 use midspan_format::superblock::FenceSet;
 
 use super::{Outcome, Start, Step};
@@ -120,6 +120,16 @@ impl Preparing {
 }
 
 impl<B: Buffer> Start<B> {
+    /// A fencer of the lane that it goes by.
+    pub(super) fn new_fencer(&self, store: &StateStore) -> Fencer {
+        let (intent, known) = (FenceIntent::Restart, store.get().epoch);
+        if self.was_prepared {
+            self.config.lagging_fencer(intent, known)
+        } else {
+            self.config.fencer(intent, known)
+        }
+    }
+
     /// Whether the link belongs to the preparation.
     pub(super) fn prepares_by(&self, link: LinkId) -> bool {
         matches!(&self.step, Step::Preparing(preparing) if preparing.owns(link))

@@ -1,0 +1,71 @@
+//! What relays say is held against what is durable.
+
+use midspan_format::area::AreaKind;
+use midspan_format::message::Message;
+use midspan_protocol::vocab::effect::LinkId;
+
+use crate::disk::Owner;
+use crate::event::NodeIndex;
+use crate::world::World;
+
+impl World {
+    /// What a relay says of its areas must be true (I2), what it says after a fence is remembered (I5).
+    pub(crate) fn on_said(&mut self, node: NodeIndex, owner: Owner, link: LinkId, message: &Message) {
+        let Some(areas) = self.layout.areas(node).filter(|_| owner == Owner::Relay) else { return };
+        match message {
+            Message::Progress(progress) => {
+                self.on_claim(node, self.kind_of(node, link), progress.journaled);
+            }
+            Message::Welcome(welcome) => {
+                let kind = areas.iter().find(|entry| entry.area == welcome.area).map(|entry| entry.kind);
+                let kind = kind.or_else(|| self.watches.journal.eye(node)?.kind_of(welcome.area));
+                if let Some(kind) = kind {
+                    self.on_claim(node, kind, welcome.journaled);
+                }
+            }
+            Message::ReadReply(reply) => {
+                if reply.position.0 + u64::from(reply.length) > reply.journaled.0 && reply.length > 0 {
+                    self.fail("I2", format!("a range beyond the journaled prefix is read: {reply:?}"));
+                }
+            }
+            Message::Fenced(fenced) => {
+                for lane in fenced.lanes().iter().filter(|lane| lane.open) {
+                    self.on_claim(node, lane.kind, lane.journaled);
+                }
+                if fenced.epoch > fenced.found {
+                    if let Some(eye) = self.watches.journal.eye(node) {
+                        eye.fenced = eye.fenced.max(Some(fenced.epoch));
+                        let ring = fenced.lanes().iter().find(|lane| lane.kind == AreaKind::Ring);
+                        let to = ring.map(|ring| ring.journaled).unwrap_or_default();
+                        self.fences.entry((fenced.epoch, node)).or_insert(to);
+                    }
+                    self.fenced = self.fenced.max(Some(fenced.epoch));
+                }
+            }
+            Message::Hello(_)
+            | Message::Refused(_)
+            | Message::Ping(_)
+            | Message::Pong(_)
+            | Message::Read(_)
+            | Message::Fence(_)
+            | Message::Release(_)
+            | Message::Released(_)
+            | Message::AreaCreate(_)
+            | Message::AreaDelete(_)
+            | Message::AreaList(_)
+            | Message::Areas(_)
+            | Message::Leaving(_)
+            | Message::Left(_)
+            | Message::Begin(_)
+            | Message::SetAsked(_)
+            | Message::SetRecorded(_) => {}
+        }
+    }
+
+    /// The area of a session of the relay: by the welcome that opened it.
+    fn kind_of(&self, node: NodeIndex, link: LinkId) -> AreaKind {
+        let sessions = self.nodes[node.0].process.as_ref().and_then(|p| p.relay.as_ref());
+        let area = sessions.and_then(|relay| relay.areas().iter().find(|area| area.session == Some(link)));
+        area.map_or(AreaKind::Ring, |area| area.entry.kind)
+    }
+}
