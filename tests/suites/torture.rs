@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use rig::{Folder, LIMIT, Program, can_cut, signal as signal_to, wait_for};
 
-/// Each of the eight scenarios once on one cluster, and half of them once more on others with two rounds each.
-const ROUNDS: u64 = 16;
+/// Each of the nine scenarios once on one cluster, and four of them once more on others with two rounds each.
+const ROUNDS: u64 = 17;
 /// The same trouble each time.
 const SEED: u64 = 20_261_130;
 
@@ -63,7 +63,9 @@ fn a_scenario_that_does_not_exist_is_named_with_those_that_do() {
     let torture = || Program::new(env!("CARGO_BIN_EXE_midspan-torture"));
     torture().args(["--scenario", "meteor"]).run().with_code(2, &["meteor", "relay-wiped", "all"]);
     let listed = torture().arg("--list").run().well();
-    for name in ["kills", "stops", "cuts", "full", "relay-wiped", "roles", "mixed", "accept-loss", "all"] {
+    for name in
+        ["kills", "stops", "cuts", "full", "relay-wiped", "roles", "mixed", "accept-loss", "lanes", "all"]
+    {
         assert!(listed.lines().any(|line| line.split(' ').next() == Some(name)), "{name}: {listed}");
     }
 }

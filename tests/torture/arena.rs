@@ -29,6 +29,16 @@ const MODES: [&str; 4] = [
 const LOSSY: [&str; 2] =
     ["mode = \"max-availability\"\n", "mode = \"max-availability\"\nisolated = \"continue\"\n"];
 
+/// Lane sets of groups with a second relay, and where their lanes are.
+const SETS: [(&[Place], &str); 3] = [
+    (&[Place::Relay, Place::Alternate], "lane_set = \"failover\"\nresend = \"64MiB\"\n"),
+    (&[Place::Relay, Place::Alternate], "lane_set = \"mirror\"\nresend = \"64MiB\"\n"),
+    (
+        &[Place::Relay, Place::Alternate, Place::Secondary, Place::Primary],
+        "lane_set = \"failover\"\nresend = \"64MiB\"\ndirect = \"allow\"\n",
+    ),
+];
+
 /// Something that an operator has asked for.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -75,20 +85,30 @@ impl<'a> Arena<'a> {
         let mode = modes[usize::try_from(dice.below(modes.len() as u64)).unwrap()];
         let rings = [8, 8, 16, 64];
         let volumes = 1 + u16::try_from(dice.below(2)).unwrap();
-        let shape = Shape {
+        let mut shape = Shape {
             ring_mib: rings[usize::try_from(dice.below(rings.len() as u64)).unwrap()],
             site_keys: mode,
             ..Shape::new(volumes, 8 + 8 * dice.below(3))
         };
+        if scenario == Scenario::Lanes {
+            (shape.lanes, shape.keys) = SETS[usize::try_from(dice.below(SETS.len() as u64)).unwrap()];
+        }
         let rate = dice.percent(50).then_some(800);
         tally.say(format_args!(
-            "a new cluster: {volumes} volumes of {} MiB, rings of {} MiB, {}, {}",
+            "a new cluster: {volumes} volumes of {} MiB, rings of {} MiB, {}{}, {}",
             shape.volume_bytes >> 20,
             shape.ring_mib,
             if mode.is_empty() { "nothing special".into() } else { mode.trim().replace('\n', ", ") },
+            shape
+                .keys
+                .trim()
+                .split('\n')
+                .filter(|key| !key.is_empty())
+                .map(|key| format!(", {key}"))
+                .collect::<String>(),
             rate.map_or("hosts in a hurry".into(), |rate| format!("{rate} requests a second"))
         ));
-        let network = on_network.then(Network::new);
+        let network = on_network.then(|| Network::of(shape.places()));
         let shape = network.as_ref().map_or(shape.clone(), |network| network.with(shape));
         let mut cluster = Cluster::within(folder, shape);
         cluster.run();
@@ -155,8 +175,9 @@ impl<'a> Arena<'a> {
 
     /// A node that ends although nobody killed it has failed.
     pub fn nobody_ends_by_itself(&mut self) {
-        for place in Place::ALL.into_iter().filter(|place| !self.down.contains(place)) {
-            let ended = self.cluster.node(place).ended();
+        let up = self.cluster.shape().places().iter().filter(|place| !self.down.contains(place));
+        for place in up {
+            let ended = self.cluster.node(*place).ended();
             assert!(ended.is_none(), "{} has ended by itself: {ended:?}", place.name());
         }
     }
@@ -214,8 +235,8 @@ impl<'a> Arena<'a> {
     }
 
     pub(crate) fn isolate(&mut self, place: Place) {
-        for other in Place::ALL.into_iter().filter(|other| *other != place) {
-            self.cut(place, other);
+        for other in self.cluster.shape().places().iter().filter(|other| **other != place) {
+            self.cut(place, *other);
         }
     }
 
@@ -295,7 +316,7 @@ impl<'a> Arena<'a> {
 
     /// Starts all nodes.
     pub(crate) fn start_all(&mut self) {
-        Place::ALL.into_iter().for_each(|place| self.cluster.start(place));
+        self.cluster.shape().places().iter().for_each(|place| self.cluster.start(*place));
     }
 
     /// Exports of the volumes where hosts are.

@@ -215,7 +215,7 @@ mod tests {
         let (played, left_out) = playable("all", none()).unwrap();
         assert_eq!(
             (played.len(), left_out),
-            (5, vec![Scenario::Cuts, Scenario::Mixed, Scenario::AcceptLoss])
+            (5, vec![Scenario::Cuts, Scenario::Mixed, Scenario::AcceptLoss, Scenario::Lanes])
         );
         assert!(playable("cuts", none()).unwrap_err().contains("cuts: no root"));
         assert_eq!(playable("kills", none()).unwrap(), (vec![Scenario::Kills], Vec::new()));

@@ -120,7 +120,7 @@ pub fn round(scenario: Scenario, dice: &mut Seeded) -> Vec<Step> {
             plan.push(Trouble::Lose { in_lanes, outside, dead: dice.percent(50) });
             (0, 2)
         }
-        Scenario::Roles => (1, 5),
+        Scenario::Roles | Scenario::Lanes => (1, 5),
         Scenario::Mixed => {
             if dice.percent(15) {
                 plan.push(fill(dice));
@@ -134,44 +134,47 @@ pub fn round(scenario: Scenario, dice: &mut Seeded) -> Vec<Step> {
 }
 
 fn any(scenario: Scenario, dice: &mut Seeded) -> Trouble {
+    let places = scenario.places();
     match scenario {
-        Scenario::Kills | Scenario::Full | Scenario::RelayWiped | Scenario::AcceptLoss => kill(dice),
-        Scenario::Stops if dice.percent(20) => kill(dice),
-        Scenario::Stops => stop(dice),
-        Scenario::Cuts if dice.percent(20) => kill(dice),
-        Scenario::Cuts => cut(dice),
-        Scenario::Roles if dice.percent(35) => kill(dice),
+        Scenario::Kills | Scenario::Full | Scenario::RelayWiped | Scenario::AcceptLoss => kill(dice, places),
+        Scenario::Stops if dice.percent(20) => kill(dice, places),
+        Scenario::Stops => stop(dice, places),
+        Scenario::Cuts if dice.percent(20) => kill(dice, places),
+        Scenario::Cuts => cut(dice, places),
+        Scenario::Roles if dice.percent(35) => kill(dice, places),
         Scenario::Roles => Trouble::Ask(order(dice)),
-        Scenario::Mixed => match dice.below(4) {
-            0 => kill(dice),
-            1 => stop(dice),
-            2 => cut(dice),
+        Scenario::Mixed | Scenario::Lanes => match dice.below(4) {
+            0 => kill(dice, places),
+            1 => stop(dice, places),
+            2 => cut(dice, places),
             _ => Trouble::Ask(order(dice)),
         },
     }
 }
 
-fn kill(dice: &mut Seeded) -> Trouble {
+fn kill(dice: &mut Seeded, among: &[Place]) -> Trouble {
     let count = if dice.percent(60) { 1 } else { 2 + dice.below(2) };
-    let mut places = Place::ALL.to_vec();
+    let mut places = among.to_vec();
     while places.len() as u64 > count {
         places.remove(usize::try_from(dice.below(places.len() as u64)).unwrap());
     }
     Trouble::Kill(places, lasts(dice, 40, 700))
 }
 
-fn stop(dice: &mut Seeded) -> Trouble {
-    Trouble::Stop(place(dice), lasts(dice, 0, 2500))
+fn stop(dice: &mut Seeded, among: &[Place]) -> Trouble {
+    Trouble::Stop(place(dice, among), lasts(dice, 0, 2500))
 }
 
-fn cut(dice: &mut Seeded) -> Trouble {
+fn cut(dice: &mut Seeded, among: &[Place]) -> Trouble {
     match dice.below(10) {
         0..=4 => {
-            let mut ends = Place::ALL.to_vec();
-            ends.remove(usize::try_from(dice.below(3)).unwrap());
+            let mut ends = among.to_vec();
+            while ends.len() > 2 {
+                ends.remove(usize::try_from(dice.below(ends.len() as u64)).unwrap());
+            }
             Trouble::Cut(ends[0], ends[1])
         }
-        5..=7 => Trouble::Isolate(place(dice)),
+        5..=7 => Trouble::Isolate(place(dice, among)),
         _ => Trouble::Mend,
     }
 }
@@ -202,8 +205,8 @@ fn lasts(dice: &mut Seeded, none_percent: u8, most_ms: u64) -> Lasts {
     }
 }
 
-fn place(dice: &mut Seeded) -> Place {
-    Place::ALL[usize::try_from(dice.below(3)).unwrap()]
+fn place(dice: &mut Seeded, among: &[Place]) -> Place {
+    among[usize::try_from(dice.below(among.len() as u64)).unwrap()]
 }
 
 fn moment(dice: &mut Seeded, most_ms: u64) -> Duration {
@@ -245,6 +248,11 @@ mod tests {
         has(Scenario::RelayWiped, |trouble| matches!(trouble, Trouble::Wipe { anew: false, .. }));
         has(Scenario::AcceptLoss, |trouble| matches!(trouble, Trouble::Lose { dead: true, .. }));
         has(Scenario::AcceptLoss, |trouble| matches!(trouble, Trouble::Lose { dead: false, .. }));
+        has(
+            Scenario::Lanes,
+            |trouble| matches!(trouble, Trouble::Kill(killed, _) if killed.contains(&Place::Alternate)),
+        );
+        has(Scenario::Lanes, |trouble| matches!(trouble, Trouble::Cut(Place::Alternate, _)));
         for scenario in [Scenario::Roles, Scenario::Mixed] {
             has(scenario, |trouble| *trouble == Trouble::Ask(Order::TakeOver));
             has(scenario, |trouble| *trouble == Trouble::Ask(Order::SwitchOver));

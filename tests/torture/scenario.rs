@@ -1,5 +1,7 @@
 //! The scenarios: what trouble each makes.
 
+use rig::Place;
+
 /// A kind of trouble that a round is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -19,11 +21,13 @@ pub enum Scenario {
     Mixed,
     /// Operators who accept a loss.
     AcceptLoss,
+    /// Lane sets with a second relay.
+    Lanes,
 }
 
 impl Scenario {
     /// All of them, in the order in which `all` plays them.
-    pub const ALL: [Scenario; 8] = [
+    pub const ALL: [Scenario; 9] = [
         Scenario::Kills,
         Scenario::Stops,
         Scenario::Cuts,
@@ -32,6 +36,7 @@ impl Scenario {
         Scenario::Roles,
         Scenario::Mixed,
         Scenario::AcceptLoss,
+        Scenario::Lanes,
     ];
 
     /// Its name.
@@ -45,6 +50,7 @@ impl Scenario {
             Scenario::Roles => "roles",
             Scenario::Mixed => "mixed",
             Scenario::AcceptLoss => "accept-loss",
+            Scenario::Lanes => "lanes",
         }
     }
 
@@ -65,13 +71,31 @@ impl Scenario {
             Scenario::AcceptLoss => {
                 "hosts are answered outside the lanes, and an operator accepts that this is lost (root, as above)"
             }
+            Scenario::Lanes => {
+                "all of it together with a second relay, or lanes at the sites, too (root, as above)"
+            }
+        }
+    }
+
+    /// The nodes of its clusters.
+    pub const fn places(self) -> &'static [Place] {
+        match self {
+            Scenario::Lanes => &Place::FOUR,
+            Scenario::Kills
+            | Scenario::Stops
+            | Scenario::Cuts
+            | Scenario::Full
+            | Scenario::RelayWiped
+            | Scenario::Roles
+            | Scenario::Mixed
+            | Scenario::AcceptLoss => &Place::ALL,
         }
     }
 
     /// Whether it needs a network with paths to cut.
     pub const fn needs_network(self) -> bool {
         match self {
-            Scenario::Cuts | Scenario::Mixed | Scenario::AcceptLoss => true,
+            Scenario::Cuts | Scenario::Mixed | Scenario::AcceptLoss | Scenario::Lanes => true,
             Scenario::Kills | Scenario::Stops | Scenario::Full | Scenario::RelayWiped | Scenario::Roles => {
                 false
             }

@@ -68,6 +68,10 @@ impl Cluster {
             self.format(place).well();
             self.start(place);
         }
+        if self.shape.places().contains(&Place::Alternate) {
+            // Nobody else would notice that it has not come up.
+            self.status(Place::Alternate);
+        }
         self.wait_serving(Place::Primary);
     }
 

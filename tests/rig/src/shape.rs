@@ -90,8 +90,8 @@ impl Shape {
     /// The config of a node.
     pub fn config(&self, place: Place, group: &str) -> String {
         let name = place.name();
-        // Frames for another lane are kept in memory.
-        let memory = if self.has_set() { 256 } else { 128 };
+        // Frames for another lane are kept in a site's memory.
+        let memory = if self.has_set() && place.is_site() { 192 } else { 128 };
         let mut text = format!(
             "[node]\nid = {}\nname = \"{name}\"\nlisten = \"{}\"\napi = \"{name}.api\"\njournal = \"{name}.journal\"\n\
              cores = [0]\nmemory = \"{memory}MiB\"\n",

@@ -1,5 +1,7 @@
 //! One lane at a time: another takes its place.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -18,18 +20,15 @@ fn a_relay_dies_and_comes_back_and_hosts_notice_nothing() {
 #[test]
 fn a_relay_that_is_cut_off_is_replaced_also_where_the_other_site_reaches_it() {
     let Some(mut scene) = Scene::with(shape(RELAYS, "", FAILOVER)) else { return };
-    for everywhere in [true, false] {
-        if everywhere {
-            scene.network.isolate(Place::Relay);
-        } else {
-            scene.network.cut(Place::Primary, Place::Relay);
-        }
-        wait_lanes(&mut scene.cluster, Place::Primary, &[Place::Alternate]);
-        notice_nothing(&scene.load);
-        scene.network.heal();
-        wait_lanes(&mut scene.cluster, Place::Primary, &[Place::Relay]);
-        notice_nothing(&scene.load);
-    }
+    scene.network.isolate(Place::Relay);
+    wait_lanes(&mut scene.cluster, Place::Primary, &[Place::Alternate]);
+    notice_nothing(&scene.load);
+    scene.network.heal();
+    // Only the primary does not reach it.
+    scene.network.cut(Place::Primary, Place::Alternate);
+    wait_lanes(&mut scene.cluster, Place::Primary, &[Place::Relay]);
+    notice_nothing(&scene.load);
+    scene.network.heal();
     scene.load.verify(&scene.cluster.uris(Place::Primary));
     scene.cluster.wait_paired();
     scene.cluster.compare(Place::Primary);
@@ -50,22 +49,43 @@ fn a_takeover_after_a_switch_loses_nothing_while_the_first_relay_stays_dead() {
     stage.both_hold_the_same(Place::Secondary);
 }
 
+/// Hosts have written nothing since the start, so no header in a lane says what the start has brought to the disks.
+#[test]
+fn a_relay_that_dies_after_a_start_is_replaced_before_hosts_have_written() {
+    let mut stage = Stage::begin(shape(RELAYS, "", FAILOVER));
+    stage.load.stop();
+    stage.cluster.wait_no_lag(Place::Primary);
+    stage.cluster.kill(Place::Primary);
+    stage.cluster.start(Place::Primary);
+    stage.cluster.wait_serving(Place::Primary);
+    stage.cluster.wait_paired();
+    stage.cluster.kill(Place::Relay);
+    wait_lanes(&mut stage.cluster, Place::Primary, &[Place::Alternate]);
+    stage.load.resume(stage.cluster.uris(Place::Primary));
+    stage.load.wait_for_answers();
+    // What was never in the second lane is at both sites.
+    stage.take_over();
+    stage.cluster.start(Place::Primary);
+    stage.cluster.start(Place::Relay);
+    stage.cluster.wait_paired();
+    stage.both_hold_the_same(Place::Secondary);
+}
+
 #[test]
 fn relays_with_new_disks_and_in_any_order_are_lost_lanes_and_never_empty_journals() {
     let mut stage = Stage::begin(shape(RELAYS, "", FAILOVER));
-    // The lane in use loses its disk: the other one takes over, and the new disk gets the journal anew.
+    // The lane in use has a new disk at once: the other one takes its place.
     stage.cluster.kill(Place::Relay);
     wipe(&stage.cluster, Place::Relay);
     stage.cluster.start(Place::Relay);
-    stage.hosts_notice_nothing();
-    wait_lanes(&mut stage.cluster, Place::Primary, &[Place::Relay]);
-    stage.hosts_notice_nothing();
-    // It is lost for longer, and has a new disk when it is back.
-    stage.cluster.kill(Place::Relay);
-    wipe(&stage.cluster, Place::Relay);
     wait_lanes(&mut stage.cluster, Place::Primary, &[Place::Alternate]);
-    stage.cluster.start(Place::Relay);
+    stage.hosts_notice_nothing();
+    // So does that one, after a while: the journal begins anew on the first new disk.
+    stage.cluster.kill(Place::Alternate);
+    wipe(&stage.cluster, Place::Alternate);
     wait_lanes(&mut stage.cluster, Place::Primary, &[Place::Relay]);
+    stage.hosts_notice_nothing();
+    stage.cluster.start(Place::Alternate);
     // Both are away at once, and come back in the other order: hosts wait.
     stage.cluster.kill(Place::Alternate);
     stage.cluster.kill(Place::Relay);
@@ -88,20 +108,22 @@ fn relays_with_new_disks_and_in_any_order_are_lost_lanes_and_never_empty_journal
 #[test]
 fn a_primary_that_dies_in_the_middle_of_a_switch_serves_all_it_has_answered() {
     let mut stage = Stage::begin(shape(RELAYS, "", FAILOVER));
-    for millis in [300, 1050, 1200, 1500, 2100] {
-        stage.cluster.kill(Place::Relay);
-        pause(std::time::Duration::from_millis(millis));
+    let mut in_use = Place::Relay;
+    for millis in [300, 1050, 1200, 2100] {
+        stage.cluster.kill(in_use);
+        pause(Duration::from_millis(millis));
         stage.cluster.kill(Place::Primary);
         stage.cluster.start(Place::Primary);
         // Where nothing was asked for yet, only this lane has what hosts were told last, and the start waits for it.
-        pause(MOMENT * 2);
-        stage.cluster.start(Place::Relay);
-        stage.cluster.wait_serving(Place::Primary);
-        println!("{millis} ms: serves again");
+        pause(MOMENT);
+        stage.cluster.start(in_use);
+        let group = stage.cluster.wait_serving(Place::Primary);
+        let found = RELAYS.iter().find(|place| group.lanes[0].node == place.name());
+        in_use = *found.unwrap_or_else(|| panic!("{group:?}"));
+        println!("killed {millis} ms after its lane: serves again from the one at {in_use:?}");
         stage.load.wait_for_answers();
         stage.verify(Place::Primary);
         stage.load.resume(stage.cluster.uris(Place::Primary));
-        wait_lanes(&mut stage.cluster, Place::Primary, &[Place::Relay]);
         stage.load.wait_for_answers();
     }
     stage.both_hold_the_same(Place::Primary);
@@ -117,12 +139,11 @@ fn a_relay_that_dies_while_the_sites_are_cut_is_waited_for() {
     scene.cluster.node(Place::Primary).wait("without its lane", LIMIT, |group| {
         !group.lanes.iter().any(|lane| lane.node == Place::Relay.name() && lane.connected)
     });
-    pause(MOMENT * 5);
+    pause(MOMENT * 3);
     scene.network.heal();
     wait_lanes(&mut scene.cluster, Place::Primary, &[Place::Alternate]);
     notice_nothing(&scene.load);
     scene.cluster.start(Place::Relay);
-    wait_lanes(&mut scene.cluster, Place::Primary, &[Place::Relay]);
     scene.load.verify(&scene.cluster.uris(Place::Primary));
     scene.cluster.wait_paired();
     scene.cluster.compare(Place::Primary);
@@ -142,7 +163,7 @@ fn past_the_memory_for_another_lane_the_lanes_are_left_and_a_round_follows() {
     };
     let before = sealed(&mut scene);
     wait_for("more than memory holds should be written", LIMIT, || {
-        (sealed(&mut scene) > before + (24 << 20)).then_some(())
+        (sealed(&mut scene) > before + (20 << 20)).then_some(())
     });
     scene.cluster.kill(Place::Relay);
     scene.network.heal();

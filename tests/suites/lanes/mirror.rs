@@ -1,5 +1,7 @@
 //! Two lanes at a time: both hold a write before it is answered.
 
+use std::time::Duration;
+
 use super::*;
 
 /// A cluster whose two relays both hold the journal.
@@ -60,7 +62,7 @@ fn a_primary_that_dies_while_a_mirror_changes_serves_all_it_has_answered() {
     let mut stage = mirrored();
     for (dies, millis) in [(Place::Relay, 400), (Place::Alternate, 1100), (Place::Relay, 1300)] {
         stage.cluster.kill(dies);
-        pause(std::time::Duration::from_millis(millis));
+        pause(Duration::from_millis(millis));
         stage.cluster.kill(Place::Primary);
         stage.cluster.start(dies);
         stage.cluster.start(Place::Primary);

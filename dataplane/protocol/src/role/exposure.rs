@@ -20,8 +20,9 @@ pub(super) struct Marks {
     pub cut: Time,
 }
 
-/// A primary in the lanes. `marked`: bytes of regions that were answered outside them, until a round's End is answerable.
-pub(super) fn in_the_lanes(marks: &Marks, marked: Option<u64>) -> Exposure {
+/// A primary in the lanes. `marked`: bytes of regions that were answered outside them, until a round's End is answerable;
+/// `local`: its lane stands at the primary itself.
+pub(super) fn in_the_lanes(marks: &Marks, marked: Option<u64>, local: bool) -> Exposure {
     let between = |from: Time, to: Time| to.0.saturating_sub(from.0);
     let unjournaled = marks.unjournaled.unwrap_or(marks.newest);
     let in_flight =
@@ -32,11 +33,12 @@ pub(super) fn in_the_lanes(marks: &Marks, marked: Option<u64>) -> Exposure {
         Amount::of(marks.journaled.0.saturating_sub(acquired.0), between(since, unjournaled))
     });
     let primary = marked.map_or(Amount::NONE, |bytes| Amount::of(bytes, between(marks.cut, marks.newest)));
-    Exposure { primary, in_flight, relay, loss: primary }
+    let found = Exposure { primary, in_flight, relay, loss: primary };
+    if local { in_its_own_lane(found) } else { found }
 }
 
-/// The lane stands at the primary itself: what only the lane holds only that site holds, and a takeover loses it.
-pub(super) fn in_its_own_lane(found: Exposure) -> Exposure {
+/// What only a lane at the primary holds only that site holds, and a takeover loses it.
+fn in_its_own_lane(found: Exposure) -> Exposure {
     let (lane, marked) = (found.relay, found.primary);
     let bytes = lane.bytes.zip(marked.bytes).map(|(lane, marked)| lane.saturating_add(marked));
     let primary = Amount { bytes, ns: lane.ns.zip(marked.ns).map(|(lane, marked)| lane.max(marked)) };
@@ -85,25 +87,25 @@ mod tests {
 
     #[test]
     fn what_is_answered_in_the_lanes_is_at_the_relay_and_lost_by_no_takeover() {
-        let found = in_the_lanes(&marks(), None);
+        let found = in_the_lanes(&marks(), None, false);
         assert_eq!((found.in_flight, found.relay), (Amount::of(200, 20), Amount::of(300, 30)));
         assert_eq!((found.primary, found.loss), (Amount::NONE, Amount::NONE));
     }
 
     #[test]
     fn until_a_round_has_ended_a_takeover_loses_what_it_is_to_bring() {
-        let found = in_the_lanes(&marks(), Some(4096));
+        let found = in_the_lanes(&marks(), Some(4096), false);
         assert_eq!((found.primary, found.loss), (Amount::of(4096, 60), Amount::of(4096, 60)));
     }
 
     #[test]
     fn what_only_the_lane_at_the_primary_holds_is_lost_by_a_takeover() {
-        let found = in_its_own_lane(in_the_lanes(&marks(), None));
+        let found = in_the_lanes(&marks(), None, true);
         assert_eq!((found.primary, found.loss), (Amount::of(300, 30), Amount::of(300, 30)));
         assert_eq!((found.in_flight, found.relay), (Amount::of(200, 20), Amount::NONE));
-        let found = in_its_own_lane(in_the_lanes(&marks(), Some(4096)));
+        let found = in_the_lanes(&marks(), Some(4096), true);
         assert_eq!(found.loss, Amount::of(4396, 60));
-        let found = in_its_own_lane(in_the_lanes(&Marks { acquired: None, ..marks() }, None));
+        let found = in_the_lanes(&Marks { acquired: None, ..marks() }, None, true);
         assert_eq!(found.loss, Amount::default(), "what is not known is not called nothing");
     }
 
@@ -113,16 +115,17 @@ mod tests {
         let found = in_the_lanes(
             &Marks { journaled: at, acquired: Some(at), unjournaled: None, unacquired: None, ..marks() },
             None,
+            false,
         );
         assert_eq!((found.in_flight, found.relay), (Amount::NONE, Amount::NONE));
     }
 
     #[test]
     fn what_is_not_known_is_not_called_nothing() {
-        let found = in_the_lanes(&Marks { acquired: None, ..marks() }, None);
+        let found = in_the_lanes(&Marks { acquired: None, ..marks() }, None, false);
         assert_eq!(found.relay, Amount::default());
         // Times that nothing remembers are bounded by the cut.
-        let found = in_the_lanes(&Marks { unacquired: None, ..marks() }, None);
+        let found = in_the_lanes(&Marks { unacquired: None, ..marks() }, None, false);
         assert_eq!(found.relay, Amount::of(300, 40));
         assert_eq!(outside(None, Time::ZERO, 9).loss, Amount::default());
         assert_eq!(following(None, false, None, 9).loss, Amount::default());

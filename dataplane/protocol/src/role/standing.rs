@@ -191,9 +191,8 @@ fn of_primary<B: Buffer>(
         cut: received.cut,
     };
     let marked = map.filter(|_| at_risk).map(|regions| regions * REGION_BYTES);
-    let exposed = exposure::in_the_lanes(&marks, marked);
     GroupStatus {
-        exposure: if local { exposure::in_its_own_lane(exposed) } else { exposed },
+        exposure: exposure::in_the_lanes(&marks, marked, local),
         overflow: Some(primary.overflow_status()),
         round,
         verify: primary.verify_status(),
