@@ -40,7 +40,7 @@ impl Position {
     /// The beginning of every ring.
     pub const ZERO: Self = Self(0);
     /// Beyond every place that a ring ever reaches.
-    pub const BEYOND: Self = Self(u64::MAX & !(BLOCK_U64 - 1));
+    pub const BEYOND: Self = Self(u64::MAX - (BLOCK_U64 - 1));
 
     /// So many bytes further on.
     ///

@@ -134,6 +134,18 @@ fn of_start<B: Buffer>(status: GroupStatus, lane: LaneStatus, start: &Start<B>) 
     }
 }
 
+fn manifest_status(kept: &Kept) -> ManifestStatus {
+    ManifestStatus {
+        end: kept.end,
+        from: kept.from,
+        to: kept.to,
+        frames: kept.frames,
+        runs: kept.runs,
+        first_time: kept.times.0,
+        last_time: kept.times.1,
+    }
+}
+
 fn of_primary<B: Buffer>(
     status: GroupStatus,
     lane: LaneStatus,
@@ -165,15 +177,6 @@ fn of_primary<B: Buffer>(
         let end = repair.round().end();
         repair.round().is_marking() || end.is_none_or(|end| found.journaled < end) && !repair.has_ended()
     });
-    let manifest = |kept: &Kept| ManifestStatus {
-        end: kept.end,
-        from: kept.from,
-        to: kept.to,
-        frames: kept.frames,
-        runs: kept.runs,
-        first_time: kept.times.0,
-        last_time: kept.times.1,
-    };
     let map = primary.repair().map(|repair| repair.tracker().map().count());
     let mut lanes = one(lane);
     if let Some((node, connected)) = primary.second_lane() {
@@ -208,7 +211,7 @@ fn of_primary<B: Buffer>(
         answered: found.answered,
         ring_full: found.ring_full,
         manifests_kept: primary.manifests().count() as u64,
-        manifests: primary.manifests().take(MAX_SHOWN_MANIFESTS).map(manifest).collect(),
+        manifests: primary.manifests().take(MAX_SHOWN_MANIFESTS).map(manifest_status).collect(),
         disk_failed: status.disk_failed || found.disk_failed,
         lanes,
         lanes_holding: primary.lanes_holding(),

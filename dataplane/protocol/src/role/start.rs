@@ -82,7 +82,6 @@ pub struct Start<B> {
     damaged: Option<Position>,
     /// Where the other site differs anyway: what the tail touched, which it may lack, too.
     marks: Option<DirtyMap>,
-    /// Which lane it goes by was settled first.
     was_prepared: bool,
 }
 

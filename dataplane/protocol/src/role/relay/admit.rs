@@ -71,10 +71,7 @@ impl<B: Buffer> Relay<B> {
             Health::Damaged | Health::Failed => return Err((RefusedReason::Damaged, found)),
         }
         if hello.kind == SessionKind::Fetch {
-            self.open_session(link, hello, Some(index));
-            let mut welcome = self.welcome(hello.group, Some(index));
-            welcome.journaled = self.readable(index, hello.node);
-            context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
+            self.welcome_reader(context, link, hello, index);
             return Ok(());
         }
         if kind != AreaKind::Receipt && hello.epoch < found {
@@ -95,6 +92,20 @@ impl<B: Buffer> Relay<B> {
         self.open_session(link, hello, Some(index));
         self.welcome_settled(context, index);
         Ok(())
+    }
+
+    /// A reader learns how far it may read.
+    fn welcome_reader<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        hello: &Hello,
+        index: usize,
+    ) {
+        self.open_session(link, hello, Some(index));
+        let mut welcome = self.welcome(hello.group, Some(index));
+        welcome.journaled = self.readable(index, hello.node);
+        context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
     }
 
     pub(super) fn open_session(&mut self, link: LinkId, hello: &Hello, area: Option<usize>) {
