@@ -123,8 +123,8 @@ impl LaneEye {
         let at = |position: u64, link: &Link| {
             self.ring.offset_of(Position(position)) == offset as u64 && link.end.0 > self.began.0
         };
-        let known = self.chain.range(self.end.0.saturating_sub(self.ring.size)..);
-        let Some((position, known)) = known.filter(|(position, link)| at(**position, link)).last() else {
+        let mut known = self.chain.range(self.end.0.saturating_sub(self.ring.size)..);
+        let Some((position, known)) = known.rfind(|(position, link)| at(**position, link)) else {
             return Ok(());
         };
         let (position, known) = (Position(*position), *known);
@@ -161,7 +161,7 @@ impl LaneEye {
         let permits =
             (0..GROUP_SLOTS).filter_map(|slot| GroupPermit::choose_slot(block(slot, 0), block(slot, 1)).ok());
         let entry = permits
-            .flat_map(|permit| permit.areas().iter().copied().collect::<Vec<_>>())
+            .flat_map(|permit| permit.areas().to_vec())
             .find(|entry| entry.kind == AreaKind::Ring && entry.area == self.areas[0].area);
         let Some(entry) = entry.filter(|e| (e.frames(), e.began) != (self.journal, self.began)) else {
             return;

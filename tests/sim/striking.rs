@@ -20,7 +20,24 @@ fn moment_of(effect: &Effect<SimBuf>) -> Option<Moment> {
             Message::Begin(_) => Some(Moment::Begins),
             Message::SetAsked(_) => Some(Moment::Asks),
             Message::SetRecorded(_) => Some(Moment::Recorded),
-            _ => None,
+            Message::Hello(_)
+            | Message::Welcome(_)
+            | Message::Refused(_)
+            | Message::Progress(_)
+            | Message::Ping(_)
+            | Message::Pong(_)
+            | Message::Read(_)
+            | Message::ReadReply(_)
+            | Message::Fence(_)
+            | Message::Fenced(_)
+            | Message::Release(_)
+            | Message::Released(_)
+            | Message::AreaCreate(_)
+            | Message::AreaDelete(_)
+            | Message::AreaList(_)
+            | Message::Areas(_)
+            | Message::Leaving(_)
+            | Message::Left(_) => None,
         },
         Effect::SendFrame { frame, .. } => {
             let FrameHeader { flags, .. } = frame.header;
@@ -31,7 +48,12 @@ fn moment_of(effect: &Effect<SimBuf>) -> Option<Moment> {
             (!asked.asked.is_none()).then_some(Moment::Records)
         }
         Effect::Note(Note::LaneSet { .. }) => Some(Moment::Counts),
-        _ => None,
+        Effect::Connect { .. }
+        | Effect::Close { .. }
+        | Effect::SendData { .. }
+        | Effect::Disk { .. }
+        | Effect::Answer { .. }
+        | Effect::Note(_) => None,
     }
 }
 

@@ -72,6 +72,32 @@ pub struct Watches {
 }
 
 impl Watches {
+    fn new(swarm: &Swarm, layout: &Layout) -> Self {
+        let [ring, manifest, receipt] = layout.relay;
+        let (journal, first) = match swarm.lanes {
+            None => (Journal::default(), ring.area),
+            Some(lanes) => {
+                // The journal is called as the ring in which it begins.
+                let at = if lanes.policy == LanePolicy::Local { NodeIndex::A } else { NodeIndex::RELAY };
+                let area = layout.areas(at).map_or(ring.area, |[ring, ..]| ring.area);
+                (Journal::new(&layout.all_lanes(), &layout.volumes), area)
+            }
+        };
+        let watch = |entry, area| AreaWatch::new(entry, area, &layout.volumes);
+        let own = || {
+            let mut watch = watch(&layout.own_ring, first);
+            watch.keeps_marks = true;
+            watch
+        };
+        Self {
+            ring: watch(&ring, first),
+            journal,
+            manifest: watch(&manifest, manifest.area),
+            receipt: watch(&receipt, receipt.area),
+            own: [own(), own()],
+        }
+    }
+
     /// The eye on a site's own ring.
     pub fn own(&mut self, site: NodeIndex) -> &mut AreaWatch {
         &mut self.own[usize::from(site == NodeIndex::B)]
@@ -224,53 +250,33 @@ pub struct World {
     pub figures: Figures,
 }
 
+/// The machines, switched on.
+fn machines(swarm: &Swarm, layout: &Layout, random: &mut Random) -> Vec<Node> {
+    let count = NodeIndex::ALL.len() + usize::from(swarm.lanes.is_some());
+    let node = |index: NodeIndex| Node {
+        index,
+        powered: true,
+        process: None,
+        lives: 0,
+        clock: NodeClock { on_since: 0, drift: swarm.drift[index.like()], wall_off: 0, rush: 1 },
+        disks: layout.disks(index, random),
+        slowness: 1,
+        hung_until: 0,
+        paused_until: 0,
+        fuse: None,
+        down: 0,
+        boot_planned: false,
+    };
+    NodeIndex::EVERY[..count].iter().copied().map(node).collect()
+}
+
 impl World {
     /// A world with everything formatted and all machines switched on.
     pub fn new(seed: u64, swarm: Swarm, plan: Vec<Planned>, lie: Lie, less: Less) -> Self {
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
-        let count = NodeIndex::ALL.len() + usize::from(swarm.lanes.is_some());
-        let nodes: Vec<Node> = NodeIndex::EVERY[..count]
-            .iter()
-            .map(|index| *index)
-            .map(|index| Node {
-                index,
-                powered: true,
-                process: None,
-                lives: 0,
-                clock: NodeClock { on_since: 0, drift: swarm.drift[index.like()], wall_off: 0, rush: 1 },
-                disks: layout.disks(index, &mut random),
-                slowness: 1,
-                hung_until: 0,
-                paused_until: 0,
-                fuse: None,
-                down: 0,
-                boot_planned: false,
-            })
-            .collect();
-        let [ring, manifest, receipt] = layout.relay;
-        let (journal, first) = match swarm.lanes {
-            None => (Journal::default(), ring.area),
-            Some(lanes) => {
-                // The journal is called as the ring in which it begins.
-                let at = if lanes.policy == LanePolicy::Local { NodeIndex::A } else { NodeIndex::RELAY };
-                let area = layout.areas(at).map_or(ring.area, |[ring, ..]| ring.area);
-                (Journal::new(&layout.all_lanes(), &layout.volumes), area)
-            }
-        };
-        let watch = |entry, area| AreaWatch::new(entry, area, &layout.volumes);
-        let own = || {
-            let mut watch = watch(&layout.own_ring, first);
-            watch.keeps_marks = true;
-            watch
-        };
-        let watches = Watches {
-            ring: watch(&ring, first),
-            journal,
-            manifest: watch(&manifest, manifest.area),
-            receipt: watch(&receipt, receipt.area),
-            own: [own(), own()],
-        };
+        let nodes = machines(&swarm, &layout, &mut random);
+        let watches = Watches::new(&swarm, &layout);
         let cells: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * 8).collect();
         let mut wire = Wire::new(swarm.paths, Random::new(seed, 4));
         wire.rot = swarm.wire_rot;
