@@ -391,7 +391,9 @@ impl<B: Buffer> Outside<B> {
                         self.direct.on_host(context, request);
                     }
                 }
-                Step::Serving if !self.paused && self.comeback.ready(store.get()).is_some() => {
+                Step::Serving
+                    if !self.paused && self.can_settle() && self.comeback.ready(store.get()).is_some() =>
+                {
                     self.step = Step::Draining;
                 }
                 Step::Draining if self.direct.is_idle() && self.marks_are_durable() => self.flush(context),

@@ -94,10 +94,12 @@ impl<B: Buffer> Group<B> {
         primary: &mut Primary<B>,
     ) {
         let state = self.store.get();
-        // What was said outside the lanes was said in this one only.
-        if state.asked.is_none() && state.set.second().is_none() {
+        // What was said outside the lanes was said in this one only, and a taker had chosen it alone: the other site may go by another
+        // set, and answers wait until it does not.
+        if self.config.lanes.len() < 2 {
             return;
         }
+        primary.await_record();
         rare!(SettlesAsked);
         let (epoch, version) = (state.epoch, state.asked.version.max(state.set.version) + 1);
         let set = FenceSet { epoch, version, ..FenceSet::of(&[self.config.relay], 1) };

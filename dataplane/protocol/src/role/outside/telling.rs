@@ -68,6 +68,11 @@ impl<B: Buffer> Outside<B> {
         self.is_marked() || self.told == Told::Yes || self.config.alone || self.word
     }
 
+    /// Whether the other site can be asked which lanes count, where there are several: answers in the lanes wait for that.
+    pub(super) fn can_settle(&self) -> bool {
+        self.config.lanes.len() < 2 || self.site_link.is_up()
+    }
+
     /// Whether the lane says that it was left, and no takeover can read another one.
     pub(super) fn is_marked(&self) -> bool {
         self.single && self.comeback.has_left()

@@ -57,6 +57,8 @@ pub(super) struct Lanes<B> {
     doubled_at: Option<Position>,
     /// Answerable before it, while both count.
     floor: Position,
+    /// The other site may go by another set: nothing more is answered until it has recorded this one.
+    held_back: bool,
     resend: Resend<B>,
     /// Which links the first lane uses.
     side: u32,
@@ -79,6 +81,7 @@ impl<B: Buffer> Lanes<B> {
             second: None,
             doubled_at: None,
             floor,
+            held_back: false,
             resend: Resend::new(resend_bytes),
             side: 0,
             known,
@@ -130,6 +133,12 @@ impl<B: Buffer> Primary<B> {
         self.config.node
     }
 
+    /// Nothing more is answered until the other site has recorded the set that it is asked for.
+    pub fn await_record(&mut self) {
+        self.lanes.floor = self.lanes.floor.max(self.ring.journaled());
+        self.lanes.held_back = true;
+    }
+
     /// The lane set in force.
     pub fn lane_set(&self) -> FenceSet {
         self.lanes.set
@@ -163,7 +172,8 @@ impl<B: Buffer> Primary<B> {
 
     /// What is durable in as many lanes as an answer needs.
     pub(super) fn journaled(&self) -> Position {
-        if self.lanes.is_doubled() { self.lanes.floor } else { self.ring.journaled() }
+        let floor = self.lanes.is_doubled() || self.lanes.held_back;
+        if floor { self.lanes.floor } else { self.ring.journaled() }
     }
 
     /// Frames that some lane has not acknowledged.
@@ -185,7 +195,7 @@ impl<B: Buffer> Primary<B> {
 
     /// Sending time of the newest request that as many lanes as an answer needs have answered.
     pub(super) fn confirmed_at(&self) -> u64 {
-        let first = self.ring.confirmed_at();
+        let first = if self.lanes.held_back { 0 } else { self.ring.confirmed_at() };
         if !self.lanes.is_doubled() {
             return first;
         }

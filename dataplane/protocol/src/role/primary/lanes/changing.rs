@@ -109,6 +109,7 @@ impl<B: Buffer> Primary<B> {
     /// A set that both sites have recorded counts alone.
     pub fn adopt_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, set: FenceSet) {
         (self.lanes.set, self.lanes.asked, self.lanes.recorded) = (set, None, None);
+        self.lanes.held_back = false;
         self.lanes.tried = 0;
         self.lanes.try_at = context.now.mono + AGAIN_NS;
         if set.first() != self.ring.node() {
