@@ -359,6 +359,10 @@ impl<B: Buffer> Primary<B> {
             }
             return;
         }
+        // Nothing may follow the mark that hands the role over.
+        if self.handover.is_some() {
+            return;
+        }
         let want = self.want(now);
         match (&self.lanes.second, want) {
             (Some(second), Some(want)) if second.node() == want.node => {
