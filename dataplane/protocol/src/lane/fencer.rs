@@ -287,7 +287,9 @@ impl Fencer {
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };
                     return FencerEvent::Forgotten(found);
                 }
-                let foreign = found.is_held() && found.node != self.plan.node;
+                // One that a takeover left unfenced may still have an older epoch of the other site (decision 0019, rule 4).
+                let lags = self.plan.may_lag && found <= self.plan.known;
+                let foreign = found.is_held() && found.node != self.plan.node && !lags;
                 let given_back = fenced.released && fenced.former == self.plan.node;
                 if foreign && !given_back && self.plan.intent == FenceIntent::Restart {
                     rare!(FencerForeign);
