@@ -66,8 +66,8 @@ impl<B: Buffer> Relay<B> {
             Health::Scanning => return Err((RefusedReason::Busy, found)),
             // What is intact can still be read; nothing is appended.
             Health::Damaged | Health::Failed if hello.kind == SessionKind::Fetch => rare!(RelayReadsDamaged),
-            // A ring that is damaged takes no frame, but its writer may let it go on elsewhere.
-            Health::Damaged if kind == AreaKind::Ring && hello.kind == SessionKind::Append => {}
+            // A ring that is damaged takes no frame. But one that knows nothing of it may let it go on elsewhere.
+            Health::Damaged if kind == AreaKind::Ring && hello.area == midspan_format::ids::AreaId::NONE => {}
             Health::Damaged | Health::Failed => return Err((RefusedReason::Damaged, found)),
         }
         if hello.kind == SessionKind::Fetch {
