@@ -18,8 +18,6 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::RelayReadBeyond, FOREIGN),
     (Rare::WriterIndexEndsInside, FOREIGN),
     (Rare::CourseGivesUpBegin, NARROW),
-    (Rare::CourseRoundCancelled, FULL),
-    (Rare::RoundCancelled, FULL),
     (Rare::DirectGivenUp, NARROW),
     (Rare::LeavingDiskFailed, NARROW),
     (Rare::LeavingTooLate, NARROW),
@@ -29,7 +27,8 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
     (Rare::SetAskedTooLate, NARROW),
-    (Rare::SettlesAsked, NARROW),
+    (Rare::TakeoverMarksAll, SELDOM),
+    (Rare::ReceiptSkipped, SELDOM),
 ];
 
 /// What only an operator's word leads to.
@@ -39,9 +38,8 @@ const WORD: &str =
 const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; one that was set back to an older state: suite `bad::rot`";
 /// What our own machines never do.
 const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
-/// A ring that fills within a round.
-const FULL: &str =
-    "a round outgrows the ring of its target: once in some thousand seeds, and none of the fixed ones";
+/// What fixed seeds passed until something else in them changed.
+const SELDOM: &str = "once in some thousand seeds, and none of the fixed ones any more";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";
