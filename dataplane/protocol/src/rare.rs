@@ -54,7 +54,7 @@ rare_paths! {
     ReadsOtherLane = "a secondary begins anew with another lane",
     LooksAtNextLane = "a site that was replaced looks at another lane",
     RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
-    SettlesAsked = "a change of the set was under way when the lanes were left: one lane counts first",
+    SettlesAsked = "back in the lanes, the other site is asked to go by the lane that this one has used alone",
     StartAsksSet = "a start asks the other site which lanes count",
     LinkUngreeted = "a connection is not greeted in time",
     LinkSilent = "what was asked on a connection is not answered in time",

@@ -86,16 +86,14 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    /// A change was under way when the lanes were left, and its outcome is not known: before the round ends, the other site records
-    /// that this lane alone counts.
+    /// Before anything is answered after a return, the other site records that this lane alone counts: a change may have been under
+    /// way when the lanes were left, and a taker has chosen its lane alone.
     pub(super) fn settle_asked<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         primary: &mut Primary<B>,
     ) {
         let state = self.store.get();
-        // What was said outside the lanes was said in this one only, and a taker had chosen it alone: the other site may go by another
-        // set, and answers wait until it does not.
         if self.config.lanes.len() < 2 {
             return;
         }
