@@ -116,6 +116,13 @@ impl AreaWatch {
         self.area
     }
 
+    /// Its first frame says what the journal is called: it may begin in any lane.
+    pub fn call(&mut self, area: AreaId) {
+        if self.frames == 0 && self.end == Position(0) {
+            self.area = area;
+        }
+    }
+
     /// Everything before this is durable.
     pub fn end(&self) -> Position {
         self.end

@@ -77,7 +77,7 @@ impl Watches {
         let (journal, first) = match swarm.lanes {
             None => (Journal::default(), ring.area),
             Some(lanes) => {
-                // The journal is called as the ring in which it begins.
+                // The journal is called as the ring in which it begins, which usually is the first one's.
                 let at = if lanes.policy == LanePolicy::Local { NodeIndex::A } else { NodeIndex::RELAY };
                 let area = layout.areas(at).map_or(ring.area, |[ring, ..]| ring.area);
                 (Journal::new(&layout.all_lanes(), &layout.volumes), area)
@@ -100,7 +100,9 @@ impl Watches {
 
     /// The eye on a site's own ring.
     pub fn own(&mut self, site: NodeIndex) -> &mut AreaWatch {
-        &mut self.own[usize::from(site == NodeIndex::B)]
+        let own = &mut self.own[usize::from(site == NodeIndex::B)];
+        own.call(self.ring.area());
+        own
     }
 }
 

@@ -101,6 +101,7 @@ rare_paths! {
     AcquireFails = "the own ring cannot be written",
     AcquireWaits = "the own ring is full: what was fetched waits for a cut",
     ApplyFails = "a volume of the secondary cannot be written",
+    FetcherNameless = "a ring of several has no frame yet: which journal this is cannot be said",
     FetcherLaneBehind = "a relay has less than was fetched from it",
     FetcherLaneBack = "a relay that had less than was fetched from it has all of it again",
     FetcherRefused = "a relay cannot read what is needed",

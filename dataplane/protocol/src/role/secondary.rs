@@ -132,9 +132,13 @@ impl<B: Buffer> Secondary<B> {
         let point = Point { tip, time: state.cut, manifest: state.manifest };
         let applier =
             Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
+        let mut fetcher = Fetcher::new(manifests, ring, tip, state.manifest, limits, pace);
+        if lane.ring == AreaId::NONE && config.lanes.len() > 1 {
+            fetcher.await_frames();
+        }
         Self {
             recovery: if lane.ring == AreaId::NONE { Recovery::Done } else { Recovery::Flushing },
-            fetcher: Fetcher::new(manifests, ring, tip, state.manifest, limits, pace),
+            fetcher,
             acquirer: Acquirer::new(config.own_ring_place(), tip, limits.apply_frames),
             applier,
             cut: Cut::new(ids, point),
@@ -181,6 +185,11 @@ impl<B: Buffer> Secondary<B> {
     /// A takeover goes on with what is acquired: the journal's rest cannot be read.
     pub fn stop_fetching<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.fetcher.close(context);
+    }
+
+    /// Whether the lane can be read.
+    pub fn has_lane(&self) -> bool {
+        self.fetcher.is_reading()
     }
 
     /// Whether recovery from the own ring has ended.
