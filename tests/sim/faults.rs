@@ -79,6 +79,7 @@ impl World {
             }
             Fault::Harm(harm) => self.do_harm(index, harm),
             Fault::Strike(strike) => self.strikes.push(strike),
+            Fault::Word(word) => self.say(word),
             Fault::Abort => self.undo_takeovers(),
             Fault::Lose { how, back, delay, asking, .. } => self.lose_primary(how, back, delay, asking),
             Fault::TakeoverAt(site) => self.ask_takeover(site, false),
@@ -128,7 +129,8 @@ impl World {
             | Fault::Swap
             | Fault::Lose { .. }
             | Fault::Within(_)
-            | Fault::Strike(_) => {}
+            | Fault::Strike(_)
+            | Fault::Word(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use midspan_format::ids::Epoch;
 use midspan_protocol::role::policy::LanePolicy;
 
 use crate::client::{Client, Reply, Sent};
+use crate::comparing::Comparing;
 use crate::disk::Owner;
 use crate::drills::Sights;
 use crate::event::{DiskIndex, Event, NodeIndex};
@@ -15,6 +16,7 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::lies::Lie;
+use crate::losing::Losing;
 use crate::moments::Strike;
 use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::{Less, Planned};
@@ -163,6 +165,10 @@ pub struct Figures {
     pub harms: u64,
     /// Promises that no takeover would lose anything that were held against what hosts were told.
     pub promises: u64,
+    /// Runs of `verify` that ended.
+    pub compared: u64,
+    /// Losses that an operator accepted.
+    pub accepted: u64,
     /// Virtual time, nanoseconds.
     pub time: u64,
     /// Who died within which step.
@@ -188,6 +194,8 @@ impl Figures {
         self.switchovers += other.switchovers;
         self.harms += other.harms;
         self.promises += other.promises;
+        self.compared += other.compared;
+        self.accepted += other.accepted;
         self.time += other.time;
         self.deaths.add(&other.deaths);
     }
@@ -204,6 +212,8 @@ pub struct World {
     /// What is left out.
     pub(crate) less: Less,
     pub(crate) harmed: Harmed,
+    pub(crate) comparing: Comparing,
+    pub(crate) losing: Losing,
     pub(crate) schedule: Schedule<Event>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) wire: Wire,
@@ -278,7 +288,8 @@ impl World {
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
         let nodes = machines(&swarm, &layout, &mut random);
-        let watches = Watches::new(&swarm, &layout);
+        let mut watches = Watches::new(&swarm, &layout);
+        watches.ring.keeps_times = swarm.accepts;
         let cells: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * 8).collect();
         let mut wire = Wire::new(swarm.paths, Random::new(seed, 4));
         wire.rot = swarm.wire_rot;
@@ -319,6 +330,8 @@ impl World {
             lie,
             less,
             harmed: Harmed::default(),
+            comparing: Comparing::default(),
+            losing: Losing::default(),
         };
         world.begin();
         world

@@ -1,0 +1,193 @@
+//! Losses that an operator accepts: what is said of them is held against what is really lost, and from then on hosts go by one site's history.
+//!
+//! A takeover serves a cut: whatever it holds, everything answered before that was asked is there too. What was answered up to the time that
+//! is reported is there in any case. A site that goes on beside it (two histories) answers as it may, and nobody who is asked there is
+//! believed; the operator chooses in a split, and in the end both sites are equal again, as ever.
+
+use midspan_format::control::GroupCommand;
+use midspan_format::superblock::PairState;
+use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
+
+use crate::event::NodeIndex;
+use crate::node::Inbox;
+use crate::swarm::{MS, SECOND};
+use crate::trace;
+use crate::world::{Phase, World};
+
+/// How long an operator looks at a split before the next word.
+const CONSIDERS: u64 = 700 * MS;
+/// How long before a word is repeated.
+const REPEATS: u64 = SECOND;
+
+/// An operator's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Takes over, whatever is lost.
+    Takeover,
+    /// Starts without the journal.
+    Start,
+    /// Of a split, this site is kept.
+    Keep,
+}
+
+/// What the oracle knows of losses.
+#[derive(Debug, Default)]
+pub struct Losing {
+    /// By node: what has been said there, and nothing has come of it yet.
+    pub pending: [Option<Said>; 3],
+    /// The site by whose history hosts go since a loss was accepted, until the sites are paired.
+    pub crown: Option<NodeIndex>,
+    /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
+    pub apart: bool,
+    /// By node: when the operator looks at a split next.
+    looks_at: [u64; 3],
+    /// The site that was replaced was kept once, or cannot be.
+    kept: bool,
+}
+
+impl World {
+    /// Whether two sites may have served since a loss was accepted.
+    pub(crate) fn has_two_histories(&self) -> bool {
+        self.losing.crown.is_some()
+    }
+
+    /// Whether what a site answers is not for hosts to rely on.
+    pub(crate) fn is_given_up(&self, node: NodeIndex) -> bool {
+        self.losing.apart || self.losing.crown.is_some_and(|crown| crown != node)
+    }
+
+    /// The site that does not serve takes over, whatever is lost.
+    pub(crate) fn accept_loss(&mut self) {
+        let site = self.reign.map_or(NodeIndex::B, |reign| reign.node.other_site());
+        self.losing.pending[site.0] = Some(Said::Takeover);
+        self.ask_takeover(site, true);
+    }
+
+    /// A site is to start without the journal.
+    pub(crate) fn start_without_journal(&mut self, site: NodeIndex, again: u32) {
+        let serves = self.stands(site).is_some_and(|(_, _, serves)| serves);
+        if serves || self.has_two_histories() {
+            return;
+        }
+        self.losing.pending[site.0] = Some(Said::Start);
+        self.tell(site, Inbox::Command(GroupCommand::WithoutJournal));
+        if again > 0 {
+            let fault =
+                crate::plan::Fault::Word(crate::operators::Word::WithoutJournal { site, again: again - 1 });
+            let at = self.schedule.now() + REPEATS;
+            self.plan_more(at, vec![fault]);
+        }
+    }
+
+    /// A start or takeover has ended: what it says of losses is true, and what it serves is what hosts go by.
+    pub(crate) fn judge_loss(&mut self, node: NodeIndex, report: &StartReport) {
+        let said = self.losing.pending[node.0].take();
+        let image = self.seen_volumes(node);
+        if report.lost_nothing {
+            if !self.is_given_up(node) {
+                let outcome = self.history.holds(&image);
+                let outcome = outcome.map_err(|lost| format!("{node} says that nothing is lost: {lost}"));
+                self.demand("I1", outcome);
+            }
+            return;
+        }
+        let Some(said) = said else {
+            return self.fail("I1", format!("{node} accepts a loss that nobody accepted: {report:?}"));
+        };
+        self.figures.accepted += 1;
+        let other = node.other_site();
+        let left = self.recorded(other).left_cut.0;
+        if self.outside == Some(other) && report.kept_to > left {
+            let what =
+                format!("{other} answered outside the lanes from {left} on, and {node} says: {report:?}");
+            self.fail("I1", what);
+        }
+        let times = &self.watches.ring.times;
+        let kept = |op| times.get(&op).is_some_and(|time| *time <= report.kept_to);
+        // Another history is not judged by this one.
+        if !self.has_two_histories() && said != Said::Keep {
+            let outcome = self.history.is_cut(&image, said == Said::Takeover, kept);
+            self.demand("I4", outcome.map_err(|what| format!("{node} accepts a loss: {what}: {report:?}")));
+        }
+        trace::line("oracle", || format!("hosts go by {node} from now on"));
+        self.history.restart(Some(&image));
+        (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
+    }
+
+    /// A start past the journal says from when on something may be missing.
+    pub(crate) fn judge_skipping(&mut self, node: NodeIndex, landed: u64) {
+        if self.has_two_histories() {
+            return;
+        }
+        let image = self.seen_volumes(node);
+        let times = &self.watches.ring.times;
+        let kept = |op| times.get(&op).is_some_and(|time| *time <= landed);
+        let outcome = self.history.is_cut(&image, false, kept);
+        self.demand("I4", outcome.map_err(|what| format!("{node} skips what is behind {landed}: {what}")));
+    }
+
+    /// A site serves that no word has called.
+    pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
+        if self.is_given_up(node) && self.losing.pending[node.0].is_none() && !self.losing.apart {
+            trace::line("oracle", || format!("{node} serves, too"));
+            self.losing.apart = true;
+        }
+    }
+
+    /// A word of an operator came to nothing.
+    pub(crate) fn word_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
+        trace::line("oracle", || format!("{node} refuses a word: {refusal:?}"));
+        self.losing.pending[node.0] = None;
+        self.losing.kept |= refusal == StartRefusal::NotToBeKept;
+        self.takeover.asked[node.0] = None;
+    }
+
+    /// The operator looks at both sites.
+    pub(crate) fn operate(&mut self) {
+        if !self.swarm.accepts {
+            return;
+        }
+        self.look_for_peace();
+        let now = self.schedule.now();
+        for site in NodeIndex::SITES {
+            let splits = self.stands(site).is_some_and(|(_, pair, _)| pair == PairState::Split);
+            if !splits || now < self.losing.looks_at[site.0] {
+                continue;
+            }
+            if self.losing.looks_at[site.0] == 0 {
+                self.losing.looks_at[site.0] = now + CONSIDERS;
+                continue;
+            }
+            self.losing.looks_at[site.0] = now + CONSIDERS;
+            let other_serves = self.stands(site.other_site()).is_some_and(|(_, _, serves)| serves);
+            let alone = !other_serves && self.phase != Phase::Faults;
+            if !self.losing.kept && (self.swarm.keeps || alone) {
+                self.losing.kept = true;
+                self.losing.pending[site.0] = Some(Said::Keep);
+                self.tell(site, Inbox::Command(GroupCommand::Prevail));
+            } else if other_serves || alone {
+                self.tell(site, Inbox::Command(GroupCommand::Resolve));
+            }
+        }
+    }
+
+    /// One of two histories was given up, and both sites hold the other one.
+    fn look_for_peace(&mut self) {
+        if !self.has_two_histories() || !self.is_whole() {
+            return;
+        }
+        let serving =
+            NodeIndex::SITES.into_iter().find(|site| self.stands(*site).is_some_and(|(_, _, serves)| serves));
+        if self.losing.apart || serving != self.losing.crown {
+            // Which of the two it was nobody has said to hosts: they look what is there.
+            self.history.restart(None);
+        }
+        trace::line("oracle", || format!("one history again: {serving:?}"));
+        (self.losing.crown, self.losing.apart, self.outside) = (None, false, None);
+        self.losing.looks_at = [0; 3];
+    }
+
+    fn seen_volumes(&self, node: NodeIndex) -> Vec<Vec<u8>> {
+        self.nodes[node.0].disks[1..].iter().map(|disk| disk.seen().to_vec()).collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! The fifth book: seeds from [`FIFTH_BOOK`] on, in which an operator says a word that nothing else says: compares the sites under load,
+//! accepts a loss, starts without the journal, and chooses in a split.
+//!
+//! A row of seeds as long as there are themes comes by each; beside it goes wrong what does in the first book, in half of the seeds
+//! without processes that die by themselves. All choices come from streams of their own, and seeds below play what they always did.
+
+use midspan_format::control::GroupCommand;
+
+use crate::event::NodeIndex;
+use crate::node::Inbox;
+use crate::plan::{Asking, Fault, How, Planned};
+use crate::random::Random;
+use crate::swarm::{MS, Rates, SECOND, Swarm};
+use crate::world::World;
+
+/// The first seed of the fifth book.
+pub const FIFTH_BOOK: u64 = 5_000_000;
+/// Blocks at the end of each volume that hosts leave alone where bits of them flip.
+const COLD: u64 = 2;
+
+/// A word of an operator, or what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The sites are compared.
+    Verify {
+        /// How fast; 0: as fast as it goes.
+        bytes_per_s: u64,
+        /// What differs is sent.
+        repair: bool,
+    },
+    /// No more of that.
+    EndVerify,
+    /// A bit of a block that hosts leave alone flips on a volume, and nobody is told.
+    Flip {
+        /// Where.
+        site: NodeIndex,
+        /// Which, of any size.
+        place: u64,
+    },
+    /// The site that does not serve takes over, whatever is lost.
+    AcceptLoss,
+    /// This site is to start without the journal, if it waits for it; the operator repeats it until then.
+    WithoutJournal {
+        /// Where.
+        site: NodeIndex,
+        /// How often it is repeated.
+        again: u32,
+    },
+}
+
+/// What a seed of the fifth book is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    /// The sites are compared.
+    Compare,
+    /// A loss is accepted where hosts were answered outside the lanes.
+    Left,
+    /// A loss is accepted where the relay is away, too.
+    Unfenced,
+    /// A loss is accepted where the primary goes on with nobody to tell.
+    Isolated,
+    /// A start without the journal.
+    Skipped,
+}
+
+/// In the order in which seeds take them.
+const THEMES: [Theme; 6] =
+    [Theme::Compare, Theme::Left, Theme::Unfenced, Theme::Compare, Theme::Isolated, Theme::Skipped];
+
+/// What a seed is about, if it is one of this book.
+pub fn theme_of(seed: u64) -> Option<Theme> {
+    let number = seed.checked_sub(FIFTH_BOOK)?;
+    THEMES.get(usize::try_from(number % THEMES.len() as u64).ok()?).copied()
+}
+
+/// Whether a seed of this book has lanes as one of the fourth, and which one of them.
+pub fn lanes_of(seed: u64) -> Option<u64> {
+    let row = (seed.checked_sub(FIFTH_BOOK)?) / THEMES.len() as u64;
+    (theme_of(seed) == Some(Theme::Compare) && row % 3 == 2).then_some(row / 3)
+}
+
+/// Makes a world fit for what is to happen in it.
+pub fn suit(seed: u64, swarm: &mut Swarm) {
+    let Some(theme) = theme_of(seed) else { return };
+    let random = &mut Random::new(seed, 15);
+    if random.percent(50) {
+        let Rates { reset, slow_wire, slow_disk, jump, starve, index_rot, .. } = swarm.rates;
+        swarm.rates = Rates { reset, slow_wire, slow_disk, jump, starve, index_rot, ..Rates::default() };
+    }
+    let far = swarm.paths[NodeIndex::B.0][NodeIndex::RELAY.0].latency;
+    swarm.pace.lease_ns = swarm.pace.lease_ns.max(far * 12);
+    if theme == Theme::Compare {
+        swarm.cold = COLD;
+        swarm.faults_for = swarm.faults_for.max(random.range(3 * SECOND, 8 * SECOND));
+        return;
+    }
+    // Two histories are judged only where it is known from when on there are two.
+    (swarm.rates.cut, swarm.rates.index_rot) = (0, 0);
+    (swarm.accepts, swarm.initial_copy, swarm.aborts_after) = (true, false, None);
+    swarm.load.requests = swarm.load.requests.max(800);
+    swarm.keeps = random.percent(40);
+    match theme {
+        Theme::Compare => {}
+        Theme::Left => {
+            swarm.may_leave = true;
+            swarm.faults_for = random.range(7 * SECOND, 10 * SECOND);
+        }
+        Theme::Unfenced => {
+            swarm.may_leave = random.percent(30);
+            swarm.faults_for = random.range(15 * SECOND, 18 * SECOND);
+        }
+        Theme::Isolated => {
+            (swarm.may_leave, swarm.alone) = (true, true);
+            swarm.faults_for = random.range(9 * SECOND, 12 * SECOND);
+        }
+        Theme::Skipped => {
+            swarm.may_leave = random.percent(30);
+            swarm.faults_for = random.range(18 * SECOND, 22 * SECOND);
+        }
+    }
+}
+
+/// What happens in a seed of this book, beside what happens in any.
+pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
+    let Some(theme) = theme_of(seed) else { return Vec::new() };
+    let random = &mut Random::new(seed, 16);
+    let mut planned = Vec::new();
+    match theme {
+        Theme::Compare => compare(random, swarm, &mut planned),
+        Theme::Left => left(random, swarm, &mut planned),
+        Theme::Unfenced => unfenced(random, &mut planned),
+        Theme::Isolated => isolated(random, swarm, &mut planned),
+        Theme::Skipped => skipped(random, &mut planned),
+    }
+    planned
+}
+
+impl World {
+    /// An operator says a word.
+    pub(crate) fn say(&mut self, word: Word) {
+        match word {
+            Word::Verify { bytes_per_s, repair } => self.ask_verify(bytes_per_s, repair),
+            Word::EndVerify => {
+                for site in NodeIndex::SITES {
+                    self.tell(site, Inbox::Command(GroupCommand::EndVerify));
+                }
+            }
+            Word::Flip { site, place } => self.flip(site, place),
+            Word::AcceptLoss => self.accept_loss(),
+            Word::WithoutJournal { site, again } => self.start_without_journal(site, again),
+        }
+    }
+}
+
+fn compare(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
+    let mut word = |at, word| planned.push(Planned { at, fault: Fault::Word(word) });
+    if random.percent(60) {
+        for _ in 0..random.range(1, 4) {
+            let site = random.pick(&NodeIndex::SITES);
+            word(random.below(swarm.faults_for), Word::Flip { site, place: random.draw() });
+        }
+    }
+    for _ in 0..random.range(2, 6) {
+        let bytes_per_s = random.pick(&[0, 0, 1 << 20, 4 << 20, 16 << 20]);
+        let at = random.range(100 * MS, swarm.faults_for);
+        word(at, Word::Verify { bytes_per_s, repair: random.percent(40) });
+        if random.percent(15) {
+            word(at + random.below(SECOND), Word::EndVerify);
+        }
+    }
+}
+
+/// Whoever serves leaves the lanes, and is lost there.
+fn left(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
+    let at = random.range(500 * MS, 2 * SECOND);
+    let outside = swarm.pace.leave_ns + random.range(500 * MS, 2 * SECOND);
+    let back = outside + random.range(MS, 2 * SECOND);
+    let lost = match random.below(3) {
+        // The ring fills, if it is small enough.
+        0 => Fault::Kill { node: NodeIndex::B, fuse: 0, down: outside },
+        _ => Fault::Lose { how: How::CutFromRelay, patient: true, back, delay: 0, asking: Asking::Nobody },
+    };
+    planned.push(Planned { at, fault: lost });
+    let then = at + outside + random.below(SECOND);
+    let how = random.pick(&[How::Killed, How::Killed, How::Paused, How::CutOff, How::Well]);
+    let back = random.range(20 * MS, 3 * SECOND);
+    planned.push(Planned {
+        at: then,
+        fault: Fault::Lose { how, patient: false, back, delay: 0, asking: Asking::Nobody },
+    });
+    planned.push(Planned { at: then + random.below(500 * MS), fault: Fault::Word(Word::AcceptLoss) });
+}
+
+/// Relay and primary are lost at once, and the other site goes on with what it has.
+fn unfenced(random: &mut Random, planned: &mut Vec<Planned>) {
+    let at = random.range(500 * MS, 3 * SECOND);
+    let relay = random.range(6 * SECOND, 9 * SECOND);
+    let down = random.pick(&[SECOND, 4 * SECOND, relay + SECOND, relay + 3 * SECOND]);
+    planned.push(Planned { at, fault: Fault::Kill { node: NodeIndex::RELAY, fuse: 0, down: relay } });
+    let how = random.pick(&[How::Killed, How::Killed, How::Powerless]);
+    let lost = Fault::Lose { how, patient: false, back: down, delay: 0, asking: Asking::Nobody };
+    planned.push(Planned { at: at + random.below(30 * MS), fault: lost });
+    planned.push(Planned { at: at + random.range(50 * MS, 900 * MS), fault: Fault::Word(Word::AcceptLoss) });
+}
+
+/// Nobody reaches the primary, which goes on all the same, and the other site takes over.
+fn isolated(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
+    let at = random.range(500 * MS, 2 * SECOND);
+    let back = swarm.pace.leave_ns + random.range(2 * SECOND, 5 * SECOND);
+    let lost = Fault::Lose { how: How::CutOff, patient: true, back, delay: 0, asking: Asking::Nobody };
+    planned.push(Planned { at, fault: lost });
+    let then = at + random.below(swarm.pace.leave_ns + 2 * SECOND);
+    planned.push(Planned { at: then, fault: Fault::Word(Word::AcceptLoss) });
+}
+
+/// The primary comes back, and neither relay nor the other site is there.
+fn skipped(random: &mut Random, planned: &mut Vec<Planned>) {
+    // Once a few seconds the primary notes how far its disks are.
+    let at = random.range(SECOND, 8 * SECOND);
+    let relay = random.range(5 * SECOND, 9 * SECOND);
+    let other = random.pick(&[0, 2 * SECOND, 7 * SECOND, relay + SECOND]);
+    let kill = |node, down| Fault::Kill { node, fuse: 0, down };
+    planned.push(Planned { at, fault: kill(NodeIndex::RELAY, relay) });
+    if other > 0 {
+        planned.push(Planned { at: at + random.below(20 * MS), fault: kill(NodeIndex::B, other) });
+    }
+    let lost = at + random.below(50 * MS);
+    let fault = match random.percent(70) {
+        true => kill(NodeIndex::A, random.range(MS, 500 * MS)),
+        false => Fault::Power { node: NodeIndex::A, down: random.range(MS, 500 * MS) },
+    };
+    planned.push(Planned { at: lost, fault });
+    let word = Word::WithoutJournal { site: NodeIndex::A, again: 6 };
+    planned.push(Planned { at: lost + random.range(300 * MS, 2 * SECOND), fault: Fault::Word(word) });
+}
