@@ -186,6 +186,8 @@ impl World {
                 || harmed.ring
                 || harmed.read[NodeIndex::RELAY.0]
                 || harmed.disk[NodeIndex::RELAY.0]
+        } else if matches!(note, Note::OtherServes { .. }) {
+            self.has_two_histories()
         } else {
             matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };
