@@ -79,7 +79,7 @@ impl World {
         }
         let mut sites: Vec<NodeIndex> =
             [NodeIndex::A, NodeIndex::B].into_iter().filter(|site| serves(*site)).collect();
-        if self.phase != Phase::Faults && sites.iter().any(|site| !self.is_given_up(*site)) {
+        if self.phase != Phase::Faults {
             sites.retain(|site| !self.is_given_up(*site));
         }
         let site = (!sites.is_empty()).then(|| self.host_random.pick(&sites));

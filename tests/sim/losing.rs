@@ -12,7 +12,7 @@ use crate::event::NodeIndex;
 use crate::node::Inbox;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
-use crate::world::{Phase, World};
+use crate::world::{Phase, Reign, World};
 
 /// How long an operator looks at a split before the next word.
 const CONSIDERS: u64 = 700 * MS;
@@ -183,6 +183,9 @@ impl World {
             self.history.restart(None);
         }
         trace::line("oracle", || format!("one history again: {serving:?}"));
+        let since = self.schedule.now();
+        let stands = serving.and_then(|node| Some((node, self.standing(node)?.epoch)));
+        self.reign = stands.map(|(node, epoch)| Reign { node, epoch, since }).or(self.reign);
         (self.losing.crown, self.losing.apart, self.outside) = (None, false, None);
         self.losing.looks_at = [0; 3];
     }
