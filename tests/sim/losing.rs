@@ -10,12 +10,16 @@ use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
 use crate::event::NodeIndex;
 use crate::node::Inbox;
+use crate::operators::Word;
+use crate::plan::Fault;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
 use crate::world::{Phase, Reign, World};
 
 /// How long an operator looks at a split before the next word.
 const CONSIDERS: u64 = 700 * MS;
+/// How long before somebody who waits for a death looks again.
+const LOOKS: u64 = 20 * MS;
 /// How long before a word is repeated.
 const REPEATS: u64 = SECOND;
 
@@ -57,8 +61,12 @@ impl World {
     }
 
     /// The site that does not serve takes over, whatever is lost.
-    pub(crate) fn accept_loss(&mut self) {
+    pub(crate) fn accept_loss(&mut self, dead: bool) {
         let site = self.reign.map_or(NodeIndex::B, |reign| reign.node.other_site());
+        if dead && self.nodes[site.other_site().0].process.is_some() {
+            let at = self.schedule.now() + LOOKS;
+            return self.plan_more(at, vec![Fault::Word(Word::AcceptLoss { dead })]);
+        }
         self.losing.pending[site.0] = Some(Said::Takeover);
         self.ask_takeover(site, true);
     }
@@ -72,8 +80,7 @@ impl World {
         self.losing.pending[site.0] = Some(Said::Start);
         self.tell(site, Inbox::Command(GroupCommand::WithoutJournal));
         if again > 0 {
-            let fault =
-                crate::plan::Fault::Word(crate::operators::Word::WithoutJournal { site, again: again - 1 });
+            let fault = Fault::Word(Word::WithoutJournal { site, again: again - 1 });
             let at = self.schedule.now() + REPEATS;
             self.plan_more(at, vec![fault]);
         }

@@ -8,8 +8,9 @@ use midspan_format::control::GroupCommand;
 
 use crate::event::NodeIndex;
 use crate::node::Inbox;
-use crate::plan::{Asking, Fault, How, Planned};
+use crate::plan::{Asking, Deed, Drill, Fault, How, Planned};
 use crate::random::Random;
+use crate::steps::Step;
 use crate::swarm::{MS, Rates, SECOND, Swarm};
 use crate::world::World;
 
@@ -38,7 +39,10 @@ pub enum Word {
         place: u64,
     },
     /// The site that does not serve takes over, whatever is lost.
-    AcceptLoss,
+    AcceptLoss {
+        /// As soon as the process of the one that does is dead.
+        dead: bool,
+    },
     /// This site is to start without the journal, if it waits for it; the operator repeats it until then.
     WithoutJournal {
         /// Where.
@@ -146,7 +150,7 @@ impl World {
                 }
             }
             Word::Flip { site, place } => self.flip(site, place),
-            Word::AcceptLoss => self.accept_loss(),
+            Word::AcceptLoss { dead } => self.accept_loss(dead),
             Word::WithoutJournal { site, again } => self.start_without_journal(site, again),
         }
     }
@@ -175,7 +179,21 @@ fn left(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     let at = random.range(500 * MS, 2 * SECOND);
     let outside = swarm.pace.leave_ns + random.range(500 * MS, 2 * SECOND);
     let back = outside + random.range(MS, 2 * SECOND);
-    let lost = match random.below(3) {
+    let lost = match random.below(4) {
+        1 => {
+            // It is back in the lanes, and dies over the round.
+            let deed = if random.percent(70) { Deed::Die } else { Deed::Power };
+            let step = random.pick(&[Step::RoundSend, Step::RoundSend, Step::RoundEnd]);
+            let fuse = u32::try_from(random.below(40)).unwrap_or(0);
+            let down = random.range(SECOND, 4 * SECOND);
+            let drill = Drill { step, skip: 0, fuse, deed, down };
+            planned.push(Planned { at, fault: Fault::Within(drill) });
+            let how = How::CutFromRelay;
+            let fault = Fault::Lose { how, patient: true, back: outside, delay: 0, asking: Asking::Nobody };
+            planned.push(Planned { at, fault });
+            let word = Word::AcceptLoss { dead: true };
+            return planned.push(Planned { at: at + outside, fault: Fault::Word(word) });
+        }
         // The ring fills, if it is small enough.
         0 => Fault::Kill { node: NodeIndex::B, fuse: 0, down: outside },
         _ => Fault::Lose { how: How::CutFromRelay, patient: true, back, delay: 0, asking: Asking::Nobody },
@@ -188,7 +206,10 @@ fn left(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
         at: then,
         fault: Fault::Lose { how, patient: false, back, delay: 0, asking: Asking::Nobody },
     });
-    planned.push(Planned { at: then + random.below(500 * MS), fault: Fault::Word(Word::AcceptLoss) });
+    planned.push(Planned {
+        at: then + random.below(500 * MS),
+        fault: Fault::Word(Word::AcceptLoss { dead: false }),
+    });
 }
 
 /// Relay and primary are lost at once, and the other site goes on with what it has.
@@ -200,7 +221,10 @@ fn unfenced(random: &mut Random, planned: &mut Vec<Planned>) {
     let how = random.pick(&[How::Killed, How::Killed, How::Powerless]);
     let lost = Fault::Lose { how, patient: false, back: down, delay: 0, asking: Asking::Nobody };
     planned.push(Planned { at: at + random.below(30 * MS), fault: lost });
-    planned.push(Planned { at: at + random.range(50 * MS, 900 * MS), fault: Fault::Word(Word::AcceptLoss) });
+    planned.push(Planned {
+        at: at + random.range(50 * MS, 900 * MS),
+        fault: Fault::Word(Word::AcceptLoss { dead: false }),
+    });
 }
 
 /// Nobody reaches the primary, which goes on all the same, and the other site takes over.
@@ -210,7 +234,7 @@ fn isolated(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     let lost = Fault::Lose { how: How::CutOff, patient: true, back, delay: 0, asking: Asking::Nobody };
     planned.push(Planned { at, fault: lost });
     let then = at + random.below(swarm.pace.leave_ns + 2 * SECOND);
-    planned.push(Planned { at: then, fault: Fault::Word(Word::AcceptLoss) });
+    planned.push(Planned { at: then, fault: Fault::Word(Word::AcceptLoss { dead: false }) });
 }
 
 /// The primary comes back, and neither relay nor the other site is there.
