@@ -10,7 +10,7 @@ use midspan_protocol::rare::{Rare, passed};
 use sim::run::{Options, run};
 use sim::unseen::{UNSEEN, report};
 
-/// Seeds of all four books that together pass every path, most of them more than once.
+/// Seeds of all five books that together pass every path, most of them more than once.
 #[rustfmt::skip]
 const SEEDS: &[u64] = &[
     177, 196, 201, 235, 1_000_055, 1_000_074, 1_000_111, 1_000_133, 1_000_165, 1_000_176, 1_000_220,
