@@ -163,7 +163,16 @@ impl World {
         if alone && self.swarm.accepts {
             // Only with loss accepted.
             self.takeover.asked[node.0] = None;
-        } else if self.swarm.accepts && matches!(refusal, StartRefusal::NotSplit | StartRefusal::NotToBeKept)
+        } else if self.swarm.accepts
+            && matches!(
+                refusal,
+                StartRefusal::NotSplit
+                    | StartRefusal::NotToBeKept
+                    | StartRefusal::NotStarting
+                    | StartRefusal::LaneReachable { .. }
+                    | StartRefusal::SecondaryAhead
+                    | StartRefusal::OtherServes
+            )
         {
             // The operator was late.
         } else if self.harmed.lasts() || self.harmed.wiped.contains(&true) {

@@ -118,6 +118,7 @@ rare_paths! {
     RecallDamaged = "a manifest of an earlier process does not verify",
     UnreceivedUnknown = "the lanes are left before it is known what the other site has: everything is marked",
     CourseGivesUpBegin = "a takeover reads a round in place last of all, which nobody will end",
+    CourseTooLittle = "a round brings a part to a target that lacks everything: it goes by",
     CourseRoundCancelled = "a round is cancelled at its target",
     RelayUnknownGroup = "a relay does not know the group",
     RelayForeignArea = "a session asks for an area that is not there any more",

@@ -103,6 +103,8 @@ pub struct Secondary<B> {
     handed: bool,
     /// The recorded state says that the volumes hold no cut.
     no_cut: bool,
+    /// Nothing on the disks is certain: what this site held was given up, or it never held anything.
+    blank: bool,
     /// The relay refuses receipts because this very site is its primary.
     named: bool,
     /// Digests are compared from here on: what lies before it may have been written by an earlier process already, and what
@@ -157,6 +159,7 @@ impl<B: Buffer> Secondary<B> {
             in_place: None,
             handed: state.handover,
             no_cut: state.round_in_place,
+            blank: Mode::recorded(state) == Mode::Away && state.round_in_place,
             named: false,
             compares_from: None,
             config,
