@@ -5,7 +5,7 @@
 //! believed; the operator chooses in a split, and in the end both sites are equal again, as ever.
 
 use midspan_format::control::GroupCommand;
-use midspan_format::superblock::PairState;
+use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
 use crate::event::NodeIndex;
@@ -20,6 +20,8 @@ use crate::world::{Phase, Reign, World};
 const CONSIDERS: u64 = 700 * MS;
 /// How long before somebody who waits for a death looks again.
 const LOOKS: u64 = 20 * MS;
+/// How long nobody serves before the operator thinks that nobody will.
+const NOBODY: u64 = 10 * SECOND;
 /// How long before a word is repeated.
 const REPEATS: u64 = SECOND;
 
@@ -43,8 +45,12 @@ pub struct Losing {
     pub crown: Option<NodeIndex>,
     /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
     pub apart: bool,
+    /// By node: a takeover with accepted loss may have ended in a process that died before it could say so.
+    untold: [bool; 3],
     /// By node: when the operator looks at a split next.
     looks_at: [u64; 3],
+    /// Since when both sites follow, and nobody serves.
+    idle_since: Option<u64>,
     /// The site that was replaced was kept once, or cannot be.
     kept: bool,
 }
@@ -68,6 +74,7 @@ impl World {
             return self.plan_more(at, vec![Fault::Word(Word::AcceptLoss { dead })]);
         }
         self.losing.pending[site.0] = Some(Said::Takeover);
+        self.losing.untold[site.0] = true;
         self.ask_takeover(site, true);
     }
 
@@ -91,13 +98,9 @@ impl World {
         let said = self.losing.pending[node.0].take();
         let image = self.seen_volumes(node);
         if report.lost_nothing {
-            if !self.is_given_up(node) {
-                let outcome = self.history.holds(&image);
-                let outcome = outcome.map_err(|lost| format!("{node} says that nothing is lost: {lost}"));
-                self.demand("I1", outcome);
-            }
-            return;
+            return self.judge_promise(node, &image);
         }
+        self.losing.untold[node.0] = false;
         let Some(said) = said else {
             return self.fail("I1", format!("{node} accepts a loss that nobody accepted: {report:?}"));
         };
@@ -119,6 +122,22 @@ impl World {
         trace::line("oracle", || format!("hosts go by {node} from now on"));
         self.history.restart(Some(&image));
         (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
+    }
+
+    /// A start says that nothing is lost: then nothing is, or what is was accepted in a process that has died since.
+    fn judge_promise(&mut self, node: NodeIndex, image: &[Vec<u8>]) {
+        if self.is_given_up(node) {
+            return;
+        }
+        let Err(lost) = self.history.holds(image) else { return };
+        if !std::mem::take(&mut self.losing.untold[node.0]) {
+            return self.fail("I1", format!("{node} says that nothing is lost: {lost}"));
+        }
+        self.figures.accepted += 1;
+        let outcome = self.history.is_cut(image, true, |_| false);
+        self.demand("I4", outcome.map_err(|what| format!("{node} has accepted a loss: {what}")));
+        self.history.restart(Some(image));
+        (self.losing.crown, self.outside) = (Some(node), None);
     }
 
     /// A start past the journal says from when on something may be missing.
@@ -155,6 +174,7 @@ impl World {
             return;
         }
         self.look_for_peace();
+        self.look_for_nobody();
         let now = self.schedule.now();
         for site in NodeIndex::SITES {
             let splits = self.stands(site).is_some_and(|(_, pair, _)| pair == PairState::Split);
@@ -174,6 +194,25 @@ impl World {
                 self.tell(site, Inbox::Command(GroupCommand::Prevail));
             } else if other_serves || alone {
                 self.tell(site, Inbox::Command(GroupCommand::Resolve));
+            }
+        }
+    }
+
+    /// A role that was handed over is given up with what was taken beside it: the site that had it takes over again.
+    fn look_for_nobody(&mut self) {
+        let stands = NodeIndex::SITES.map(|site| self.standing(site));
+        let follow = stands.iter().all(|status| status.as_ref().is_some_and(|s| s.role == Role::Secondary));
+        let now = self.schedule.now();
+        let since = *self.losing.idle_since.get_or_insert(now);
+        if !follow || self.phase == Phase::Faults {
+            self.losing.idle_since = None;
+        } else if now > since + NOBODY && self.takeover.asked.iter().all(Option::is_none) {
+            let whole = |site: &NodeIndex| {
+                stands[usize::from(*site == NodeIndex::B)].as_ref().is_some_and(|s| !s.no_cut)
+            };
+            self.losing.idle_since = None;
+            if let Some(site) = NodeIndex::SITES.into_iter().find(whole) {
+                self.ask_takeover(site, false);
             }
         }
     }
