@@ -200,7 +200,8 @@ impl World {
         let own = self.watches.own(node);
         own.advance(disks[0].durable());
         let goes_back = lane.point.position < own.end() && own.returns;
-        if lane.point.position > own.end() && may_move || goes_back {
+        // Whoever looks anew where to follow had recorded that it took over, though it may have died before it served.
+        if lane.point.position > own.end() && (may_move || own.returns) || goes_back {
             own.rebase(&lane.point);
             own.advance(disks[0].durable());
         }
