@@ -159,7 +159,10 @@ impl<B: Buffer> Secondary<B> {
             in_place: None,
             handed: state.handover,
             no_cut: state.round_in_place,
-            blank: Mode::recorded(state) == Mode::Away && state.round_in_place,
+            // Elsewhere the disks hold a cut, or come to one along the chain.
+            blank: Mode::recorded(state) == Mode::Away
+                && state.round_in_place
+                && state.whole_at == Position(0),
             named: false,
             compares_from: None,
             config,
