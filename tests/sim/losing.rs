@@ -45,6 +45,8 @@ pub struct Losing {
     pub crown: Option<NodeIndex>,
     /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
     pub apart: bool,
+    /// The other site has answered a write since, and no operator has chosen between the two.
+    pub beside: bool,
     /// By node: a takeover with accepted loss may have ended in a process that died before it could say so.
     untold: [bool; 3],
     /// By node: when the operator looks at a split next.
@@ -188,13 +190,24 @@ impl World {
             self.losing.looks_at[site.0] = now + CONSIDERS;
             let other_serves = self.stands(site.other_site()).is_some_and(|(_, _, serves)| serves);
             let alone = !other_serves && self.phase != Phase::Faults;
+            self.losing.beside = false;
             if !self.losing.kept && (self.swarm.keeps || alone) {
                 self.losing.kept = true;
                 self.losing.pending[site.0] = Some(Said::Keep);
                 self.tell(site, Inbox::Command(GroupCommand::Prevail));
             } else if other_serves || alone {
                 self.tell(site, Inbox::Command(GroupCommand::Resolve));
+                self.give_up(site);
             }
+        }
+    }
+
+    /// An operator gives up what this site alone holds: hosts go by the other one from now on, whatever it has told them.
+    fn give_up(&mut self, site: NodeIndex) {
+        let other = Some(site.other_site());
+        if self.losing.apart || self.losing.crown != other {
+            self.history.restart(None);
+            (self.losing.crown, self.losing.apart, self.outside) = (other, false, None);
         }
     }
 
@@ -229,6 +242,12 @@ impl World {
             self.history.restart(None);
         }
         trace::line("oracle", || format!("one history again: {serving:?}"));
+        if std::mem::take(&mut self.losing.beside) {
+            let what = format!(
+                "hosts were answered at two sites, and one history is left without a word: {serving:?}"
+            );
+            self.fail("I5", what);
+        }
         let since = self.schedule.now();
         let stands = serving.and_then(|node| Some((node, self.standing(node)?.epoch)));
         self.reign = stands.map(|(node, epoch)| Reign { node, epoch, since }).or(self.reign);

@@ -240,16 +240,18 @@ fn isolated(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
 /// The primary comes back, and neither relay nor the other site is there.
 fn skipped(random: &mut Random, planned: &mut Vec<Planned>) {
     // Once a few seconds the primary notes how far its disks are.
-    let at = random.range(SECOND, 8 * SECOND);
+    let just_then = random.percent(40);
+    let at = if just_then { random.range(3_950 * MS, 4_300 * MS) } else { random.range(SECOND, 8 * SECOND) };
     let relay = random.range(5 * SECOND, 9 * SECOND);
-    let other = random.pick(&[0, 2 * SECOND, 7 * SECOND, relay + SECOND]);
+    let other = random.pick(&[0, 2 * SECOND, 7 * SECOND, relay + SECOND, relay + SECOND]);
     let kill = |node, down| Fault::Kill { node, fuse: 0, down };
-    planned.push(Planned { at, fault: kill(NodeIndex::RELAY, relay) });
+    // What was sent last is journaled, and perhaps fetched, and not on its own disks.
+    planned.push(Planned { at: at + random.below(20 * MS), fault: kill(NodeIndex::RELAY, relay) });
     if other > 0 {
-        planned.push(Planned { at: at + random.below(20 * MS), fault: kill(NodeIndex::B, other) });
+        planned.push(Planned { at: at + random.below(40 * MS), fault: kill(NodeIndex::B, other) });
     }
-    let lost = at + random.below(50 * MS);
-    let fault = match random.percent(70) {
+    let lost = at + random.below(10 * MS);
+    let fault = match random.percent(if just_then { 30 } else { 70 }) {
         true => kill(NodeIndex::A, random.range(MS, 500 * MS)),
         false => Fault::Power { node: NodeIndex::A, down: random.range(MS, 500 * MS) },
     };
