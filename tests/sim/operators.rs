@@ -95,6 +95,10 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
     swarm.pace.lease_ns = swarm.pace.lease_ns.max(far * 12);
     if theme == Theme::Compare {
         swarm.cold = COLD;
+        if random.percent(50) {
+            // What was compared and written is not behind the cut yet.
+            swarm.pace.flush_ns = 200 * MS;
+        }
         swarm.faults_for = swarm.faults_for.max(random.range(3 * SECOND, 8 * SECOND));
         return;
     }
@@ -157,19 +161,25 @@ impl World {
 }
 
 fn compare(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
-    let mut word = |at, word| planned.push(Planned { at, fault: Fault::Word(word) });
+    let mut push = |at, fault| planned.push(Planned { at, fault });
     if random.percent(60) {
         for _ in 0..random.range(1, 4) {
-            let site = random.pick(&NodeIndex::SITES);
-            word(random.below(swarm.faults_for), Word::Flip { site, place: random.draw() });
+            let flip = Word::Flip { site: random.pick(&NodeIndex::SITES), place: random.draw() };
+            push(random.below(swarm.faults_for), Fault::Word(flip));
         }
     }
     for _ in 0..random.range(2, 6) {
         let bytes_per_s = random.pick(&[0, 0, 1 << 20, 4 << 20, 16 << 20]);
         let at = random.range(100 * MS, swarm.faults_for);
-        word(at, Word::Verify { bytes_per_s, repair: random.percent(40) });
+        push(at, Fault::Word(Word::Verify { bytes_per_s, repair: random.percent(40) }));
         if random.percent(15) {
-            word(at + random.below(SECOND), Word::EndVerify);
+            push(at + random.below(SECOND), Fault::Word(Word::EndVerify));
+        }
+        if random.percent(50) {
+            let node = random.pick(&[NodeIndex::B, NodeIndex::B, NodeIndex::A, NodeIndex::RELAY]);
+            let fuse = u32::try_from(random.below(60)).unwrap_or(0);
+            let down = random.range(MS, 300 * MS);
+            push(at + random.below(600 * MS), Fault::Kill { node, fuse, down });
         }
     }
 }
