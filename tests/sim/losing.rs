@@ -208,7 +208,15 @@ impl World {
         if self.losing.apart || self.losing.crown != other {
             self.history.restart(None);
             (self.losing.crown, self.losing.apart, self.outside) = (other, false, None);
+            self.reigns_again(other);
         }
+    }
+
+    /// A site serves on, and the other one does not any more.
+    fn reigns_again(&mut self, site: Option<NodeIndex>) {
+        let since = self.schedule.now();
+        let stands = site.and_then(|node| Some((node, self.standing(node)?.epoch)));
+        self.reign = stands.map(|(node, epoch)| Reign { node, epoch, since }).or(self.reign);
     }
 
     /// A role that was handed over is given up with what was taken beside it: the site that had it takes over again.
@@ -242,6 +250,13 @@ impl World {
             self.history.restart(None);
         }
         trace::line("oracle", || format!("one history again: {serving:?}"));
+        if std::mem::take(&mut self.losing.beside) {
+            let what = format!(
+                "hosts were answered at two sites, and one history is left without a word: {serving:?}"
+            );
+            self.fail("I5", what);
+        }
+        self.reigns_again(serving);
         if std::mem::take(&mut self.losing.beside) {
             let what = format!(
                 "hosts were answered at two sites, and one history is left without a word: {serving:?}"
