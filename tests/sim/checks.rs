@@ -218,7 +218,7 @@ impl World {
         let Some(state) = self.layout.state(disks[0].durable()) else { return };
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
         if state.role != Role::Secondary {
-            return;
+            return self.look_at_landed(state.landed.0);
         }
         self.follow_own_ring(node);
         let own = self.watches.own(node);

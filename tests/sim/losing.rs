@@ -10,7 +10,7 @@ use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
 use crate::event::NodeIndex;
 use crate::node::Inbox;
-use crate::operators::Word;
+use crate::operators::{Lost, Word};
 use crate::plan::Fault;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
@@ -51,6 +51,10 @@ pub struct Losing {
     untold: [bool; 3],
     /// By node: when the operator looks at a split next.
     looks_at: [u64; 3],
+    /// Who is lost as soon as the primary notes that more has landed.
+    pub trap: Option<Lost>,
+    /// What it has noted last.
+    pub landed: u64,
     /// Since when both sites follow, and nobody serves.
     idle_since: Option<u64>,
     /// The site that was replaced was kept once, or cannot be.

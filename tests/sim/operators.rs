@@ -12,7 +12,7 @@ use crate::plan::{Asking, Deed, Drill, Fault, How, Planned};
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, Rates, SECOND, Swarm};
-use crate::world::World;
+use crate::world::{Phase, World};
 
 /// The first seed of the fifth book.
 pub const FIFTH_BOOK: u64 = 5_000_000;
@@ -43,6 +43,10 @@ pub enum Word {
         /// As soon as the process of the one that does is dead.
         dead: bool,
     },
+    /// The primary, the relay and perhaps the other site are lost.
+    Lose(Lost),
+    /// So they are as soon as the primary has noted how far its disks are.
+    LoseAtLanded(Lost),
     /// This site is to start without the journal, if it waits for it; the operator repeats it until then.
     WithoutJournal {
         /// Where.
@@ -50,6 +54,21 @@ pub enum Word {
         /// How often it is repeated.
         again: u32,
     },
+}
+
+/// Who is lost before a start without the journal, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The relay.
+    pub relay: u64,
+    /// The other site; 0: it is not.
+    pub other: u64,
+    /// The primary.
+    pub down: u64,
+    /// Its machine loses power, not only its process dies.
+    pub power: bool,
+    /// So much later.
+    pub after: u64,
 }
 
 /// What a seed of the fifth book is about.
@@ -155,6 +174,8 @@ impl World {
             }
             Word::Flip { site, place } => self.flip(site, place),
             Word::AcceptLoss { dead } => self.accept_loss(dead),
+            Word::Lose(lost) => self.lose_all(lost),
+            Word::LoseAtLanded(lost) => self.losing.trap = Some(lost),
             Word::WithoutJournal { site, again } => self.start_without_journal(site, again),
         }
     }
@@ -249,23 +270,44 @@ fn isolated(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
 
 /// The primary comes back, and neither relay nor the other site is there.
 fn skipped(random: &mut Random, planned: &mut Vec<Planned>) {
-    // Once a few seconds the primary notes how far its disks are.
-    let just_then = random.percent(40);
-    let at = if just_then { random.range(3_950 * MS, 4_300 * MS) } else { random.range(SECOND, 8 * SECOND) };
     let relay = random.range(5 * SECOND, 9 * SECOND);
     let other = random.pick(&[0, 2 * SECOND, 7 * SECOND, relay + SECOND, relay + SECOND]);
-    let kill = |node, down| Fault::Kill { node, fuse: 0, down };
-    // What was sent last is journaled, and perhaps fetched, and not on its own disks.
-    planned.push(Planned { at: at + random.below(20 * MS), fault: kill(NodeIndex::RELAY, relay) });
-    if other > 0 {
-        planned.push(Planned { at: at + random.below(40 * MS), fault: kill(NodeIndex::B, other) });
-    }
-    let lost = at + random.below(10 * MS);
-    let fault = match random.percent(if just_then { 30 } else { 70 }) {
-        true => kill(NodeIndex::A, random.range(MS, 500 * MS)),
-        false => Fault::Power { node: NodeIndex::A, down: random.range(MS, 500 * MS) },
+    let down = random.range(MS, 500 * MS);
+    let lost = Lost { relay, other, down, power: random.percent(40), after: random.below(30 * MS) };
+    let (at, word) = if random.percent(40) {
+        (3 * SECOND, Word::LoseAtLanded(Lost { power: true, ..lost }))
+    } else {
+        (random.range(SECOND, 8 * SECOND), Word::Lose(lost))
     };
-    planned.push(Planned { at: lost, fault });
-    let word = Word::WithoutJournal { site: NodeIndex::A, again: 6 };
-    planned.push(Planned { at: lost + random.range(300 * MS, 2 * SECOND), fault: Fault::Word(word) });
+    planned.push(Planned { at, fault: Fault::Word(word) });
+}
+
+impl World {
+    /// The primary, the relay and perhaps the other site are lost at once, and the primary is to start alone.
+    pub(crate) fn lose_all(&mut self, lost: Lost) {
+        let now = self.schedule.now() + lost.after;
+        let kill = |node, down| Fault::Kill { node, fuse: 0, down };
+        let site = NodeIndex::A;
+        let first =
+            if lost.power { Fault::Power { node: site, down: lost.down } } else { kill(site, lost.down) };
+        self.plan_more(now, vec![first]);
+        // What was sent last is journaled, and perhaps fetched, and not on its own disks.
+        let (soon, later) = (self.chance.below(20 * MS), self.chance.below(40 * MS));
+        self.plan_more(now + soon, vec![kill(NodeIndex::RELAY, lost.relay)]);
+        if lost.other > 0 {
+            self.plan_more(now + later, vec![kill(NodeIndex::B, lost.other)]);
+        }
+        let at = now + lost.down + self.chance.range(300 * MS, 2 * SECOND);
+        self.plan_more(at, vec![Fault::Word(Word::WithoutJournal { site, again: 6 })]);
+    }
+
+    /// The primary's state has been saved: it may say that more has landed.
+    pub(crate) fn look_at_landed(&mut self, landed: u64) {
+        let before = std::mem::replace(&mut self.losing.landed, landed);
+        if landed > before
+            && let Some(lost) = self.losing.trap.take().filter(|_| self.phase == Phase::Faults)
+        {
+            self.lose_all(lost);
+        }
+    }
 }
