@@ -158,9 +158,12 @@ impl World {
         self.demand("I4", outcome.map_err(|what| format!("{node} skips what is behind {landed}: {what}")));
     }
 
-    /// A site serves that no word has called.
+    /// A site serves that no word has called. A takeover that needed none has everything that the other site was told: it is held to that.
     pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
-        if self.is_given_up(node) && self.losing.pending[node.0].is_none() && !self.losing.apart {
+        let takes = self.takeover.asked[node.0].is_some();
+        if takes && !self.losing.apart && self.losing.crown == Some(node.other_site()) {
+            self.losing.crown = Some(node);
+        } else if self.is_given_up(node) && self.losing.pending[node.0].is_none() && !self.losing.apart {
             trace::line("oracle", || format!("{node} serves, too"));
             self.losing.apart = true;
         }
