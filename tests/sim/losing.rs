@@ -5,6 +5,7 @@
 //! believed; the operator chooses in a split, and in the end both sites are equal again, as ever.
 
 use midspan_format::control::GroupCommand;
+use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
@@ -158,9 +159,12 @@ impl World {
         self.demand("I4", outcome.map_err(|what| format!("{node} skips what is behind {landed}: {what}")));
     }
 
-    /// A site serves that no word has called. A takeover that needed none has everything that the other site was told: it is held to that.
+    /// A site serves that no word has called. A takeover that needed none has everything that hosts were told at the other site: it is
+    /// held to that, unless that one has taken over without a fence, and nobody in the lanes can know of it.
     pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
-        let takes = self.takeover.asked[node.0].is_some();
+        let other = self.recorded(node.other_site());
+        let unfenced = other.role == Role::Primary && other.by_word && other.takeover_replaces != Epoch::NONE;
+        let takes = self.takeover.asked[node.0].is_some() && !unfenced;
         if takes && !self.losing.apart && self.losing.crown == Some(node.other_site()) {
             self.losing.crown = Some(node);
         } else if self.is_given_up(node) && self.losing.pending[node.0].is_none() && !self.losing.apart {

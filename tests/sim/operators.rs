@@ -155,6 +155,7 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     match theme {
         Theme::Compare => compare(random, swarm, &mut planned),
         Theme::Left => left(random, swarm, &mut planned),
+        Theme::Unfenced if Random::new(seed, 17).percent(30) => beside(random, &mut planned),
         Theme::Unfenced => unfenced(random, &mut planned),
         Theme::Isolated => isolated(random, swarm, &mut planned),
         Theme::Skipped => skipped(random, &mut planned),
@@ -256,6 +257,18 @@ fn unfenced(random: &mut Random, planned: &mut Vec<Planned>) {
         at: at + random.range(50 * MS, 900 * MS),
         fault: Fault::Word(Word::AcceptLoss { dead: false }),
     });
+}
+
+/// The site that takes over reaches nobody, and the primary goes on in the lanes.
+fn beside(random: &mut Random, planned: &mut Vec<Planned>) {
+    let at = random.range(500 * MS, 3 * SECOND);
+    let time = random.range(5 * SECOND, 9 * SECOND);
+    for to in [NodeIndex::RELAY, NodeIndex::A] {
+        let fault = Fault::Cut { from: NodeIndex::B, to, both: true, time };
+        planned.push(Planned { at, fault });
+    }
+    let word = Word::AcceptLoss { dead: false };
+    planned.push(Planned { at: at + random.below(900 * MS), fault: Fault::Word(word) });
 }
 
 /// Nobody reaches the primary, which goes on all the same, and the other site takes over.
