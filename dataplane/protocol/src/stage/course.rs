@@ -161,3 +161,6 @@ fn is_mark(kind: RecordKind) -> bool {
         Shape::RangeWithData | Shape::Range | Shape::RangeWithPayload => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
