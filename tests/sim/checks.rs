@@ -7,9 +7,9 @@ use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role, STATE_BYTES};
 use midspan_protocol::vocab::effect::Frame;
 
+use crate::accounts::Said;
 use crate::event::{Event, NodeIndex};
 use crate::layout::{node_id, volume_id};
-use crate::losing::Said;
 use crate::memory::SimBuf;
 use crate::node::Inbox;
 use crate::swarm::{MS, SECOND};

@@ -11,6 +11,7 @@ use midspan_format::geometry::BLOCK;
 use midspan_format::record::MAX_RECORD_DATA;
 use midspan_protocol::vocab::effect::{VerifyNote, VerifyRefusal, VerifyReport};
 
+use crate::accounts::{Last, Piece};
 use crate::event::NodeIndex;
 use crate::node::Inbox;
 use crate::swarm::SECOND;
@@ -21,33 +22,6 @@ use crate::world::{Phase, World};
 const RULE: &str = "verify";
 /// How long the last comparison may take before it is asked for again.
 const AGAIN: u64 = 5 * SECOND;
-
-/// A piece of a volume whose digest one record carries.
-type Piece = (u32, u64);
-
-/// How the last comparison stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Last {
-    /// To be asked for.
-    #[default]
-    Wanted,
-    /// Asked for then.
-    Asked(u64),
-    /// It found nothing any more.
-    Clean,
-}
-
-/// What the oracle knows of comparisons.
-#[derive(Debug, Default)]
-pub struct Comparing {
-    /// A bit has flipped.
-    pub flipped: bool,
-    /// Pieces that differed when the run began.
-    before: BTreeSet<Piece>,
-    /// And that may have differed since.
-    since: BTreeSet<Piece>,
-    last: Last,
-}
 
 impl World {
     /// Blocks of a volume that hosts use.

@@ -38,8 +38,7 @@ impl World {
             Fault::Kill { node, fuse, down } => {
                 let node = &mut self.nodes[node.0];
                 if node.process.is_some() && node.fuse.is_none() {
-                    node.fuse = Some(fuse);
-                    node.down = down;
+                    (node.fuse, node.down) = (Some(fuse), down);
                 }
             }
             Fault::Power { node, down } => self.power_off(node, down),

@@ -10,7 +10,7 @@ use crate::drills::FOURTH_BOOK;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::{Blow, Moment, Strike};
-use crate::operators::{FIFTH_BOOK, lanes_of};
+use crate::orders::{FIFTH_BOOK, lanes_of};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};

@@ -9,9 +9,10 @@ use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
+use crate::accounts::Said;
 use crate::event::NodeIndex;
 use crate::node::Inbox;
-use crate::operators::{Lost, Word};
+use crate::orders::Word;
 use crate::plan::Fault;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
@@ -25,42 +26,6 @@ const LOOKS: u64 = 20 * MS;
 const NOBODY: u64 = 10 * SECOND;
 /// How long before a word is repeated.
 const REPEATS: u64 = SECOND;
-
-/// An operator's word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// Takes over, whatever is lost.
-    Takeover,
-    /// Starts without the journal.
-    Start,
-    /// Of a split, this site is kept.
-    Keep,
-}
-
-/// What the oracle knows of losses.
-#[derive(Debug, Default)]
-pub struct Losing {
-    /// By node: what has been said there, and nothing has come of it yet.
-    pub pending: [Option<Said>; 3],
-    /// The site by whose history hosts go since a loss was accepted, until the sites are paired.
-    pub crown: Option<NodeIndex>,
-    /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
-    pub apart: bool,
-    /// The other site has answered a write since, and no operator has chosen between the two.
-    pub beside: bool,
-    /// By node: a takeover with accepted loss may have ended in a process that died before it could say so.
-    untold: [bool; 3],
-    /// By node: when the operator looks at a split next.
-    looks_at: [u64; 3],
-    /// Who is lost as soon as the primary notes that more has landed.
-    pub trap: Option<Lost>,
-    /// What it has noted last.
-    pub landed: u64,
-    /// Since when both sites follow, and nobody serves.
-    idle_since: Option<u64>,
-    /// The site that was replaced was kept once, or cannot be.
-    kept: bool,
-}
 
 impl World {
     /// Whether two sites may have served since a loss was accepted.

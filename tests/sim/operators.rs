@@ -1,106 +1,18 @@
-//! The fifth book: seeds from [`FIFTH_BOOK`] on, in which an operator says a word that nothing else says: compares the sites under load,
+//! The fifth book: seeds from [`FIFTH_BOOK`](crate::orders::FIFTH_BOOK) on, in which an operator says a word that nothing else says: compares the sites under load,
 //! accepts a loss, starts without the journal, and chooses in a split.
 //!
 //! A row of seeds as long as there are themes comes by each; beside it goes wrong what does in the first book, in half of the seeds
 //! without processes that die by themselves. All choices come from streams of their own, and seeds below play what they always did.
 
-use midspan_format::control::GroupCommand;
-
 use crate::event::NodeIndex;
-use crate::node::Inbox;
+use crate::orders::{Lost, Theme, Word, theme_of};
 use crate::plan::{Asking, Deed, Drill, Fault, How, Planned};
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, Rates, SECOND, Swarm};
-use crate::world::{Phase, World};
 
-/// The first seed of the fifth book.
-pub const FIFTH_BOOK: u64 = 5_000_000;
 /// Blocks at the end of each volume that hosts leave alone where bits of them flip.
 const COLD: u64 = 2;
-
-/// A word of an operator, or what it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// The sites are compared.
-    Verify {
-        /// How fast; 0: as fast as it goes.
-        bytes_per_s: u64,
-        /// What differs is sent.
-        repair: bool,
-    },
-    /// No more of that.
-    EndVerify,
-    /// A bit of a block that hosts leave alone flips on a volume, and nobody is told.
-    Flip {
-        /// Where.
-        site: NodeIndex,
-        /// Which, of any size.
-        place: u64,
-    },
-    /// The site that does not serve takes over, whatever is lost.
-    AcceptLoss {
-        /// As soon as the process of the one that does is dead.
-        dead: bool,
-    },
-    /// The primary, the relay and perhaps the other site are lost.
-    Lose(Lost),
-    /// So they are as soon as the primary has noted how far its disks are.
-    LoseAtLanded(Lost),
-    /// This site is to start without the journal, if it waits for it; the operator repeats it until then.
-    WithoutJournal {
-        /// Where.
-        site: NodeIndex,
-        /// How often it is repeated.
-        again: u32,
-    },
-}
-
-/// Who is lost before a start without the journal, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// The relay.
-    pub relay: u64,
-    /// The other site; 0: it is not.
-    pub other: u64,
-    /// The primary.
-    pub down: u64,
-    /// Its machine loses power, not only its process dies.
-    pub power: bool,
-    /// So much later.
-    pub after: u64,
-}
-
-/// What a seed of the fifth book is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Theme {
-    /// The sites are compared.
-    Compare,
-    /// A loss is accepted where hosts were answered outside the lanes.
-    Left,
-    /// A loss is accepted where the relay is away, too.
-    Unfenced,
-    /// A loss is accepted where the primary goes on with nobody to tell.
-    Isolated,
-    /// A start without the journal.
-    Skipped,
-}
-
-/// In the order in which seeds take them.
-const THEMES: [Theme; 6] =
-    [Theme::Compare, Theme::Left, Theme::Unfenced, Theme::Compare, Theme::Isolated, Theme::Skipped];
-
-/// What a seed is about, if it is one of this book.
-pub fn theme_of(seed: u64) -> Option<Theme> {
-    let number = seed.checked_sub(FIFTH_BOOK)?;
-    THEMES.get(usize::try_from(number % THEMES.len() as u64).ok()?).copied()
-}
-
-/// Whether a seed of this book has lanes as one of the fourth, and which one of them.
-pub fn lanes_of(seed: u64) -> Option<u64> {
-    let row = (seed.checked_sub(FIFTH_BOOK)?) / THEMES.len() as u64;
-    (theme_of(seed) == Some(Theme::Compare) && row % 3 == 2).then_some(row / 3)
-}
 
 /// Makes a world fit for what is to happen in it.
 pub fn suit(seed: u64, swarm: &mut Swarm) {
@@ -161,25 +73,6 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
         Theme::Skipped => skipped(random, &mut planned),
     }
     planned
-}
-
-impl World {
-    /// An operator says a word.
-    pub(crate) fn say(&mut self, word: Word) {
-        match word {
-            Word::Verify { bytes_per_s, repair } => self.ask_verify(bytes_per_s, repair),
-            Word::EndVerify => {
-                for site in NodeIndex::SITES {
-                    self.tell(site, Inbox::Command(GroupCommand::EndVerify));
-                }
-            }
-            Word::Flip { site, place } => self.flip(site, place),
-            Word::AcceptLoss { dead } => self.accept_loss(dead),
-            Word::Lose(lost) => self.lose_all(lost),
-            Word::LoseAtLanded(lost) => self.losing.trap = Some(lost),
-            Word::WithoutJournal { site, again } => self.start_without_journal(site, again),
-        }
-    }
 }
 
 fn compare(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
@@ -293,34 +186,4 @@ fn skipped(random: &mut Random, planned: &mut Vec<Planned>) {
         (random.range(SECOND, 8 * SECOND), Word::Lose(lost))
     };
     planned.push(Planned { at, fault: Fault::Word(word) });
-}
-
-impl World {
-    /// The primary, the relay and perhaps the other site are lost at once, and the primary is to start alone.
-    pub(crate) fn lose_all(&mut self, lost: Lost) {
-        let now = self.schedule.now() + lost.after;
-        let kill = |node, down| Fault::Kill { node, fuse: 0, down };
-        let site = NodeIndex::A;
-        let first =
-            if lost.power { Fault::Power { node: site, down: lost.down } } else { kill(site, lost.down) };
-        self.plan_more(now, vec![first]);
-        // What was sent last is journaled, and perhaps fetched, and not on its own disks.
-        let (soon, later) = (self.chance.below(20 * MS), self.chance.below(40 * MS));
-        self.plan_more(now + soon, vec![kill(NodeIndex::RELAY, lost.relay)]);
-        if lost.other > 0 {
-            self.plan_more(now + later, vec![kill(NodeIndex::B, lost.other)]);
-        }
-        let at = now + lost.down + self.chance.range(300 * MS, 2 * SECOND);
-        self.plan_more(at, vec![Fault::Word(Word::WithoutJournal { site, again: 6 })]);
-    }
-
-    /// The primary's state has been saved: it may say that more has landed.
-    pub(crate) fn look_at_landed(&mut self, landed: u64) {
-        let before = std::mem::replace(&mut self.losing.landed, landed);
-        if landed > before
-            && let Some(lost) = self.losing.trap.take().filter(|_| self.phase == Phase::Faults)
-        {
-            self.lose_all(lost);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::Strike;
-use crate::operators::Word;
+use crate::orders::Word;
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, SECOND, Scenario, Swarm};

@@ -14,6 +14,7 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::CourseGivesUpBegin, NARROW),
     (Rare::DirectGivenUp, NARROW),
     (Rare::LeavingDiskFailed, NARROW),
+    (Rare::LeavingTooLate, NARROW),
     (Rare::RejoinUnreadable, NARROW),
     (Rare::RelayLaneDamaged, NARROW),
     (Rare::ReplayDamaged, NARROW),

@@ -6,8 +6,8 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_protocol::role::policy::LanePolicy;
 
+use crate::accounts::{Comparing, Losing};
 use crate::client::{Client, Reply, Sent};
-use crate::comparing::Comparing;
 use crate::disk::Owner;
 use crate::drills::Sights;
 use crate::event::{DiskIndex, Event, NodeIndex};
@@ -16,7 +16,6 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::lies::Lie;
-use crate::losing::Losing;
 use crate::moments::Strike;
 use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::{Less, Planned};

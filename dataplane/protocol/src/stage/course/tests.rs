@@ -16,7 +16,7 @@ const EPOCH: Epoch = Epoch { number: 1, node: NodeId(1) };
 
 /// A frame with the Begin of a round of so many regions.
 fn begin(regions: u64, in_place: bool) -> Vec<u8> {
-    let mut heap = Heap::default();
+    let mut heap = Heap;
     let identity =
         LaneIdentity { group: GroupId(1), lane: LaneId(0), area: AreaId([7; 16]), epoch: EPOCH, flags: 0 };
     let mut sealer = Sealer::new(identity, 1, Time(10));
