@@ -10,17 +10,19 @@ use crate::drills::FOURTH_BOOK;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::{Blow, Moment, Strike};
+use crate::orders::{FIFTH_BOOK, lanes_of};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};
 
 /// Makes a world fit for what is to happen in it.
 pub fn suit(seed: u64, swarm: &mut Swarm) {
-    if seed < FOURTH_BOOK {
+    let Some(number) = seed.checked_sub(FIFTH_BOOK).map_or(seed.checked_sub(FOURTH_BOOK), |_| lanes_of(seed))
+    else {
         return;
-    }
+    };
     let random = &mut Random::new(seed, 13);
-    let (policy, direct, at_sites) = match (seed - FOURTH_BOOK) % 6 {
+    let (policy, direct, at_sites) = match number % 6 {
         0 | 1 => (LanePolicy::Failover, false, false),
         2 => (LanePolicy::Failover, true, true),
         3 | 4 => (LanePolicy::Mirror, false, false),

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use midspan_format::geometry::{BLOCK, Position};
-use midspan_format::ids::{GroupId, NodeId};
+use midspan_format::ids::{AreaId, GroupId, NodeId};
 use midspan_format::message::{Hello, Message, Read, Refused, Welcome};
 
 use crate::lane::link::Link;
@@ -150,6 +150,11 @@ impl Reader {
     pub fn restart<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         self.pending.clear();
         self.link.drop_connection(context);
+    }
+
+    /// The next session may be with another area.
+    pub fn forget_area(&mut self) {
+        self.link.hello_mut().area = AreaId::NONE;
     }
 
     /// Ends the session for good.
