@@ -189,7 +189,10 @@ impl Server {
     fn write(&self, offset: u64, data: &[u8]) -> Result<Vec<u8>, i32> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap();
         let length = self.cut(&self.switches.writes, data.len().min(left));
-        if length == 0 || self.switches.full.load(Ordering::Relaxed) && length == data.len() {
+        // What needs no second piece fits as long as no larger write has found the end.
+        let is_full =
+            self.switches.full.load(Ordering::Relaxed) && self.switches.early.load(Ordering::Relaxed) > 0;
+        if length == 0 || is_full && length == data.len() {
             return Err(ENOSPC);
         }
         self.content.write_all_at(&data[..length], offset).map_err(|_| EIO)?;
