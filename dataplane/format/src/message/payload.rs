@@ -247,7 +247,18 @@ wire_struct! {
         pub sequence: u64,
         /// Checksum of the header before it.
         pub chain: u64,
-    } = 40
+        /// What lies before is of this journal, and can still be read.
+        pub keep: bool,
+    } = 48
+}
+
+wire_struct! {
+    /// From the writer of a ring, in a block: the head of a frame whose data lies in another lane follows it.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Head {
+        /// Bytes that follow: whole blocks.
+        pub length: u32,
+    } = 8
 }
 
 wire_struct! {

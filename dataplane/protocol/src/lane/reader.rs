@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use midspan_format::geometry::{BLOCK, Position};
-use midspan_format::ids::{GroupId, NodeId};
+use midspan_format::ids::{AreaId, GroupId, NodeId};
 use midspan_format::message::{Hello, Message, Read, Refused, Welcome};
 
 use crate::lane::link::Link;
@@ -144,6 +144,11 @@ impl Reader {
     /// When `on_tick` has something to do next.
     pub fn deadline(&self) -> u64 {
         self.link.deadline()
+    }
+
+    /// The next session is for this area.
+    pub fn expect(&mut self, area: AreaId) {
+        self.link.hello_mut().area = area;
     }
 
     /// Forgets the session and connects anew.

@@ -5,7 +5,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::ids::{AreaId, Epoch, NodeId, VolumeId};
 use midspan_format::message::SessionKind;
 use midspan_format::receipt::{LaneReceipt, MAX_DIFFERENCES, Receipt};
 use midspan_format::time::Time;
@@ -75,7 +75,7 @@ pub struct SecondaryStatus {
 pub struct Secondary<B> {
     config: SiteConfig,
     recovery: Recovery,
-    fetcher: Fetcher,
+    fetcher: Fetcher<B>,
     acquirer: Acquirer<B>,
     applier: Applier<B>,
     cut: Cut,
@@ -132,9 +132,11 @@ impl<B: Buffer> Secondary<B> {
         let point = Point { tip, time: state.cut, manifest: state.manifest };
         let applier =
             Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
+        let mut fetcher = Fetcher::new(manifests, ring, tip, state.manifest, limits, pace);
+        fetcher.begin_beside(beside(&config, store));
         Self {
             recovery: if lane.ring == AreaId::NONE { Recovery::Done } else { Recovery::Flushing },
-            fetcher: Fetcher::new(manifests, ring, tip, state.manifest, limits, pace),
+            fetcher,
             acquirer: Acquirer::new(config.own_ring_place(), tip, limits.apply_frames),
             applier,
             cut: Cut::new(ids, point),
@@ -156,6 +158,14 @@ impl<B: Buffer> Secondary<B> {
             named: false,
             compares_from: None,
             config,
+        }
+    }
+
+    /// The set of lanes is another one: whether the one that is read shares the data of frames.
+    pub fn follow_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
+        let reader = beside(&self.config, store);
+        if reader.as_ref().map(Reader::node) != self.fetcher.beside() {
+            self.fetcher.read_beside(context, reader);
         }
     }
 
@@ -455,6 +465,16 @@ impl<B: Buffer> Secondary<B> {
         });
         self.identity = Some(change);
     }
+}
+
+/// A reader of the lane that shares the data of frames with the one that is read, if one does.
+fn beside(config: &SiteConfig, store: &StateStore) -> Option<Reader> {
+    let state = store.get();
+    let shares = |node: &NodeId| state.set.is_striped() && *node != config.relay;
+    let node = state.set.nodes.iter().copied().find(shares)?;
+    let ring = state.lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
+    let hello = config.hello(SessionKind::Fetch, AreaKind::Ring, ring, state.epoch);
+    Some(Reader::new(config.beside_link(), node, hello, config.pace, config.limits.fetches))
 }
 
 /// Nothing was told.

@@ -9,7 +9,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind, IN_TWO_LANES};
 use midspan_format::geometry::{BLOCK, Position, Ring};
-use midspan_format::ids::{AreaId, Epoch, GroupId};
+use midspan_format::ids::{AreaId, Epoch, GroupId, NodeId};
 use midspan_format::message::{Begin, RefusedReason};
 use midspan_format::superblock::{AreaEntry, AreaHint};
 
@@ -27,7 +27,8 @@ const APPEND_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Append {
-    last: FrameHeader,
+    /// The last frame of it; none where it fills in the data of older ones.
+    last: Option<FrameHeader>,
     pieces_left: u8,
 }
 
@@ -36,7 +37,7 @@ struct Append {
 struct Queued<B> {
     data: Slice<B>,
     position: Position,
-    last: FrameHeader,
+    last: Option<FrameHeader>,
 }
 
 /// Whether the area can be used.
@@ -59,6 +60,8 @@ pub struct Area<B> {
     pub entry: AreaEntry,
     /// The group it belongs to.
     pub group: GroupId,
+    /// The node that holds it.
+    node: NodeId,
     /// Its state.
     pub health: Health,
     ring: Ring,
@@ -96,6 +99,8 @@ pub struct Area<B> {
 struct Beginning {
     journal: AreaId,
     tip: Tip,
+    /// What lies before is of the same journal, and stays.
+    keep: bool,
     /// The change of the permit that says so; none while the block at the place is being cleared.
     recorded_by: Option<u64>,
 }
@@ -103,11 +108,12 @@ struct Beginning {
 impl<B: Buffer> Area<B> {
     /// An area whose content is not known yet. Its tokens carry `tag` above bit 40; up to `recent_limit` bytes of frames
     /// are kept in memory for readers.
-    pub fn new(entry: AreaEntry, group: GroupId, tag: u64, recent_limit: u64) -> Self {
+    pub fn new(entry: AreaEntry, group: GroupId, node: NodeId, tag: u64, recent_limit: u64) -> Self {
         Self {
             ring: Ring { start: entry.start, size: entry.size },
             entry,
             group,
+            node,
             health: Health::Scanning,
             tag: tag << 40,
             last: None,
@@ -202,6 +208,10 @@ impl<B: Buffer> Area<B> {
         if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
             return Err(RefusedReason::BadFrame);
         }
+        let within = self.entry.began <= begin.position && begin.position <= self.journaled;
+        if begin.keep && (!within || begin.journal != self.entry.frames()) {
+            return Err(RefusedReason::BadFrame);
+        }
         let mut block = context.buffers.take(BLOCK).ok_or(RefusedReason::Busy)?;
         block.bytes_mut().ok_or(RefusedReason::Busy)?.get_mut(..BLOCK).ok_or(RefusedReason::Busy)?.fill(0);
         block.set_filled(BLOCK);
@@ -210,7 +220,7 @@ impl<B: Buffer> Area<B> {
         context.disk(Disk::Journal, token, DiskOp::Write { offset: first.offset, data, durable: true });
         let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
         let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
-        self.beginning = Some(Beginning { journal: begin.journal, tip, recorded_by: None });
+        self.beginning = Some(Beginning { journal: begin.journal, tip, keep: begin.keep, recorded_by: None });
         self.session_open = false;
         Ok(())
     }
@@ -227,7 +237,8 @@ impl<B: Buffer> Area<B> {
         let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
         let stale_to = self.received().max(self.entry.stale_to);
         let hint = AreaHint { position, header_checksum: 0, journaled: position };
-        self.entry = AreaEntry { hint, journal, stale_to, began: position, ..self.entry };
+        let began = if beginning.keep { self.entry.began } else { position };
+        self.entry = AreaEntry { hint, journal, stale_to, began, ..self.entry };
         Some(self.entry)
     }
 
@@ -283,10 +294,59 @@ impl<B: Buffer> Area<B> {
         frame: Slice<B>,
         epoch: Epoch,
     ) -> Result<(), RefusedReason> {
+        let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
+        if header.is_head_only_at(self.node) && header.position < self.received.position {
+            return self.fill(context, &frame, &header);
+        }
+        self.take(context, frame, header, epoch)
+    }
+
+    /// The head of a frame whose data lies in another lane: it stands for the frame here, and the place of the data stays as it is.
+    pub fn on_head<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        head: Slice<B>,
+        epoch: Epoch,
+    ) -> Result<(), RefusedReason> {
+        let header = *CheckedFrame::parse_head(head.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
+        if !header.is_head_only_at(self.node) || head.len() != header.head_length as usize {
+            return Err(RefusedReason::BadFrame);
+        }
+        self.take(context, head, header, epoch)
+    }
+
+    /// The data of a frame whose head has come: the lane that held it is lost. It counts as soon as a later frame does.
+    fn fill<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: &Slice<B>,
+        header: &FrameHeader,
+    ) -> Result<(), RefusedReason> {
+        rare!(AreaFills);
+        let is_ours = header.area == self.entry.frames() && header.group == self.group;
+        let fits = header.end() <= self.received.position && self.holds(header.position);
+        if self.health != Health::Open || !is_ours || !fits {
+            return Err(RefusedReason::BadFrame);
+        }
+        let head = header.head_length as usize;
+        if head < frame.len() {
+            let position = header.position.add(head as u64);
+            self.queued.push_back(Queued { data: frame.part(head..frame.len()), position, last: None });
+            self.write_next(context);
+        }
+        Ok(())
+    }
+
+    fn take<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: Slice<B>,
+        header: FrameHeader,
+        epoch: Epoch,
+    ) -> Result<(), RefusedReason> {
         if self.health != Health::Open {
             return Err(RefusedReason::Damaged);
         }
-        let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
         if header.area != self.entry.frames()
             || header.group != self.group
             || header.kind != self.frame_kind()
@@ -335,8 +395,9 @@ impl<B: Buffer> Area<B> {
             self.first_append = self.first_append.wrapping_add(1);
             // After a failure nothing behind it counts, whatever its own write said.
             if self.health == Health::Open {
-                self.journaled = done.last.end();
-                self.last = Some(done.last);
+                let Some(last) = done.last else { continue };
+                self.journaled = last.end();
+                self.last = Some(last);
                 moved = true;
             }
         }
@@ -383,13 +444,14 @@ impl<B: Buffer> Area<B> {
 
     fn enqueue(&mut self, data: Slice<B>, header: FrameHeader) {
         if let Some(back) = self.queued.back_mut()
+            && back.last.is_some_and(|last| last.end() == back.position.add(back.data.len() as u64))
             && back.data.len() + data.len() <= APPEND_BYTES
             && back.data.join(&data)
         {
-            back.last = header;
+            back.last = Some(header);
             return;
         }
-        self.queued.push_back(Queued { data, position: header.position, last: header });
+        self.queued.push_back(Queued { data, position: header.position, last: Some(header) });
     }
 
     fn write_next<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {

@@ -32,8 +32,8 @@ impl<B: Buffer> Writer<B> {
             self.joins = false;
             return Joined::Yes;
         }
-        // At the very beginning there is nothing to lose.
-        if !self.may_begin && base.position > Position(0) {
+        // At the very beginning there is nothing to lose; nor is there where what lies behind is of no use to anybody.
+        if !self.may_begin && base.position > Position(0) && !self.may_cut_back(welcome, base) {
             return Joined::Never;
         }
         if !self.begun {
@@ -60,7 +60,8 @@ impl<B: Buffer> Writer<B> {
         let Some(base) = self.base() else { return };
         self.begun = true;
         let (journal, position) = (self.area, base.position);
-        let begin = Begin { journal, position, sequence: base.sequence, chain: base.chain };
+        let (sequence, chain, keep) = (base.sequence, base.chain, self.keeps);
+        let begin = Begin { journal, position, sequence, chain, keep };
         context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
     }
 

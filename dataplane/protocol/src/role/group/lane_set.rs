@@ -138,6 +138,8 @@ impl<B: Buffer> Group<B> {
         });
         if !set.nodes.contains(&self.config.relay) {
             self.read_from(context, set.first());
+        } else if let Play::Secondary(secondary) = &mut self.play {
+            secondary.follow_set(context, &self.store);
         }
         Some(change)
     }
@@ -204,7 +206,8 @@ impl<B: Buffer> Group<B> {
         let Some(other) = others.filter(|_| set.second().is_some()) else { return };
         let asked = match &self.play {
             Play::Secondary(secondary) if !secondary.status().connected => None,
-            Play::TakingOver(_, takeover) if takeover.waits_for_lane() => Some(takeover.asked()),
+            // Where lanes share the data, it takes both.
+            Play::TakingOver(_, takeover) if takeover.waits_for_lane() && !set.is_striped() => Some(takeover.asked()),
             Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Starting(_)

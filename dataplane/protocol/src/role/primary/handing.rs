@@ -31,7 +31,8 @@ impl<B: Buffer> Primary<B> {
         &mut self,
         context: &mut Context<'_, S>,
     ) -> Option<FrameHeader> {
-        let tip = self.ring.tip().filter(|_| self.used() + 2 * BLOCK as u64 <= self.ring_size())?;
+        let fits = self.used() + 2 * BLOCK as u64 <= self.ring_size();
+        let tip = self.ring.tip().filter(|_| fits && self.may_seal())?;
         let block = context.buffers.take(BLOCK)?;
         let time = self.clock.next(context.now.wall.min(LATEST_WALL));
         let mark = Mark::Handover(Handover { epoch: self.epoch, to: self.config.other_site() });

@@ -8,6 +8,7 @@
 //! old *and* the new set allow is answered (I1, I5).
 
 mod changing;
+mod striping;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -17,6 +18,7 @@ use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::SetRecorded;
 use midspan_format::superblock::FenceSet;
 
+use self::striping::Stripe;
 use super::Primary;
 use super::second::{Second, SecondEvent};
 use crate::role::policy::{Wanted, wanted};
@@ -60,6 +62,8 @@ pub(super) struct Lanes<B> {
     /// The other site may go by another set: nothing more is answered until it has recorded this one.
     held_back: bool,
     resend: Resend<B>,
+    /// How two lanes share the data of frames, if they do.
+    stripe: Stripe,
     /// Which links the first lane uses.
     side: u32,
     /// Newest epoch that this site had followed or left behind before it began with the present one.
@@ -83,6 +87,7 @@ impl<B: Buffer> Lanes<B> {
             floor,
             held_back: false,
             resend: Resend::new(resend_bytes),
+            stripe: Stripe::Off,
             side: 0,
             known,
             second_lost: None,
@@ -121,6 +126,7 @@ impl<B: Buffer> Primary<B> {
             self.ring.preset_answerable(self.lanes.floor);
             self.sealer.mark_doubled(true);
         }
+        self.await_stripe();
     }
 
     /// From now on this epoch is established: lanes with older ones are replaced whoever held them.
@@ -312,13 +318,15 @@ impl<B: Buffer> Primary<B> {
         } else {
             second.open(context, config, *epoch, area, tip, core::iter::empty());
         }
-        let floor = lanes.floor;
+        let (floor, keeps) = (lanes.floor, second.is_in_force() && lanes.stripe != Stripe::Off);
         if let Some(writer) = second.writer() {
+            writer.share(keeps, true);
             writer.tell_answerable(context, floor);
         }
     }
 
     fn drop_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.drop_filling();
         if let Some(mut second) = self.lanes.second.take() {
             second.close(context);
         }
@@ -353,11 +361,11 @@ impl<B: Buffer> Primary<B> {
             return self.ask_again(context);
         }
         if let Some(node) = self.lanes.set.second() {
-            // The mirror: it must be there, or go.
+            // It must be there, or go.
             if self.lanes.second.is_none() && now >= self.lanes.try_at {
                 self.begin_second(context, node);
             }
-            return;
+            return self.keep_stripe(context);
         }
         // Nothing may follow the mark that hands the role over.
         if self.handover.is_some() {
@@ -448,6 +456,6 @@ impl<B: Buffer> Primary<B> {
     /// Whether a change of the set is under way: the lanes are not left meanwhile.
     pub(super) fn lanes_change(&self) -> bool {
         let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
-        self.lanes.asked.is_some() || told && self.second_is_good()
+        self.lanes.asked.is_some() || told && self.second_is_good() && !self.is_torn()
     }
 }

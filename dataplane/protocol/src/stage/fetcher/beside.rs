@@ -1,0 +1,154 @@
+//! A second lane, that shares the data of frames with the first one: what lies there is read there, several at the same time, and put
+//! together in the order of the journal (decision 0021).
+
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::Position;
+use midspan_format::ids::NodeId;
+use midspan_format::message::Welcome;
+
+use super::{Answer, Fetcher, Range};
+use crate::lane::reader::{Reader, ReaderEvent};
+use crate::stage::acquirer::Acquirer;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkId, Note};
+
+impl<B: Buffer> Fetcher<B> {
+    /// From now on a lane beside the first one shares the data of frames with it, or none does.
+    pub fn read_beside<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, beside: Option<Reader>) {
+        self.close_beside(context);
+        self.beside = beside;
+        self.scans_beside = false;
+        if let Some(walk) = self.walk.as_mut() {
+            walk.whole();
+        }
+        self.on_reader_down(context);
+    }
+
+    /// So, before anything is read.
+    pub fn begin_beside(&mut self, beside: Option<Reader>) {
+        self.beside = beside;
+    }
+
+    /// The node of the lane beside.
+    pub fn beside(&self) -> Option<NodeId> {
+        self.beside.as_ref().map(Reader::node)
+    }
+
+    pub(super) fn is_beside(&self, link: LinkId) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.id() == link)
+    }
+
+    /// Whether data at this node is in the lane beside.
+    pub(super) fn is_at_beside(&self, node: u32) -> bool {
+        self.beside().is_some_and(|beside| beside.0 == node)
+    }
+
+    pub(super) fn node_of(&self, is_beside: bool) -> NodeId {
+        self.beside().filter(|_| is_beside).unwrap_or(self.ring.node())
+    }
+
+    pub(super) fn close_beside<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(beside) = self.beside.as_mut() {
+            beside.close(context);
+        }
+    }
+
+    pub(super) fn tick_beside<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(beside) = self.beside.as_mut()
+            && let ReaderEvent::Down = beside.on_tick(context)
+        {
+            self.on_reader_down(context);
+        }
+    }
+
+    pub(super) fn on_beside_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
+        self.journaled = self.journaled.max(welcome.journaled);
+        // Before the first frame it may have no other name than its own.
+        if let (Some(area), Some(beside)) = (self.area(), self.beside.as_mut()) {
+            beside.expect(area);
+        }
+        if let Some(node) = self.beside() {
+            context.note(Note::LaneUp { node, journaled: welcome.journaled });
+        }
+    }
+
+    /// What one lane was asked for will not come: nothing that comes of the other one fits any more.
+    pub(super) fn on_reader_down<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.forget_answers(context);
+        self.forget_reads();
+    }
+
+    /// Answers that are on their way do not count.
+    pub(super) fn forget_answers<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let readers = [Some(&mut self.ring), self.beside.as_mut()];
+        for reader in readers.into_iter().flatten().filter(|reader| reader.in_flight() > 0) {
+            reader.restart(context);
+        }
+    }
+
+    /// The bytes that come are of the first lane, or of the one beside it.
+    pub(super) fn look_at(&mut self, is_beside: bool) {
+        let other = match &self.beside {
+            Some(_) if is_beside => self.ring.node(),
+            Some(beside) => beside.node(),
+            None => return,
+        };
+        if let Some(walk) = self.walk.as_mut() {
+            walk.beside(other);
+        }
+    }
+
+    /// A lane answers its oldest read. What was asked before of the other one is waited for.
+    pub(super) fn on_answer<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        is_beside: bool,
+        answer: Answer<B>,
+        journaled: Position,
+        acquirer: &mut Acquirer<B>,
+    ) {
+        let waits = |asked: &super::Asked<B>| asked.range.beside == is_beside && asked.answer.is_none();
+        let Some(at) = self.asked.iter().position(waits) else { return };
+        if at > 0 {
+            if let Some(asked) = self.asked.get_mut(at) {
+                asked.answer = Some(answer);
+            }
+            return;
+        }
+        if core::mem::take(&mut self.peeks) {
+            self.on_peeked(journaled, is_beside);
+        } else {
+            self.on_data(context, answer.position, answer.data, acquirer);
+        }
+        while let Some(Answer { position, data }) = self.asked.front_mut().and_then(|next| next.answer.take()) {
+            self.on_data(context, position, data, acquirer);
+        }
+    }
+
+    /// The data of the next frame lies in the other lane.
+    pub(super) fn go_beside<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        header: &FrameHeader,
+        asked: Range,
+    ) {
+        if !asked.scan {
+            // It was not listed so.
+            rare!(FetcherElsewhere);
+            return self.rescan(context);
+        }
+        let end = header.end();
+        let has_more = |range: &Range| range.end > end;
+        if asked.has_rest {
+            match self.plan.front_mut().filter(|rest| has_more(rest)) {
+                Some(rest) => rest.start = end,
+                None => drop(self.plan.pop_front()),
+            }
+        } else if has_more(&asked) {
+            self.plan.push_front(Range { start: end, ..asked });
+        }
+        let (start, beside) = (header.position, !asked.beside);
+        self.plan.push_front(Range { start, end, scan: false, has_rest: false, beside });
+        self.planned_to = self.planned_to.max(end);
+    }
+}
