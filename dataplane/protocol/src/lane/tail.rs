@@ -197,12 +197,12 @@ impl Tail {
                     self.walk.pass(&header);
                     done = (done + header.length as usize).min(data.len());
                 }
-                Found::Head(header) => {
+                Found::Head(header) if self.beside.is_some() => {
                     self.elsewhere = Some((header.position, header.length));
                     break;
                 }
                 Found::More(_) if done > 0 => break,
-                Found::More(_) | Found::End => {
+                Found::Head(_) | Found::More(_) | Found::End => {
                     rare!(TailDamaged);
                     return TailEvent::Damaged(self.walk.tip().position);
                 }

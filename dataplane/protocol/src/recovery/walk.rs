@@ -17,8 +17,8 @@ use crate::vocab::tip::Tip;
 pub enum Found {
     /// A verified frame that links; the range is relative to the bytes given.
     Frame(FrameHeader, Range<usize>),
-    /// The verified head of a frame that links, and whose data lies in another lane: the walk goes on with [`Walk::pass`], or with the
-    /// frame's bytes from there.
+    /// The verified head of a frame that links, and whose data is not here: it lies in the lane that the head names. The walk goes on with
+    /// [`Walk::pass`], or with the frame's bytes from there.
     Head(FrameHeader),
     /// The bytes given end before the frame does: at least so many are needed.
     More(usize),
@@ -118,8 +118,10 @@ impl Walk {
         let length = header.length as usize;
         let Some(frame) = bytes.get(..length) else { return Found::More(length) };
         if CheckedFrame::parse(frame).is_err() {
-            rare!(WalkBodyDamaged);
-            return Found::End;
+            // It may be in another lane, which this one got the head beside.
+            let apart = header.data_at != NodeId::NONE && CheckedFrame::parse_head(frame).is_ok();
+            rare!(WalkBodyDamaged if !apart);
+            return if apart { Found::Head(header) } else { Found::End };
         }
         self.pass(&header);
         Found::Frame(header, 0..length)

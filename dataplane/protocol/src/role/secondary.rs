@@ -133,7 +133,7 @@ impl<B: Buffer> Secondary<B> {
         let applier =
             Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
         let mut fetcher = Fetcher::new(manifests, ring, tip, state.manifest, limits, pace);
-        fetcher.begin_beside(beside(&config, store));
+        fetcher.begin_beside(beside(&config, store), &config.lanes);
         Self {
             recovery: if lane.ring == AreaId::NONE { Recovery::Done } else { Recovery::Flushing },
             fetcher,
@@ -164,8 +164,8 @@ impl<B: Buffer> Secondary<B> {
     /// The set of lanes is another one: whether the one that is read shares the data of frames.
     pub fn follow_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
         let reader = beside(&self.config, store);
-        if reader.as_ref().map(Reader::node) != self.fetcher.beside() {
-            self.fetcher.read_beside(context, reader);
+        if reader.as_ref().map(Reader::node) != self.fetcher.shares_with() {
+            self.fetcher.read_beside(context, reader, true);
         }
     }
 
@@ -243,7 +243,8 @@ impl<B: Buffer> Secondary<B> {
         if self.disk_failed {
             return Some(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
         }
-        self.fetcher.damaged().map(|position| Note::Damaged { node, position })
+        let stuck = self.fetcher.damaged().or(self.fetcher.cut_off());
+        stuck.map(|position| Note::Damaged { node, position })
     }
 
     /// An event of one of the links.
@@ -276,6 +277,10 @@ impl<B: Buffer> Secondary<B> {
         } else if self.fetcher.owns(link) {
             self.fetcher.on_link(context, link, event, &mut self.acquirer);
             self.record_identity(context, store);
+            if let Some(node) = self.fetcher.wants_beside() {
+                let reader = beside_at(&self.config, store, node);
+                self.fetcher.read_beside(context, Some(reader), false);
+            }
         }
         self.advance(context, store);
     }
@@ -472,9 +477,14 @@ fn beside(config: &SiteConfig, store: &StateStore) -> Option<Reader> {
     let state = store.get();
     let shares = |node: &NodeId| state.set.is_striped() && *node != config.relay;
     let node = state.set.nodes.iter().copied().find(shares)?;
+    Some(beside_at(config, store, node))
+}
+
+fn beside_at(config: &SiteConfig, store: &StateStore, node: NodeId) -> Reader {
+    let state = store.get();
     let ring = state.lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
     let hello = config.hello(SessionKind::Fetch, AreaKind::Ring, ring, state.epoch);
-    Some(Reader::new(config.beside_link(), node, hello, config.pace, config.limits.fetches))
+    Reader::new(config.beside_link(), node, hello, config.pace, config.limits.fetches)
 }
 
 /// Nothing was told.

@@ -68,6 +68,16 @@ pub struct Fetcher<B> {
     ring: Reader,
     /// Of the lane that shares the data of frames with the first one.
     beside: Option<Reader>,
+    /// It shares the data of what is written now: where the head names it, nothing is looked for in the first one.
+    shares: bool,
+    /// Data is at this node, and must be read there.
+    wants_beside: Option<NodeId>,
+    /// Nodes that may hold a lane.
+    lanes: Vec<NodeId>,
+    /// Where the first lane was found not to hold data that is not said to be there.
+    hollow: Option<Position>,
+    /// Since when the lane beside is read for what is nowhere else.
+    far_since: u64,
     /// A scan goes along that one's heads.
     scans_beside: bool,
     /// Where to begin reading manifests, until the area has welcomed us.
@@ -121,6 +131,11 @@ impl<B: Buffer> Fetcher<B> {
             manifests,
             ring,
             beside: None,
+            shares: false,
+            wants_beside: None,
+            lanes: Vec::new(),
+            hollow: None,
+            far_since: 0,
             scans_beside: false,
             manifest_from,
             manifest_walk: None,
@@ -443,7 +458,9 @@ impl<B: Buffer> Fetcher<B> {
             {
                 rest.start = end;
             }
-        } else if let Found::Head(header) = stop {
+        } else if let Found::Head(header) = stop
+            && self.may_lie_beside(&header, &asked)
+        {
             self.go_beside(context, &header, asked);
         } else if done > 0 || matches!(stop, Found::More(_)) && asked.end.0 - position.0 > data.len() as u64 {
             rare!(FetcherCutShort);

@@ -60,7 +60,9 @@ impl<B: Buffer> Writer<B> {
         let Some(base) = self.base() else { return };
         self.begun = true;
         let (journal, position) = (self.area, base.position);
-        let (sequence, chain, keep) = (base.sequence, base.chain, self.keeps);
+        let (sequence, chain) = (base.sequence, base.chain);
+        // At the very beginning it may have another name, and holds nothing.
+        let keep = self.keeps && position > Position(0);
         let begin = Begin { journal, position, sequence, chain, keep };
         context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
     }

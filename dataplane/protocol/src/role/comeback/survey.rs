@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use midspan_format::geometry::Position;
-use midspan_format::ids::NodeId;
+use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::FencedLane;
 use midspan_format::superblock::GroupState;
 
@@ -17,6 +17,8 @@ use crate::vocab::effect::{Context, LinkEvent, LinkId};
 #[derive(Debug)]
 pub(super) struct Survey {
     probes: Vec<(Fencer, Option<FencedLane>)>,
+    /// The recorded journal; none where none is.
+    journal: AreaId,
 }
 
 impl Survey {
@@ -26,7 +28,8 @@ impl Survey {
         let prober = |(index, node): (usize, &NodeId)| {
             (config.prober(u32::try_from(index).unwrap_or(0), *node, state.epoch), None)
         };
-        state.set.is_striped().then(|| Self { probes: nodes.map(prober).collect() })
+        let journal = state.lanes().first().map(|lane| lane.ring).unwrap_or_default();
+        state.set.is_striped().then(|| Self { probes: nodes.map(prober).collect(), journal })
     }
 
     /// Whether one of them answers.
@@ -54,11 +57,10 @@ impl Survey {
             let ring = (*ring)?;
             ends.push(((ring.journaled, ring.last.is_none()), ring.area, fencer.node()));
         }
-        let first = ends.iter().min_by_key(|(end, ..)| *end)?;
-        // One whose disk was replaced says nothing of where the journal ends.
-        let alike = ends.iter().all(|(_, area, _)| *area == first.1);
-        let other = ends.iter().map(|(end, ..)| end.0).max()?;
-        alike.then_some((first.2, other))
+        // One that never began with this journal, or whose disk was replaced, says nothing of where it ends.
+        let of_it = || ends.iter().filter(|(_, area, _)| *area == self.journal);
+        let first = of_it().min_by_key(|(end, ..)| *end).or(ends.first())?;
+        Some((first.2, of_it().map(|(end, ..)| end.0).max().unwrap_or(first.0.0)))
     }
 
     /// Timers.

@@ -6,17 +6,28 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::Welcome;
 
-use super::{Answer, Fetcher, Range};
+use super::{Answer, Fetcher, RETRY_NS, Range};
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::stage::acquirer::Acquirer;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, LinkId, Note};
 
+/// How long a lane that does not count may be away before the first one is looked at again.
+const FAR_NS: u64 = 2_000_000_000;
+
 impl<B: Buffer> Fetcher<B> {
     /// From now on a lane beside the first one shares the data of frames with it, or none does.
-    pub fn read_beside<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, beside: Option<Reader>) {
+    pub fn read_beside<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        beside: Option<Reader>,
+        shares: bool,
+    ) {
         self.close_beside(context);
+        self.shares = shares && beside.is_some();
         self.beside = beside;
+        self.wants_beside = None;
+        self.far_since = context.now.mono;
         self.scans_beside = false;
         if let Some(walk) = self.walk.as_mut() {
             walk.whole();
@@ -25,8 +36,27 @@ impl<B: Buffer> Fetcher<B> {
     }
 
     /// So, before anything is read.
-    pub fn begin_beside(&mut self, beside: Option<Reader>) {
+    pub fn begin_beside(&mut self, beside: Option<Reader>, lanes: &[NodeId]) {
+        self.lanes.extend(lanes);
+        self.shares = beside.is_some();
         self.beside = beside;
+    }
+
+    /// The node at which data must be read that is nowhere else.
+    pub fn wants_beside(&self) -> Option<NodeId> {
+        self.wants_beside
+    }
+
+    /// Where nothing goes on without the lane beside, and that one is away.
+    pub fn cut_off(&self) -> Option<Position> {
+        let waits = self.plan.front().or(self.asked.front().map(|asked| &asked.range));
+        let away = self.beside.as_ref().is_none_or(|beside| !beside.is_up());
+        waits.filter(|range| range.beside && away).map(|range| range.start)
+    }
+
+    /// The node of the lane beside, as long as it shares the data of what is written now.
+    pub fn shares_with(&self) -> Option<NodeId> {
+        self.beside().filter(|_| self.shares)
     }
 
     /// The node of the lane beside.
@@ -59,6 +89,13 @@ impl<B: Buffer> Fetcher<B> {
         {
             self.on_reader_down(context);
         }
+        let away = self.beside.as_ref().is_some_and(|beside| !beside.is_up()) && !self.shares;
+        if away && context.now.mono >= self.far_since + FAR_NS {
+            // The first lane may have been misread.
+            rare!(FetcherFarAway);
+            self.hollow = None;
+            self.read_beside(context, None, false);
+        }
     }
 
     pub(super) fn on_beside_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
@@ -88,13 +125,11 @@ impl<B: Buffer> Fetcher<B> {
 
     /// The bytes that come are of the first lane, or of the one beside it.
     pub(super) fn look_at(&mut self, is_beside: bool) {
-        let other = match &self.beside {
-            Some(_) if is_beside => self.ring.node(),
-            Some(beside) => beside.node(),
-            None => return,
-        };
-        if let Some(walk) = self.walk.as_mut() {
-            walk.beside(other);
+        let Some(walk) = self.walk.as_mut() else { return };
+        match &self.beside {
+            Some(beside) if self.shares && !is_beside => walk.beside(beside.node()),
+            Some(_) if self.shares => walk.beside(self.ring.node()),
+            Some(_) | None => walk.whole(),
         }
     }
 
@@ -125,6 +160,12 @@ impl<B: Buffer> Fetcher<B> {
         }
     }
 
+    /// Whether the data of a frame, which is not where it was read, may be in another lane.
+    pub(super) fn may_lie_beside(&self, header: &FrameHeader, asked: &Range) -> bool {
+        let was_read_there = header.data_at == self.node_of(asked.beside);
+        !was_read_there && !(asked.beside && !asked.scan) && self.lanes.contains(&header.data_at)
+    }
+
     /// The data of the next frame lies in the other lane.
     pub(super) fn go_beside<S: Buffers<Buf = B>>(
         &mut self,
@@ -132,9 +173,20 @@ impl<B: Buffer> Fetcher<B> {
         header: &FrameHeader,
         asked: Range,
     ) {
+        let other = if asked.beside { Some(self.ring.node()) } else { self.beside() };
+        if other != Some(header.data_at) {
+            // It is of another time, when other lanes shared the data; unless it was misread.
+            if self.hollow.replace(header.position) == Some(header.position) {
+                rare!(FetcherFarBeside);
+                self.wants_beside = Some(header.data_at);
+            }
+            self.retry_at = context.now.mono + RETRY_NS / 10;
+            return self.rescan(context);
+        }
         if !asked.scan {
             // It was not listed so.
             rare!(FetcherElsewhere);
+            self.scans_beside = false;
             return self.rescan(context);
         }
         let end = header.end();
