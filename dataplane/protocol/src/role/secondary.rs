@@ -133,7 +133,7 @@ impl<B: Buffer> Secondary<B> {
         let applier =
             Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
         let mut fetcher = Fetcher::new(manifests, ring, tip, state.manifest, limits, pace);
-        fetcher.begin_beside(beside(&config, store), &config.lanes);
+        fetcher.begin_beside(beside(&config, store), &config.lanes, config.node);
         Self {
             recovery: if lane.ring == AreaId::NONE { Recovery::Done } else { Recovery::Flushing },
             fetcher,
@@ -159,6 +159,11 @@ impl<B: Buffer> Secondary<B> {
             compares_from: None,
             config,
         }
+    }
+
+    /// A takeover is under way, or is not any more.
+    pub fn hold_lanes(&mut self, takes: bool) {
+        self.fetcher.hold(takes);
     }
 
     /// The set of lanes is another one: whether the one that is read shares the data of frames.

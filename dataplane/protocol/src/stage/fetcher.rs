@@ -72,8 +72,13 @@ pub struct Fetcher<B> {
     shares: bool,
     /// Data is at this node, and must be read there.
     wants_beside: Option<NodeId>,
-    /// Nodes that may hold a lane.
+    /// Nodes that may hold a lane, and this one.
     lanes: Vec<NodeId>,
+    node: NodeId,
+    /// Which of both lanes tells no more than what both hold; a takeover may have made it tell all.
+    trusted: [bool; 2],
+    /// A takeover is under way.
+    takes: bool,
     /// Where the first lane was found not to hold data that is not said to be there.
     hollow: Option<Position>,
     /// Since when the lane beside is read for what is nowhere else.
@@ -134,6 +139,9 @@ impl<B: Buffer> Fetcher<B> {
             shares: false,
             wants_beside: None,
             lanes: Vec::new(),
+            node: NodeId::NONE,
+            trusted: [true; 2],
+            takes: false,
             hollow: None,
             far_since: 0,
             scans_beside: false,
@@ -333,6 +341,7 @@ impl<B: Buffer> Fetcher<B> {
         let tip = self.tip();
         self.journaled = self.journaled.max(welcome.journaled);
         self.primary = welcome.primary;
+        self.see_trust(false, welcome);
         // Where two lanes must hold a frame, less may be read of one than it has, and than was read of the other.
         let there = welcome.last.map_or(welcome.journaled, |last| last.end()).max(welcome.journaled);
         if there < tip.position {
@@ -352,7 +361,7 @@ impl<B: Buffer> Fetcher<B> {
             self.damaged = None;
         }
         context.note(Note::LaneUp { node: self.ring.node(), journaled: welcome.journaled });
-        if core::mem::take(&mut self.unlisted) {
+        if (self.trusted[0] || !self.shares) && core::mem::take(&mut self.unlisted) {
             self.planned_to = self.planned_to.max(welcome.journaled);
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));

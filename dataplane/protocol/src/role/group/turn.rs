@@ -203,7 +203,8 @@ impl<B: Buffer> Group<B> {
         }
         self.stop_giving(context);
         let Some(tracker) = self.tracker.as_ref() else { return };
-        if let Play::Secondary(secondary) = core::mem::replace(&mut self.play, Play::Stopped) {
+        if let Play::Secondary(mut secondary) = core::mem::replace(&mut self.play, Play::Stopped) {
+            secondary.hold_lanes(true);
             let config = self.config.clone();
             let takeover = Takeover::new(config, context.now.mono, asked, &self.store, &secondary, tracker);
             self.play = Play::TakingOver(secondary, Box::new(takeover));
@@ -236,6 +237,8 @@ impl<B: Buffer> Group<B> {
                 Play::Aborting(secondary, ended, 0)
             } else {
                 self.unbind(context);
+                let mut secondary = secondary;
+                secondary.hold_lanes(false);
                 Play::Secondary(secondary)
             };
             self.on_aborted(context, FencerEvent::Nothing);

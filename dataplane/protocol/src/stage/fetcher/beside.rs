@@ -36,10 +36,22 @@ impl<B: Buffer> Fetcher<B> {
     }
 
     /// So, before anything is read.
-    pub fn begin_beside(&mut self, beside: Option<Reader>, lanes: &[NodeId]) {
+    pub fn begin_beside(&mut self, beside: Option<Reader>, lanes: &[NodeId], node: NodeId) {
         self.lanes.extend(lanes);
+        self.node = node;
         self.shares = beside.is_some();
         self.beside = beside;
+    }
+
+    /// A takeover is under way, or is not any more. Whoever has fenced a lane may read what one of two holds and the other does not; as long
+    /// as it is not known where both end, nothing is taken that was not said to be in both.
+    pub fn hold(&mut self, takes: bool) {
+        self.takes = takes;
+        self.trusted = [false; 2];
+    }
+
+    pub(super) fn see_trust(&mut self, is_beside: bool, welcome: &Welcome) {
+        self.trusted[usize::from(is_beside)] = welcome.primary != self.node;
     }
 
     /// The node at which data must be read that is nowhere else.
@@ -100,6 +112,7 @@ impl<B: Buffer> Fetcher<B> {
 
     pub(super) fn on_beside_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
         self.journaled = self.journaled.max(welcome.journaled);
+        self.see_trust(true, welcome);
         // Before the first frame it may have no other name than its own.
         if let (Some(area), Some(beside)) = (self.area(), self.beside.as_mut()) {
             beside.expect(area);

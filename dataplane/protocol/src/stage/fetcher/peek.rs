@@ -28,9 +28,19 @@ impl<B: Buffer> Fetcher<B> {
     /// of them.
     pub(super) fn peek<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let start = self.tip().position;
-        self.peeks = true;
         self.peeks_beside = !self.peeks_beside && self.beside.as_ref().is_some_and(|beside| beside.is_up());
         let beside = self.peeks_beside;
+        if self.shares && !self.trusted[usize::from(beside)] {
+            // It is asked once more who may write there.
+            self.put_off_peek(context.now.mono);
+            if !self.takes {
+                rare!(FetcherDistrusts);
+                let reader = self.beside.as_mut().filter(|_| beside).unwrap_or(&mut self.ring);
+                reader.restart(context);
+            }
+            return;
+        }
+        self.peeks = true;
         let range = Range { start, end: start, scan: true, has_rest: false, beside };
         self.asked.push_back(Asked { range, answer: None });
         let reader = self.beside.as_mut().filter(|_| beside).unwrap_or(&mut self.ring);
