@@ -119,7 +119,8 @@ impl Walk {
         let Some(frame) = bytes.get(..length) else { return Found::More(length) };
         if CheckedFrame::parse(frame).is_err() {
             // It may be in another lane, which this one got the head beside.
-            let apart = header.data_at != NodeId::NONE && CheckedFrame::parse_head(frame).is_ok();
+            let may_be_apart = header.data_at != NodeId::NONE && !matches!(self.apart, Apart::AllBut(_));
+            let apart = may_be_apart && CheckedFrame::parse_head(frame).is_ok();
             rare!(WalkBodyDamaged if !apart);
             return if apart { Found::Head(header) } else { Found::End };
         }

@@ -378,6 +378,9 @@ impl<B: Buffer> Fetcher<B> {
         let reader = self.beside.as_mut().filter(|_| is_beside).unwrap_or(&mut self.ring);
         let node = reader.node();
         reader.restart(context);
+        if reason == RefusedReason::ForeignArea {
+            self.name_beside();
+        }
         if self.told.replace(reason) != Some(reason) && reason != RefusedReason::Busy {
             context.note(Note::LaneRefused { node, reason });
         }

@@ -28,7 +28,7 @@ pub(super) enum Beside {
     Probing(Box<Fencer>),
     /// It has answered, or is done without.
     Seen(NodeId),
-    /// The first one is fenced, and this one is to be.
+    /// The first one is fenced, and this one is to be, until then.
     Fencing(Box<Fencer>, u64),
     /// It is fenced.
     Fenced(NodeId),
@@ -62,7 +62,7 @@ impl Beside {
     pub(super) fn deadline(&self) -> u64 {
         match self {
             Self::Probing(fencer) => fencer.deadline(),
-            Self::Fencing(fencer, since) => fencer.deadline().min(since + UNFENCED_NS),
+            Self::Fencing(fencer, until) => fencer.deadline().min(*until),
             Self::None | Self::Seen(_) | Self::Fenced(_) => u64::MAX,
         }
     }
@@ -127,7 +127,8 @@ impl Takeover {
         let (epoch, known) = (self.facts.epoch, store.get().epoch);
         let mut fencer = self.config.fencer_beside(node, FenceIntent::Takeover, known, epoch);
         fencer.on_tick(context);
-        self.beside = Beside::Fencing(Box::new(fencer), context.now.mono);
+        let patience = if self.asked.accept_loss { UNFENCED_NS } else { UNREACHABLE_NS };
+        self.beside = Beside::Fencing(Box::new(fencer), context.now.mono + patience);
         true
     }
 
@@ -180,19 +181,20 @@ impl Takeover {
         let now = context.now.mono;
         match &mut self.beside {
             Beside::Probing(fencer) => fencer.on_tick(context),
-            Beside::Fencing(fencer, since) => {
+            Beside::Fencing(fencer, until) => {
                 fencer.on_tick(context);
-                let (node, since) = (fencer.node(), *since);
-                if now >= since + UNFENCED_NS && self.asked.accept_loss {
+                let node = fencer.node();
+                if now < *until {
+                    return None;
+                }
+                if self.asked.accept_loss {
                     self.why = Some(LossReason::LaneUnreachable);
                     self.beside.close(context);
                     self.beside = Beside::Fenced(node);
                     return Some(self.on_all_fenced(context, secondary, store));
                 }
-                if now >= since + UNREACHABLE_NS {
-                    let missing = Some(self.missing(LossReason::LaneUnreachable, secondary, store));
-                    return Some(Outcome::Refused(StartRefusal::LaneUnreachable { node, missing }));
-                }
+                let missing = Some(self.missing(LossReason::LaneUnreachable, secondary, store));
+                return Some(Outcome::Refused(StartRefusal::LaneUnreachable { node, missing }));
             }
             Beside::None | Beside::Seen(_) | Beside::Fenced(_) => {}
         }

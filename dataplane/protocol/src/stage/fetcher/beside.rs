@@ -3,7 +3,7 @@
 
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
-use midspan_format::ids::NodeId;
+use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::Welcome;
 
 use super::{Answer, Fetcher, RETRY_NS, Range};
@@ -48,6 +48,14 @@ impl<B: Buffer> Fetcher<B> {
     pub fn hold(&mut self, takes: bool) {
         self.takes = takes;
         self.trusted = [false; 2];
+    }
+
+    /// The lane beside is to hold the journal of the first one. Before the first frame it may have no other name than its own.
+    pub(super) fn name_beside(&mut self) {
+        let area = self.area().unwrap_or(AreaId::NONE);
+        if let Some(beside) = self.beside.as_mut() {
+            beside.expect(area);
+        }
     }
 
     pub(super) fn see_trust(&mut self, is_beside: bool, welcome: &Welcome) {
@@ -113,10 +121,7 @@ impl<B: Buffer> Fetcher<B> {
     pub(super) fn on_beside_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
         self.journaled = self.journaled.max(welcome.journaled);
         self.see_trust(true, welcome);
-        // Before the first frame it may have no other name than its own.
-        if let (Some(area), Some(beside)) = (self.area(), self.beside.as_mut()) {
-            beside.expect(area);
-        }
+        self.name_beside();
         if let Some(node) = self.beside() {
             context.note(Note::LaneUp { node, journaled: welcome.journaled });
         }

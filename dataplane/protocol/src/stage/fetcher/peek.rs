@@ -50,6 +50,10 @@ impl<B: Buffer> Fetcher<B> {
     /// The ring says how far it goes.
     pub(super) fn on_peeked(&mut self, journaled: Position, beside: bool) {
         self.asked.pop_front();
+        // It was asked before a takeover fenced the lane.
+        if self.shares && !self.trusted[usize::from(beside)] {
+            return;
+        }
         if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
             rare!(PeekFindsMore);
             self.plan.push_back(Range {
