@@ -177,7 +177,9 @@ wire_struct! {
         pub length: u32,
         /// How long to wait until anything is there, milliseconds.
         pub wait_ms: u32,
-    } = 24
+        /// The reader knows the frame from another lane: it is not asked whether both hold it.
+        pub known: bool,
+    } = 32
 }
 
 wire_struct! {

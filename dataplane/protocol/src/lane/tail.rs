@@ -96,7 +96,7 @@ impl Tail {
         if let Some((position, length)) = self.elsewhere.filter(|(position, _)| *position == at) {
             if let Some(beside) = self.beside.as_mut().filter(|beside| beside.is_up() && beside.in_flight() == 0)
             {
-                beside.read(context, position, length, 0);
+                beside.read_known(context, position, length);
             }
             return;
         }

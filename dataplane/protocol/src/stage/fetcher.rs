@@ -251,7 +251,9 @@ impl<B: Buffer> Fetcher<B> {
             ReaderEvent::Down => self.on_reader_down(context),
             ReaderEvent::Refused(refused) => self.on_ring_refused(context, is_beside, &refused),
             ReaderEvent::Data { position, data, journaled, .. } => {
-                self.journaled = self.journaled.max(journaled);
+                if !is_beside || self.peeks {
+                    self.journaled = self.journaled.max(journaled);
+                }
                 self.peek_at = self.next_peek(context.now.mono);
                 self.on_answer(context, is_beside, Answer { position, data }, journaled, acquirer);
             }
@@ -307,7 +309,11 @@ impl<B: Buffer> Fetcher<B> {
             }
             self.asked.push_back(Asked { range: piece, answer: None });
             let length = u32::try_from(length).unwrap_or(0);
-            reader.read(context, piece.start, length, 0);
+            if piece.beside && !piece.scan {
+                reader.read_known(context, piece.start, length);
+            } else {
+                reader.read(context, piece.start, length, 0);
+            }
             context.reach(Milestone::range(Stage::Asked, self.ring.group(), piece.start, length));
             if piece.scan {
                 break;

@@ -59,7 +59,7 @@ impl<B: Buffer> Fetcher<B> {
     }
 
     pub(super) fn see_trust(&mut self, is_beside: bool, welcome: &Welcome) {
-        self.trusted[usize::from(is_beside)] = welcome.primary != self.node;
+        self.trusted[usize::from(is_beside)] = welcome.primary != self.node && !self.takes;
     }
 
     /// The node at which data must be read that is nowhere else.
