@@ -268,6 +268,18 @@ impl Journal {
         Self { eyes, ..Self::default() }
     }
 
+    /// How the lanes are seen, for whoever looks into a failure.
+    pub fn told(&self, whole: &AreaWatch) -> String {
+        let eye = |eye: &LaneEye| {
+            let waiting = eye.waiting.front().map(|(header, bytes)| {
+                (header.position.0, header.length, header.data_at.0, header.epoch, bytes.len())
+            });
+            format!("{}: {}..{} agreed {} waiting {waiting:?}", eye.node, eye.began, eye.end, eye.agreed)
+        };
+        let eyes: Vec<_> = self.eyes.iter().map(eye).collect();
+        format!("{eyes:?} whole to {} firm {} opened {:?}", whole.end(), self.firm, self.opened)
+    }
+
     /// Whether there are several lanes.
     pub fn is_used(&self) -> bool {
         !self.eyes.is_empty()

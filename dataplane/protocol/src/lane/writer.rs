@@ -420,7 +420,7 @@ impl<B: Buffer> Writer<B> {
         if self.must_begin(welcome) {
             rare!(WriterBeginsAgain);
             self.joins = true;
-            self.begin(context);
+            self.begin(context, welcome.area);
             self.link.on_asked(now);
             return WriterEvent::Nothing;
         }

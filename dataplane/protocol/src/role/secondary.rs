@@ -161,6 +161,11 @@ impl<B: Buffer> Secondary<B> {
         }
     }
 
+    /// The lane beside the one that is read, if that takes this site for its primary.
+    pub fn named_beside(&self) -> Option<NodeId> {
+        self.fetcher.named_beside()
+    }
+
     /// A takeover is under way, or is not any more.
     pub fn hold_lanes(&mut self, takes: bool) {
         self.fetcher.hold(takes);

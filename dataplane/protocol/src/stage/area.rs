@@ -92,6 +92,10 @@ pub struct Area<B> {
     is_resent: bool,
     /// The area is to go on at another place.
     beginning: Option<Beginning>,
+    /// The block there is being cleared.
+    clearing: bool,
+    /// Where it ended before it was told to go on earlier.
+    ends_before: Position,
 }
 
 /// An area that goes on at another place (see [`Area::begin`]).
@@ -101,8 +105,10 @@ struct Beginning {
     tip: Tip,
     /// What lies before is of the same journal, and stays.
     keep: bool,
-    /// The change of the permit that says so; none while the block at the place is being cleared.
+    /// The change of the permit that says so; none as long as it is not asked for.
     recorded_by: Option<u64>,
+    /// The block at the place is clear.
+    cleared: bool,
 }
 
 impl<B: Buffer> Area<B> {
@@ -132,6 +138,8 @@ impl<B: Buffer> Area<B> {
             answerable: Position(0),
             is_resent: false,
             beginning: None,
+            clearing: false,
+            ends_before: Position(0),
         }
     }
 
@@ -212,17 +220,50 @@ impl<B: Buffer> Area<B> {
         if begin.keep && (!within || begin.journal != self.entry.frames()) {
             return Err(RefusedReason::BadFrame);
         }
+        if !begin.keep {
+            self.clear(context, begin.position, token)?;
+        }
+        let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
+        let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
+        let keep = begin.keep;
+        let beginning = Beginning { journal: begin.journal, tip, keep, recorded_by: None, cleared: false };
+        self.beginning = Some(beginning);
+        self.session_open = false;
+        if keep {
+            // What is behind it counts no more, from now on. It is cleared when the permit says so, too: a ring whose journal ends
+            // before a place that its permit knows of would be damaged.
+            self.ends_before = self.received();
+            (self.journaled, self.last, self.received) = (tip.position, None, tip);
+        }
+        Ok(())
+    }
+
+    fn clear<S: Buffers<Buf = B>>(
+        &self,
+        context: &mut Context<'_, S>,
+        position: Position,
+        token: Token,
+    ) -> Result<(), RefusedReason> {
         let mut block = context.buffers.take(BLOCK).ok_or(RefusedReason::Busy)?;
         block.bytes_mut().ok_or(RefusedReason::Busy)?.get_mut(..BLOCK).ok_or(RefusedReason::Busy)?.fill(0);
         block.set_filled(BLOCK);
-        let (first, _) = self.ring.split(begin.position, BLOCK as u64);
+        let (first, _) = self.ring.split(position, BLOCK as u64);
         let data = Slice::new(block, 0..BLOCK);
         context.disk(Disk::Journal, token, DiskOp::Write { offset: first.offset, data, durable: true });
-        let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
-        let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
-        self.beginning = Some(Beginning { journal: begin.journal, tip, keep: begin.keep, recorded_by: None });
-        self.session_open = false;
         Ok(())
+    }
+
+    /// The permit says where the area goes on: whether it can. If not, the block there is cleared first; it is tried again while no
+    /// buffer is free.
+    pub fn may_begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, token: Token) -> bool {
+        let Some(beginning) = self.beginning else { return false };
+        if beginning.cleared || !beginning.keep {
+            return true;
+        }
+        if !self.clearing {
+            self.clearing = self.clear(context, beginning.tip.position, token).is_ok();
+        }
+        false
     }
 
     /// It does not come to that.
@@ -232,10 +273,16 @@ impl<B: Buffer> Area<B> {
 
     /// The block is clear: the entry that the permit is to hold.
     pub fn on_cleared(&mut self) -> Option<AreaEntry> {
-        let beginning = self.beginning.as_ref()?;
+        self.clearing = false;
+        let mut beginning = self.beginning?;
+        if beginning.recorded_by.is_some() {
+            beginning.cleared = true;
+            self.beginning = Some(beginning);
+            return None;
+        }
         let position = beginning.tip.position;
         let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
-        let stale_to = self.received().max(self.entry.stale_to);
+        let stale_to = self.received().max(self.ends_before).max(self.entry.stale_to);
         let hint = AreaHint { position, header_checksum: 0, journaled: position };
         let began = if beginning.keep { self.entry.began } else { position };
         self.entry = AreaEntry { hint, journal, stale_to, began, ..self.entry };

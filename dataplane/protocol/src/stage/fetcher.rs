@@ -79,6 +79,8 @@ pub struct Fetcher<B> {
     trusted: [bool; 2],
     /// A takeover is under way.
     takes: bool,
+    /// The lane beside takes this site for its primary.
+    named_beside: bool,
     /// Where the first lane was found not to hold data that is not said to be there.
     hollow: Option<Position>,
     /// Since when the lane beside is read for what is nowhere else.
@@ -142,6 +144,7 @@ impl<B: Buffer> Fetcher<B> {
             node: NodeId::NONE,
             trusted: [true; 2],
             takes: false,
+            named_beside: false,
             hollow: None,
             far_since: 0,
             scans_beside: false,

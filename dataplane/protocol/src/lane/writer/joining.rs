@@ -1,6 +1,7 @@
 //! How a writer joins an area that may hold something else: it goes on where that stands in its chain, or tells it where to begin.
 
 use midspan_format::geometry::Position;
+use midspan_format::ids::AreaId;
 use midspan_format::message::{Begin, Message, Welcome};
 
 use super::Writer;
@@ -37,7 +38,7 @@ impl<B: Buffer> Writer<B> {
             return Joined::Never;
         }
         if !self.begun {
-            self.begin(context);
+            self.begin(context, welcome.area);
         }
         Joined::Begins
     }
@@ -56,13 +57,13 @@ impl<B: Buffer> Writer<B> {
         self.unjournaled.front().map(|sent| Tip::before(&sent.frame.header)).or(self.tip)
     }
 
-    pub(super) fn begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+    /// `found`: the journal that the area holds.
+    pub(super) fn begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, found: AreaId) {
         let Some(base) = self.base() else { return };
         self.begun = true;
         let (journal, position) = (self.area, base.position);
         let (sequence, chain) = (base.sequence, base.chain);
-        // At the very beginning it may have another name, and holds nothing.
-        let keep = self.keeps && position > Position(0);
+        let keep = self.keeps && found == journal;
         let begin = Begin { journal, position, sequence, chain, keep };
         context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
     }

@@ -42,8 +42,10 @@ impl<B: Buffer> Relay<B> {
             }
             Ok(Message::Begin(begin)) => {
                 let token = Token(TAG_CLEAR | (at as u64) << 40);
-                if let Err(reason) = area.begin(context, &begin, token) {
-                    self.refuse(context, index, reason);
+                match area.begin(context, &begin, token) {
+                    Ok(()) if begin.keep => self.on_cleared(context, at, false),
+                    Ok(()) => {}
+                    Err(reason) => self.refuse(context, index, reason),
                 }
                 return;
             }
@@ -135,7 +137,7 @@ impl<B: Buffer> Relay<B> {
             }
             return;
         }
-        let Some(entry) = area.on_cleared() else { return };
+        let Some(entry) = area.on_cleared() else { return self.settle(context) };
         match self.permits.change_area(area.group, &entry) {
             Some(change) => area.is_recorded_by(change),
             None => area.drop_beginning(),
@@ -154,6 +156,9 @@ impl<B: Buffer> Relay<B> {
         else {
             return;
         };
+        if !area.may_begin(context, Token(TAG_CLEAR | (index as u64) << 40)) {
+            return;
+        }
         rare!(AreaBegins);
         area.has_begun();
         let (group, _) = (area.group, change);

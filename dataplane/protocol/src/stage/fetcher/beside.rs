@@ -59,7 +59,16 @@ impl<B: Buffer> Fetcher<B> {
     }
 
     pub(super) fn see_trust(&mut self, is_beside: bool, welcome: &Welcome) {
-        self.trusted[usize::from(is_beside)] = welcome.primary != self.node && !self.takes;
+        let named = welcome.primary == self.node;
+        self.trusted[usize::from(is_beside)] = !named && !self.takes;
+        if is_beside {
+            self.named_beside = named;
+        }
+    }
+
+    /// The lane beside, where this site is its primary: a takeover has fenced it and did not end.
+    pub fn named_beside(&self) -> Option<NodeId> {
+        self.beside().filter(|_| self.named_beside && !self.takes)
     }
 
     /// The node at which data must be read that is nowhere else.
