@@ -249,9 +249,9 @@ wire_struct! {
         pub sequence: u64,
         /// Checksum of the header before it.
         pub chain: u64,
-        /// What lies before is of this journal, and can still be read.
-        pub keep: bool,
-    } = 48
+        /// The frame before it, where the area holds it: what lies before is kept, and can still be read.
+        pub last: Option<FrameHeader>,
+    } = 296
 }
 
 wire_struct! {

@@ -10,6 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 
 use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
@@ -89,8 +90,10 @@ pub struct Writer<B> {
     owed: u64,
     /// Frames go whole to it, also those whose data another lane holds.
     whole: bool,
-    /// Where it goes on it keeps what lies before.
+    /// It shares the data of frames with another lane: where it goes on it keeps what lies before.
     keeps: bool,
+    /// The last frame before its first one of this role.
+    behind: Option<FrameHeader>,
     /// Data that it gets of frames of which it holds the head.
     filling: Option<Filling<B>>,
 }
@@ -129,6 +132,7 @@ impl<B: Buffer> Writer<B> {
             owed: 0,
             whole: false,
             keeps: false,
+            behind: None,
             filling: None,
         }
     }

@@ -216,16 +216,17 @@ impl<B: Buffer> Area<B> {
         if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
             return Err(RefusedReason::BadFrame);
         }
+        let keep = self.keeps(begin);
         let within = self.entry.began <= begin.position && begin.position <= self.journaled;
-        if begin.keep && (!within || begin.journal != self.entry.frames()) {
+        let fits = |last: &FrameHeader| last.end() == begin.position && last.checksum == begin.chain;
+        if begin.last.is_some_and(|last| !within || !keep || !fits(&last)) {
             return Err(RefusedReason::BadFrame);
         }
-        if !begin.keep {
+        if !keep {
             self.clear(context, begin.position, token)?;
         }
         let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
         let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
-        let keep = begin.keep;
         let beginning = Beginning { journal: begin.journal, tip, keep, recorded_by: None, cleared: false };
         self.beginning = Some(beginning);
         self.session_open = false;
@@ -233,9 +234,15 @@ impl<B: Buffer> Area<B> {
             // What is behind it counts no more, from now on. It is cleared when the permit says so, too: a ring whose journal ends
             // before a place that its permit knows of would be damaged.
             self.ends_before = self.received();
-            (self.journaled, self.last, self.received) = (tip.position, None, tip);
+            (self.journaled, self.last, self.received) = (tip.position, begin.last, tip);
         }
         Ok(())
+    }
+
+    /// Whether the area goes on in the journal that it holds: what lies before the place stays.
+    pub fn keeps(&self, begin: &Begin) -> bool {
+        let known = begin.last.is_some() || begin.position == Position(0);
+        known && begin.journal == self.entry.frames()
     }
 
     fn clear<S: Buffers<Buf = B>>(
@@ -283,7 +290,10 @@ impl<B: Buffer> Area<B> {
         let position = beginning.tip.position;
         let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
         let stale_to = self.received().max(self.ends_before).max(self.entry.stale_to);
-        let hint = AreaHint { position, header_checksum: 0, journaled: position };
+        let last = self.last.filter(|_| beginning.keep);
+        let hint = last.map_or(AreaHint { position, header_checksum: 0, journaled: position }, |last| {
+            AreaHint { position: last.position, header_checksum: last.checksum, journaled: position }
+        });
         let began = if beginning.keep { self.entry.began } else { position };
         self.entry = AreaEntry { hint, journal, stale_to, began, ..self.entry };
         Some(self.entry)
@@ -304,7 +314,8 @@ impl<B: Buffer> Area<B> {
     /// The permit says where the area goes on: frames are taken from there.
     pub fn has_begun(&mut self) {
         let Some(beginning) = self.beginning.take() else { return };
-        (self.journaled, self.last, self.received) = (beginning.tip.position, None, beginning.tip);
+        let last = self.last.filter(|_| beginning.keep);
+        (self.journaled, self.last, self.received) = (beginning.tip.position, last, beginning.tip);
         (self.hinted, self.answerable) = (self.journaled, Position(0));
         self.recent.clear();
         self.recent_bytes = 0;

@@ -1,5 +1,6 @@
 //! How a writer joins an area that may hold something else: it goes on where that stands in its chain, or tells it where to begin.
 
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
 use midspan_format::message::{Begin, Message, Welcome};
@@ -27,7 +28,8 @@ impl<B: Buffer> Writer<B> {
         welcome: &Welcome,
     ) -> Joined {
         let Some(base) = self.base() else { return Joined::Begins };
-        let has_begun = self.begun && welcome.journaled == base.position && welcome.last.is_none();
+        let is_last = welcome.last.is_none_or(|last| last.checksum == base.chain);
+        let has_begun = self.begun && welcome.journaled == base.position && is_last;
         let enough = welcome.began <= base.position || !self.may_begin;
         if welcome.area == self.area && (has_begun || enough && self.is_on_chain(welcome)) {
             self.joins = false;
@@ -63,8 +65,9 @@ impl<B: Buffer> Writer<B> {
         self.begun = true;
         let (journal, position) = (self.area, base.position);
         let (sequence, chain) = (base.sequence, base.chain);
-        let keep = self.keeps && found == journal;
-        let begin = Begin { journal, position, sequence, chain, keep };
+        let is_it = |last: &FrameHeader| found == journal && last.end() == position && last.checksum == base.chain;
+        let last = self.behind.filter(|last| self.keeps && is_it(last));
+        let begin = Begin { journal, position, sequence, chain, last };
         context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
     }
 

@@ -40,6 +40,11 @@ impl<B: Buffer> Writer<B> {
         }
     }
 
+    /// The last frame of the journal when this role began: an area that holds more is told to go on behind it.
+    pub fn go_on_behind(&mut self, last: Option<FrameHeader>) {
+        self.behind = last;
+    }
+
     /// The other lane is lost: this one gets the data of all `frames` of which it holds the head, and whole frames from now on.
     pub fn fill<'a, S: Buffers<Buf = B>>(
         &mut self,
@@ -107,7 +112,9 @@ impl<B: Buffer> Writer<B> {
 
     /// Whether the area may be told to go on here: nothing was sealed since, so what it holds behind it was never answered.
     pub(super) fn may_cut_back(&self, welcome: &Welcome, base: Tip) -> bool {
+        let is_known = base.position == Position(0) || self.behind.is_some_and(|last| last.checksum == base.chain);
         self.keeps
+            && is_known
             && self.unjournaled.is_empty()
             && welcome.area == self.area
             && welcome.began <= base.position

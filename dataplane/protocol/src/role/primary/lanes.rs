@@ -13,6 +13,7 @@ mod striping;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::SetRecorded;
@@ -20,6 +21,7 @@ use midspan_format::superblock::FenceSet;
 
 use self::striping::Stripe;
 use super::Primary;
+use super::begin::Begin;
 use super::second::{Second, SecondEvent};
 use crate::role::policy::{Wanted, wanted};
 use crate::stage::resend::Resend;
@@ -64,6 +66,8 @@ pub(super) struct Lanes<B> {
     resend: Resend<B>,
     /// How two lanes share the data of frames, if they do.
     stripe: Stripe,
+    /// The last frame of the journal when this role began.
+    last: Option<FrameHeader>,
     /// Which links the first lane uses.
     side: u32,
     /// Newest epoch that this site had followed or left behind before it began with the present one.
@@ -77,7 +81,7 @@ pub(super) struct Lanes<B> {
 
 impl<B: Buffer> Lanes<B> {
     /// `floor`: known to have been in as many lanes as an answer needs.
-    pub(super) fn new(first: NodeId, known: Epoch, floor: Position, resend_bytes: u64) -> Self {
+    pub(super) fn new(first: NodeId, begin: &Begin, floor: Position, resend_bytes: u64) -> Self {
         Self {
             set: FenceSet::of(&[first], 1),
             asked: None,
@@ -88,8 +92,9 @@ impl<B: Buffer> Lanes<B> {
             held_back: false,
             resend: Resend::new(resend_bytes),
             stripe: Stripe::Off,
+            last: begin.last,
             side: 0,
-            known,
+            known: begin.known,
             second_lost: None,
             tried: 0,
             try_at: 0,
@@ -321,6 +326,7 @@ impl<B: Buffer> Primary<B> {
         let (floor, keeps) = (lanes.floor, second.is_in_force() && lanes.stripe != Stripe::Off);
         if let Some(writer) = second.writer() {
             writer.share(keeps, true);
+            writer.go_on_behind(lanes.last);
             writer.tell_answerable(context, floor);
         }
     }

@@ -42,8 +42,9 @@ impl<B: Buffer> Relay<B> {
             }
             Ok(Message::Begin(begin)) => {
                 let token = Token(TAG_CLEAR | (at as u64) << 40);
+                let keeps = area.keeps(&begin);
                 match area.begin(context, &begin, token) {
-                    Ok(()) if begin.keep => self.on_cleared(context, at, false),
+                    Ok(()) if keeps => self.on_cleared(context, at, false),
                     Ok(()) => {}
                     Err(reason) => self.refuse(context, index, reason),
                 }
