@@ -28,22 +28,33 @@ pub fn nodes(cluster: &Cluster) -> Vec<Process> {
 /// System calls for each operation, by process; empty where they were not counted.
 pub type Calls = BTreeMap<&'static str, f64>;
 
-/// Runs the load and counts; `None` where `perf` is not there or may not.
+/// Has a load `run`, which says how many operations have ended, and counts; `None` where `perf` is not there or may not.
 ///
 /// # Errors
 /// What the server says.
-pub fn count(load: &Load, processes: &[Process]) -> Result<Option<Calls>> {
+pub fn count(processes: &[Process], run: impl FnOnce() -> Result<u64> + Send) -> Result<Option<Calls>> {
     let Ok(counting) = Counting::start(processes.iter().map(|process| process.pid)) else { return Ok(None) };
-    let gauge = Gauge::default();
-    // A thread of its own: it is pinned, this one is not.
-    let ran = thread::scope(|scope| scope.spawn(|| generator::run(load, &gauge)).join());
-    ran.map_err(|_| anyhow!("the load generator has panicked"))??;
+    // A thread of its own: a generator pins its thread, this one is not pinned.
+    let ran = thread::scope(|scope| scope.spawn(run).join());
+    let operations = ran.map_err(|_| anyhow!("the load generator has panicked"))??;
     let counts = counting.finish()?;
     let each = processes
         .iter()
         .zip(counts)
-        .map(|(process, calls)| Some((process.part, ratio(calls? as f64, gauge.answered() as f64)?)));
+        .map(|(process, calls)| Some((process.part, ratio(calls? as f64, operations as f64)?)));
     Ok(each.collect())
+}
+
+/// The same with the generator of this program.
+///
+/// # Errors
+/// What the server says.
+pub fn count_load(load: &Load, processes: &[Process]) -> Result<Option<Calls>> {
+    count(processes, || {
+        let gauge = Gauge::default();
+        generator::run(load, &gauge)?;
+        Ok(gauge.answered())
+    })
 }
 
 /// What a report says of how they were counted.

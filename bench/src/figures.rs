@@ -24,6 +24,11 @@ impl Latencies {
         self.0.saturating_record(latency_ns);
     }
 
+    /// Adds so many of one length.
+    pub fn record_many(&mut self, latency_ns: u64, count: u64) {
+        self.0.saturating_record_n(latency_ns, count);
+    }
+
     /// How many were added.
     pub fn count(&self) -> u64 {
         self.0.len()

@@ -47,6 +47,12 @@ impl Tally {
         Ok(Self { slices, ..Self::new(window, now_ns)? })
     }
 
+    /// What somebody else has counted, all of it in the window.
+    pub fn of(measured: Duration, latencies: Latencies) -> Self {
+        let until_ns = u64::try_from(measured.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self { from_ns: 0, until_ns, latencies, slices: Vec::new() }
+    }
+
     /// Whether the window is over: nothing more is to be started.
     pub fn is_over(&self, now_ns: u64) -> bool {
         now_ns >= self.until_ns

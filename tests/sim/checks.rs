@@ -7,6 +7,7 @@ use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role, STATE_BYTES};
 use midspan_protocol::vocab::effect::Frame;
 
+use crate::accounts::Said;
 use crate::event::{Event, NodeIndex};
 use crate::layout::{node_id, volume_id};
 use crate::memory::SimBuf;
@@ -30,6 +31,7 @@ impl World {
             return self.fail("liveness", format!("{:?} for {} s: {text}", self.phase, PATIENCE / SECOND));
         }
         self.check_promises();
+        self.operate();
         self.repeat_takeover();
         if self.gives_up() {
             return self.enter(Phase::Done);
@@ -38,7 +40,7 @@ impl World {
             Phase::Faults | Phase::Done => {}
             Phase::Healing if self.hosts_are_done() && self.takeover_is_over() => {
                 self.enter(Phase::Reading);
-                self.unread = self.swarm.volumes.clone();
+                self.unread = (0..self.swarm.volumes.len()).map(|volume| self.host_blocks(volume)).collect();
                 for client in 0..self.clients.len() {
                     self.plan_client(client, MS);
                 }
@@ -46,7 +48,7 @@ impl World {
             Phase::Reading if self.hosts_are_done() => self.enter(Phase::Settling),
             Phase::Healing | Phase::Reading => {}
             Phase::Settling => {
-                if self.has_settled() {
+                if self.has_settled() && self.is_compared() {
                     self.check_equal();
                     let goes_home = core::mem::take(&mut self.swarm.goes_home);
                     self.enter(if goes_home { Phase::GoingHome } else { Phase::Done });
@@ -71,7 +73,8 @@ impl World {
             let Some(asked) = self.takeover.asked[site.0] else { continue };
             let life = self.nodes[site.0].process.as_ref().map(|process| process.life);
             if life.is_some_and(|life| life != asked) {
-                self.ask_takeover(site, false);
+                let accepts = self.losing.pending[site.0] == Some(Said::Takeover);
+                self.ask_takeover(site, accepts);
             }
         }
     }
@@ -139,12 +142,17 @@ impl World {
         if epoch.node != node_id(node) {
             self.fail("I5", format!("{node} serves in epoch {epoch}, which is not its own"));
         }
-        if let Some(reign) = self.reign.filter(|reign| epoch <= reign.epoch && reign.node != node) {
+        self.serves_beside(node);
+        let of_two = self.has_two_histories() || self.losing.pending[node.0].is_some();
+        let before = |reign: &Reign| epoch <= reign.epoch && reign.node != node && !of_two;
+        if let Some(reign) = self.reign.filter(before) {
             let what =
                 format!("{node} serves in epoch {epoch} after {} in epoch {}", reign.node, reign.epoch);
             self.fail("I5", what);
         }
-        self.may_serve(node, epoch);
+        if !of_two {
+            self.may_serve(node, epoch);
+        }
         // It died before it could record that it leaves, or before a host was answered: it is in the lanes after all.
         let paired = self.standing(node).is_some_and(|status| status.pair == PairState::Paired);
         if paired && self.outside.is_none() {
@@ -155,7 +163,7 @@ impl World {
             .stands(node)
             .is_some_and(|(_, pair, _)| matches!(pair, PairState::Suspended | PairState::Degraded));
         self.alone |= left;
-        if !self.alone {
+        if !self.alone && !of_two {
             let to = if self.watches.journal.is_used() {
                 self.opened_at(node, epoch)
             } else {
@@ -176,7 +184,7 @@ impl World {
         if self.is_outside(node) {
             self.alone = true;
             // Elsewhere the journal holds what the other site has not fetched.
-            if self.standing(node).is_some_and(|status| status.pair == PairState::TakenOver) {
+            if !of_two && self.standing(node).is_some_and(|status| status.pair == PairState::TakenOver) {
                 self.check_marks(node);
             }
         }
@@ -192,7 +200,8 @@ impl World {
         let own = self.watches.own(node);
         own.advance(disks[0].durable());
         let goes_back = lane.point.position < own.end() && own.returns;
-        if lane.point.position > own.end() && may_move || goes_back {
+        // Whoever looks anew where to follow had recorded that it took over, though it may have died before it served.
+        if lane.point.position > own.end() && (may_move || own.returns) || goes_back {
             own.rebase(&lane.point);
             own.advance(disks[0].durable());
         }
@@ -209,7 +218,7 @@ impl World {
         let Some(state) = self.layout.state(disks[0].durable()) else { return };
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
         if state.role != Role::Secondary {
-            return;
+            return self.look_at_landed(state.landed.0);
         }
         self.follow_own_ring(node);
         let own = self.watches.own(node);
@@ -220,6 +229,8 @@ impl World {
         if !state.left {
             self.is_firm(node, cut);
         }
+        let flipped = self.comparing.flipped;
+        let sizes: Vec<u64> = (0..self.swarm.volumes.len()).map(|volume| self.host_blocks(volume)).collect();
         let disks = &self.nodes[node.0].disks;
         let own = self.watches.own(node);
         if !own.is_whole() || state.left {
@@ -230,9 +241,9 @@ impl World {
         for (volume, (wanted, disk)) in image.iter().zip(&disks[1..]).enumerate() {
             let number = u32::try_from(volume).unwrap_or(u32::MAX);
             let blocks = wanted.chunks_exact(BLOCK).zip(disk.durable().chunks_exact(BLOCK));
-            let wrong = (0..)
-                .zip(blocks)
-                .find(|(block, (wanted, found))| wanted != found && !newer.contains(&(number, *block)));
+            let wrong = (0..).zip(blocks).find(|(block, (wanted, found))| {
+                wanted != found && !newer.contains(&(number, *block)) && (!flipped || *block < sizes[volume])
+            });
             if let Some((block, _)) = wrong {
                 let what = format!(
                     "{node}'s cut is at {cut}, but block {block} of volume {volume} is not durably so"
@@ -268,7 +279,9 @@ impl World {
         let Some(image) = self.watches.ring.replay(to) else { return };
         for (volume, wanted) in image.iter().enumerate() {
             let found = self.nodes[node.0].disks[volume + 1].seen();
-            if let Some(block) = first_difference(wanted, found) {
+            let differs = |block: &usize| !self.is_cold(volume, *block);
+            let first = differences(wanted, found).find(differs);
+            if let Some(block) = first {
                 let text = self.describe_block(volume, block, wanted, found);
                 return self
                     .fail(rule, format!("{node} does not hold the journal up to {to} {when}: {text}"));
@@ -293,8 +306,10 @@ impl World {
                 let blocks = former.chunks_exact(BLOCK).zip(b.seen().chunks_exact(BLOCK));
                 let differ =
                     (0..).zip(blocks).filter(|(_, (former, new))| former != new).map(|(block, _)| block);
-                let unmarked =
-                    differ.into_iter().find(|block| !map.is_marked(volume_id(volume), block * 4096));
+                let unmarked = differ.into_iter().find(|block| {
+                    let is_cold = self.comparing.flipped && *block >= self.host_blocks(volume);
+                    !is_cold && !map.is_marked(volume_id(volume), block * 4096)
+                });
                 if let Some(block) = unmarked {
                     return Some(self.describe_block(volume, usize::try_from(block).ok()?, former, b.seen()));
                 }
@@ -370,6 +385,7 @@ impl World {
     }
 }
 
-fn first_difference(first: &[u8], second: &[u8]) -> Option<usize> {
-    first.chunks_exact(BLOCK).zip(second.chunks_exact(BLOCK)).position(|(first, second)| first != second)
+fn differences(first: &[u8], second: &[u8]) -> impl Iterator<Item = usize> {
+    let blocks = first.chunks_exact(BLOCK).zip(second.chunks_exact(BLOCK));
+    blocks.enumerate().filter(|(_, (first, second))| first != second).map(|(block, _)| block)
 }

@@ -236,6 +236,7 @@ impl World {
         };
         if let Some(reign) =
             self.reign.filter(|reign| reign.node != node && sent.at > reign.since && result.is_ok())
+            && !self.is_given_up(node)
         {
             let rule = if sent.kind == Kind::Read { "I11" } else { "I5" };
             let what = format!("{node} answers op {op}, which was asked after {} began to serve", reign.node);
@@ -245,9 +246,11 @@ impl World {
             self.is_in_the_lanes(node, op);
         } else if result.is_ok() && !self.is_outside(node) {
             self.on_answered(op);
-        } else if result.is_ok() && matches!(sent.kind, Kind::Write | Kind::Zero) {
+        } else if result.is_ok() && matches!(sent.kind, Kind::Write | Kind::Zero) && !self.is_given_up(node) {
             self.outside = Some(node);
         }
+        let changes = matches!(sent.kind, Kind::Write | Kind::Zero);
+        self.losing.beside |= result.is_ok() && changes && self.is_given_up(node);
         let reply = match result {
             Err(error) => Reply::Failed(error),
             Ok(Some(data)) if sent.kind == Kind::Read => {
@@ -300,6 +303,9 @@ impl World {
     /// A start or a takeover ended: what it says of losses must be true.
     fn on_start_done(&mut self, node: NodeIndex, report: &StartReport) {
         self.figures.starts += 1;
+        if self.swarm.accepts {
+            return self.judge_loss(node, report);
+        }
         if report.lost_nothing && self.outside.is_some_and(|other| other != node) {
             let what = format!("{node} says that nothing is lost, but hosts were answered outside the lanes");
             self.fail("I1", what);
@@ -310,6 +316,9 @@ impl World {
     }
 
     fn on_start_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
+        if self.losing.pending[node.0].is_some() && refusal != StartRefusal::Running {
+            return self.word_refused(node, refusal);
+        }
         match refusal {
             // The operator asked twice, or while a planned one ran, or the relay is away: tries again.
             StartRefusal::Running | StartRefusal::LaneUnreachable { .. } => self.ask_again(node),
@@ -354,11 +363,7 @@ impl World {
             Note::Start(StartNote::Refused(refusal)) => self.on_start_refused(node, refusal),
             Note::Start(StartNote::Aborted) => self.takeover.asked = [None; 3],
             Note::Start(
-                StartNote::Fencing
-                | StartNote::Reading { .. }
-                | StartNote::Redoing
-                | StartNote::Skipping { .. }
-                | StartNote::Probed(_),
+                StartNote::Fencing | StartNote::Reading { .. } | StartNote::Redoing | StartNote::Probed(_),
             )
             | Note::Fenced { .. }
             | Note::LaneUp { .. }
@@ -366,13 +371,14 @@ impl World {
             | Note::LaneDown { .. }
             | Note::LaneRefused { .. }
             | Note::Refused { .. }
-            | Note::Verify(_)
             | Note::BackInTheLanes
             | Note::Overflow(_)
             | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(
                 HandoverNote::Draining | HandoverNote::Given { .. } | HandoverNote::NotCancelled,
             ) => {}
+            Note::Verify(note) => self.on_verify(node, &note),
+            Note::Start(StartNote::Skipping { landed, .. }) => self.judge_skipping(node, landed.0),
             Note::FenceDone { epoch, .. } => self.decided = self.decided.max(Some(epoch)),
             Note::Rejoined { .. } => self.watches.own(node).returns = true,
             Note::LeftTheLanes { full } => {

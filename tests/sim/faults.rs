@@ -38,8 +38,7 @@ impl World {
             Fault::Kill { node, fuse, down } => {
                 let node = &mut self.nodes[node.0];
                 if node.process.is_some() && node.fuse.is_none() {
-                    node.fuse = Some(fuse);
-                    node.down = down;
+                    (node.fuse, node.down) = (Some(fuse), down);
                 }
             }
             Fault::Power { node, down } => self.power_off(node, down),
@@ -79,6 +78,7 @@ impl World {
             }
             Fault::Harm(harm) => self.do_harm(index, harm),
             Fault::Strike(strike) => self.strikes.push(strike),
+            Fault::Word(word) => self.say(word),
             Fault::Abort => self.undo_takeovers(),
             Fault::Lose { how, back, delay, asking, .. } => self.lose_primary(how, back, delay, asking),
             Fault::TakeoverAt(site) => self.ask_takeover(site, false),
@@ -128,7 +128,8 @@ impl World {
             | Fault::Swap
             | Fault::Lose { .. }
             | Fault::Within(_)
-            | Fault::Strike(_) => {}
+            | Fault::Strike(_)
+            | Fault::Word(_) => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Disks and the network do their worst, and the oracle knows what that explains.
 
+use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_protocol::vocab::effect::{Note, StartRefusal};
@@ -155,7 +156,26 @@ impl World {
 
     /// A takeover is refused for a reason that only damage explains.
     pub(crate) fn on_odd_refusal(&mut self, node: NodeIndex, refusal: StartRefusal) {
-        if self.harmed.lasts() || self.harmed.wiped.contains(&true) {
+        let alone = matches!(
+            refusal,
+            StartRefusal::MayLose { why: LossReason::MayBeAlone | LossReason::LeftTheLanes, .. }
+        );
+        if alone && self.swarm.accepts {
+            // Only with loss accepted.
+            self.takeover.asked[node.0] = None;
+        } else if self.swarm.accepts
+            && matches!(
+                refusal,
+                StartRefusal::NotSplit
+                    | StartRefusal::NotToBeKept
+                    | StartRefusal::NotStarting
+                    | StartRefusal::LaneReachable { .. }
+                    | StartRefusal::SecondaryAhead
+                    | StartRefusal::OtherServes
+            )
+        {
+            // The operator was late.
+        } else if self.harmed.lasts() || self.harmed.wiped.contains(&true) {
             self.takeover.asked[node.0] = None;
         } else if self.harmed.may_see_damage() {
             self.ask_again(node);
@@ -175,6 +195,8 @@ impl World {
                 || harmed.ring
                 || harmed.read[NodeIndex::RELAY.0]
                 || harmed.disk[NodeIndex::RELAY.0]
+        } else if matches!(note, Note::OtherServes { .. }) {
+            self.has_two_histories()
         } else {
             matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };

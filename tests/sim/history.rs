@@ -37,7 +37,18 @@ pub struct Op {
 }
 
 impl Op {
-    fn covers(&self, cell: u64) -> bool {
+    /// When it was sent.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// When it was answered.
+    pub fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Whether it is about a cell.
+    pub fn covers(&self, cell: u64) -> bool {
         (self.first..self.first + self.count).contains(&cell)
     }
 }
@@ -51,6 +62,8 @@ pub struct History {
     /// Requests that can still be answered, by start.
     open: BTreeSet<(u64, u64)>,
     instant: u64,
+    /// What began before was given up, as far as it was not there.
+    restarted: u64,
     /// Writes answered so far.
     pub answered: u64,
     /// Reads answered so far.
@@ -72,6 +85,7 @@ impl History {
             ops: BTreeMap::new(),
             open: BTreeSet::new(),
             instant: 0,
+            restarted: 0,
             answered: 0,
             read: 0,
         }
@@ -156,6 +170,45 @@ impl History {
         Ok(())
     }
 
+    /// A request.
+    pub fn op(&self, name: u64) -> Option<&Op> {
+        self.ops.get(&name)
+    }
+
+    /// All requests that count, by name.
+    pub fn named(&self) -> impl Iterator<Item = (u64, &Op)> {
+        self.ops.iter().map(|(name, op)| (*name, op)).filter(|(_, op)| !self.is_before_restart(op))
+    }
+
+    /// Whether it was sent before the history began in which it would count.
+    pub fn is_before_restart(&self, op: &Op) -> bool {
+        op.start <= self.restarted
+    }
+
+    /// Whether a request began before the history did in which it would count.
+    pub fn is_given_up(&self, name: u64) -> bool {
+        self.ops.get(&name).is_some_and(|op| op.start <= self.restarted)
+    }
+
+    /// What hosts were told does not count any more: volumes hold this, or they look what is there.
+    pub fn restart(&mut self, image: Option<&[Vec<u8>]>) {
+        self.instant += 1;
+        self.restarted = self.instant;
+        self.open.clear();
+        let newest = self.ops.len() as u64;
+        let count = self.bases.len();
+        for volume in 0..count {
+            let first = self.bases[volume];
+            let end = self.bases.get(volume + 1).copied().unwrap_or(self.registers.len());
+            for (cell, register) in (0_u64..).zip(&mut self.registers[first..end]) {
+                let at = usize::try_from(cell).unwrap_or(0) * CELL;
+                let number = u32::try_from(volume).unwrap_or(u32::MAX);
+                let held = image.map(|image| content::classify(number, cell, &image[volume][at..at + CELL]));
+                register.restart(held, newest, self.restarted);
+            }
+        }
+    }
+
     fn close(&mut self, name: u64) -> Option<Op> {
         self.instant += 1;
         let op = self.ops.get_mut(&name)?;
@@ -181,7 +234,7 @@ impl History {
         for held in cells {
             if let Held::Op(op) = held
                 && present.iter().all(|(known, _)| known != op)
-                && let Some(info) = self.ops.get(op)
+                && let Some(info) = self.ops.get(op).filter(|info| info.start > self.restarted)
             {
                 present.push((*op, *info));
             }

@@ -72,11 +72,16 @@ impl World {
     /// The site that serves; where both say so, the one it is connected to.
     fn choose_site(&mut self, client: usize) -> Option<NodeIndex> {
         let serves = |node: NodeIndex| self.nodes[node.0].process.as_ref().is_some_and(|p| p.is_serving());
-        if let Some(site) = self.clients[client].site.filter(|site| serves(*site)) {
+        let stays =
+            |site: &NodeIndex| serves(*site) && (self.phase == Phase::Faults || !self.is_given_up(*site));
+        if let Some(site) = self.clients[client].site.filter(stays) {
             return Some(site);
         }
-        let sites: Vec<NodeIndex> =
+        let mut sites: Vec<NodeIndex> =
             [NodeIndex::A, NodeIndex::B].into_iter().filter(|site| serves(*site)).collect();
+        if self.phase != Phase::Faults {
+            sites.retain(|site| !self.is_given_up(*site));
+        }
         let site = (!sites.is_empty()).then(|| self.host_random.pick(&sites));
         self.clients[client].site = site;
         site
@@ -92,9 +97,10 @@ impl World {
         }
         self.quota -= 1;
         let load = self.swarm.load.clone();
+        let sizes: Vec<u64> = (0..self.swarm.volumes.len()).map(|volume| self.host_blocks(volume)).collect();
         let random = &mut self.host_random;
         let volume = if random.percent(load.hot) { 0 } else { random.index(self.swarm.volumes.len()) };
-        let size = self.swarm.volumes[volume];
+        let size = sizes[volume];
         let blocks = if random.percent(60) { 1 } else { random.range(1, load.max_blocks) }.min(size);
         let first =
             if random.percent(load.hot) { random.below(6) } else { random.below(size) }.min(size - blocks);
@@ -196,7 +202,12 @@ impl World {
             };
             format!("op {op} {:?} at {} {reply}", sent.kind, sent.node)
         });
+        let given_up = self.history.is_given_up(op) || self.is_given_up(sent.node);
         let outcome = match reply {
+            _ if given_up => {
+                self.history.abandon(op);
+                Ok(())
+            }
             Some(Reply::Done) => self.history.answer(op),
             Some(Reply::Data(cells)) => self.history.answer_read(op, &cells),
             Some(Reply::Failed(HostError::NotServing)) | None => {

@@ -422,6 +422,7 @@ impl Journal {
                 return Ok(moved);
             }
             let position = header.position;
+            whole.call(header.area);
             let same = self.chain.get(&position.0).is_some_and(|link| link.checksum == header.checksum);
             let counts = position < self.opened.1 || header.epoch >= self.opened.0;
             if same {

@@ -100,6 +100,9 @@ impl World {
         let Some(place) = place else {
             return self.fail("I1", format!("op {op} is answered, but no lane holds it durably: {sent:?}"));
         };
+        let other = site.other_site();
+        let point = self.recorded(other).lanes().first().map(|lane| lane.point.position).unwrap_or_default();
+        let received = self.watches.own(other).end().max(point);
         for lane in self.lanes_that_count(site) {
             let journal = self.watches.ring.area();
             let was_wiped = self.harmed.wiped[lane.0];
@@ -107,6 +110,14 @@ impl World {
             // It held it when it was still there.
             if was_wiped && !eye.is_of(journal) {
                 continue;
+            }
+            if eye.is_of(journal) && eye.began() > received {
+                let began = eye.began();
+                let what = format!(
+                    "op {op} is answered by {site}, and the lane at {lane} counts, which begins at {began}; but {other} has the \
+                     journal up to {received} only"
+                );
+                return self.fail("I1", what);
             }
             if eye.agreed() < place {
                 let (agreed, end, began) = (eye.agreed(), eye.end(), eye.began());

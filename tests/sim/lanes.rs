@@ -1,5 +1,5 @@
-//! The fourth book: seeds from [`FOURTH_BOOK`] on, whose worlds have a second relay, and some of them lanes at the sites. The fifth, from
-//! [`FIFTH_BOOK`] on: both relays share the data of frames.
+//! The fourth book: seeds from [`FOURTH_BOOK`] on, whose worlds have a second relay, and some of them lanes at the sites. In seeds from
+//! [`STRIPED_SEEDS`] on both relays share the data of frames.
 //!
 //! Beside everything that goes wrong in a seed of the first book, relays are away for a moment or for long, one after the other or both
 //! at once, seen from one side or from both, and somebody dies in the middle of a change of the set: at a message or a write that
@@ -7,22 +7,25 @@
 
 use midspan_protocol::role::policy::LanePolicy;
 
-use crate::drills::{FIFTH_BOOK, FOURTH_BOOK};
+use crate::drills::{FOURTH_BOOK, STRIPED_SEEDS};
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::{Blow, Moment, Strike};
+use crate::orders::{FIFTH_BOOK, lanes_of};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};
 
 /// Makes a world fit for what is to happen in it.
 pub fn suit(seed: u64, swarm: &mut Swarm) {
-    if seed < FOURTH_BOOK {
+    let Some(number) = seed.checked_sub(FIFTH_BOOK).map_or(seed.checked_sub(FOURTH_BOOK), |_| lanes_of(seed))
+    else {
         return;
-    }
+    };
     let random = &mut Random::new(seed, 13);
-    let (policy, direct, at_sites) = match (seed - FOURTH_BOOK) % 6 {
-        place if seed >= FIFTH_BOOK => (LanePolicy::Stripe, place == 5, place == 5),
+    let striped = (STRIPED_SEEDS..FIFTH_BOOK).contains(&seed);
+    let (policy, direct, at_sites) = match number % 6 {
+        place if striped => (LanePolicy::Stripe, place == 5, place == 5),
         0 | 1 => (LanePolicy::Failover, false, false),
         2 => (LanePolicy::Failover, true, true),
         3 | 4 => (LanePolicy::Mirror, false, false),
@@ -30,7 +33,7 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
     };
     let resend = random.pick(&[64 << 20, 64 << 20, 1 << 20, 64 << 10, 0]);
     swarm.lanes = Some(Lanes { policy, direct, at_sites, resend });
-    if seed >= FIFTH_BOOK {
+    if striped {
         swarm.limits.shared_bytes = Random::new(seed, 15).pick(&[4096, 12 << 10, 24 << 10, 64 << 10]);
     }
     swarm.faults_for = random.range(5 * SECOND, 16 * SECOND);

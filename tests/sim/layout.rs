@@ -197,7 +197,7 @@ impl Layout {
             initial_role: if node == NodeIndex::A { Role::Primary } else { Role::Secondary },
             initial_copy: swarm.initial_copy,
             may_leave: swarm.may_leave,
-            alone: false,
+            alone: swarm.alone,
             control: swarm.control,
             lane: LANE,
             relay: node_id(NodeIndex::RELAY),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::Strike;
+use crate::orders::Word;
 use crate::random::Random;
 use crate::steps::Step;
 use crate::swarm::{MS, SECOND, Scenario, Swarm};
@@ -122,6 +123,8 @@ pub enum Fault {
     Harm(Harm),
     /// Somebody is struck in a moment of a change of the lane set.
     Strike(Strike),
+    /// An operator says a word.
+    Word(Word),
 }
 
 /// How the site that serves is lost.

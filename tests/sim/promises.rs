@@ -25,12 +25,16 @@ impl World {
         }
         self.promises_at = now + EVERY;
         for site in [NodeIndex::A, NodeIndex::B] {
+            if self.is_given_up(site) {
+                continue;
+            }
             let promised = self.standing(site).is_some_and(|status| self.promises(site, &status));
             if !promised {
                 continue;
             }
             let end = self.watches.ring.end();
             let Some(image) = self.watches.ring.replay(end) else { continue };
+            let image = self.without_cold(image);
             self.figures.promises += 1;
             let outcome = self.history.holds(&image);
             let outcome =

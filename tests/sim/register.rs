@@ -39,11 +39,13 @@ pub struct Register {
     clusters: Vec<Cluster>,
     /// The newest op that forgotten clusters know of.
     gone: u64,
+    /// What ops up to this one have left here is not known, nor what was before.
+    blank: u64,
 }
 
 impl Register {
     fn touch(&mut self) {
-        if self.clusters.is_empty() {
+        if self.clusters.is_empty() && self.blank == 0 {
             self.clusters.push(Cluster { op: 0, zero: true, counted: true, last_start: 0, first_end: 0 });
         }
     }
@@ -81,6 +83,10 @@ impl Register {
             self.conflict(*index, last_start, first_end).is_none()
         });
         let (found, more) = (possible.next(), possible.next().is_some());
+        if found.is_none() && self.may_be_left(held) {
+            let over = self.clusters.iter().find(|c| c.counted && c.first_end < start);
+            return over.map_or(Ok(()), |over| Err(Wrong::Stale(over.op)));
+        }
         let Some(index) = found else {
             let stale = candidates.first().and_then(|index| {
                 let (last_start, first_end) = bounds(&self.clusters[*index]);
@@ -105,7 +111,7 @@ impl Register {
 
     /// Whether the cell may hold this now, so that a read would be right to return it.
     pub fn permits(&self, held: Held, now: u64) -> Result<(), Wrong> {
-        if self.clusters.is_empty() {
+        if self.clusters.is_empty() && self.blank == 0 {
             return if held == Held::Zero { Ok(()) } else { Err(Wrong::Foreign) };
         }
         // A read that is not remembered: it changes nothing.
@@ -117,6 +123,28 @@ impl Register {
         if let Some(cluster) = self.clusters.iter_mut().find(|c| c.op == op) {
             cluster.first_end = cluster.first_end.min(end);
             cluster.counted = true;
+        }
+    }
+
+    /// Begins anew with what is there, or with whatever ops up to `newest` have left there.
+    pub fn restart(&mut self, held: Option<Held>, newest: u64, now: u64) {
+        self.clusters.clear();
+        (self.gone, self.blank) = (0, newest);
+        if let Some(held) = held {
+            let (op, zero) = match held {
+                Held::Op(op) => (op, false),
+                Held::Zero | Held::Foreign(_) => (0, true),
+            };
+            self.clusters.push(Cluster { op, zero, counted: true, last_start: now, first_end: now });
+            self.blank = 0;
+        }
+    }
+
+    fn may_be_left(&self, held: Held) -> bool {
+        match held {
+            Held::Zero => self.blank > 0,
+            Held::Op(op) => op <= self.blank,
+            Held::Foreign(_) => false,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::atlas;
 use crate::drills;
 use crate::lanes;
 use crate::lies::Lie;
+use crate::operators;
 use crate::plan::{Less, Planned, plan};
 use crate::swarm::Swarm;
 use crate::trace::{self, Tracing};
@@ -82,10 +83,12 @@ pub fn world_of(seed: u64) -> (Swarm, Vec<Planned>) {
     drills::suit(seed, &mut swarm);
     atlas::suit(seed, &mut swarm);
     lanes::suit(seed, &mut swarm);
+    operators::suit(seed, &mut swarm);
     let mut faults = plan(seed, &swarm);
     faults.extend(drills::history(seed, &swarm));
     faults.extend(atlas::history(seed, &swarm));
     faults.extend(lanes::history(seed, &swarm));
+    faults.extend(operators::history(seed, &swarm));
     faults.sort_by_key(|planned| planned.at);
     (swarm, faults)
 }

@@ -33,11 +33,15 @@ impl World {
                     self.on_claim(node, lane.kind, lane.journaled);
                 }
                 if fenced.epoch > fenced.found {
+                    let journal = self.watches.ring.area();
                     if let Some(eye) = self.watches.journal.eye(node) {
                         eye.fenced = eye.fenced.max(Some(fenced.epoch));
                         let ring = fenced.lanes().iter().find(|lane| lane.kind == AreaKind::Ring);
                         let to = ring.map(|ring| ring.journaled).unwrap_or_default();
-                        self.fences.entry((fenced.epoch, node)).or_insert(to);
+                        // No start goes by a ring of another journal.
+                        if eye.is_of(journal) {
+                            self.fences.entry((fenced.epoch, node)).or_insert(to);
+                        }
                     }
                     self.fenced = self.fenced.max(Some(fenced.epoch));
                 }

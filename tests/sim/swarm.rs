@@ -200,6 +200,14 @@ pub struct Swarm {
     pub lanes: Option<Lanes>,
     /// The secondary never held anything when the run begins.
     pub initial_copy: bool,
+    /// The primary goes on outside the lanes where it can tell nobody.
+    pub alone: bool,
+    /// Blocks at the end of each volume that hosts leave alone.
+    pub cold: u64,
+    /// An operator accepts losses.
+    pub accepts: bool,
+    /// In a split, the site that was replaced is kept.
+    pub keeps: bool,
 }
 
 impl Swarm {
@@ -241,6 +249,10 @@ impl Swarm {
             aborts_after: None,
             goes_home: false,
             initial_copy: false,
+            alone: false,
+            cold: 0,
+            accepts: false,
+            keeps: false,
             may_leave: false,
             control: ControlPath::Both,
             lanes: None,

@@ -53,6 +53,10 @@ pub struct AreaWatch {
     pub in_round: Option<bool>,
     /// Largest `landed` of any durable frame.
     pub landed: Position,
+    /// Times of writes are kept.
+    pub keeps_times: bool,
+    /// The time of the first record with data of an op, ns.
+    pub times: BTreeMap<u64, u64>,
     keys: BTreeMap<Key, u32>,
     ops: BTreeMap<u64, u32>,
     /// What the volumes hold when everything before `recent` is applied.
@@ -88,6 +92,8 @@ impl AreaWatch {
             marks: Vec::new(),
             in_round: None,
             landed: Position(0),
+            keeps_times: false,
+            times: BTreeMap::new(),
             keys: BTreeMap::new(),
             ops: BTreeMap::new(),
             image: volumes.iter().map(|size| vec![0; usize::try_from(*size).unwrap_or(0)]).collect(),
@@ -114,6 +120,13 @@ impl AreaWatch {
     /// What its frames are called.
     pub fn area(&self) -> AreaId {
         self.area
+    }
+
+    /// Its first frame says what the journal is called: it may begin in any lane.
+    pub fn call(&mut self, area: AreaId) {
+        if self.frames == 0 && self.end == Position(0) {
+            self.area = area;
+        }
     }
 
     /// Everything before this is durable.
@@ -194,6 +207,13 @@ impl AreaWatch {
         count(&frame, &mut self.keys, &mut self.ops, true);
         if self.keeps_marks {
             keep(&frame, &mut self.marks, &mut self.in_round);
+        }
+        if self.keeps_times {
+            for record in frame.records().filter(|record| record.kind() == Some(RecordKind::Write)) {
+                for op in content::named(frame.data(&record)) {
+                    self.times.entry(op).or_insert(record.time);
+                }
+            }
         }
         self.end = header.end();
         self.sequence = header.sequence + 1;

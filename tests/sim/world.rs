@@ -6,6 +6,7 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_protocol::role::policy::LanePolicy;
 
+use crate::accounts::{Comparing, Losing};
 use crate::client::{Client, Reply, Sent};
 use crate::disk::Owner;
 use crate::drills::Sights;
@@ -77,7 +78,7 @@ impl Watches {
         let (journal, first) = match swarm.lanes {
             None => (Journal::default(), ring.area),
             Some(lanes) => {
-                // The journal is called as the ring in which it begins.
+                // The journal is called as the ring in which it begins, which usually is the first one's.
                 let at = if lanes.policy == LanePolicy::Local { NodeIndex::A } else { NodeIndex::RELAY };
                 let area = layout.areas(at).map_or(ring.area, |[ring, ..]| ring.area);
                 (Journal::new(&layout.all_lanes(), &layout.volumes), area)
@@ -100,7 +101,9 @@ impl Watches {
 
     /// The eye on a site's own ring.
     pub fn own(&mut self, site: NodeIndex) -> &mut AreaWatch {
-        &mut self.own[usize::from(site == NodeIndex::B)]
+        let own = &mut self.own[usize::from(site == NodeIndex::B)];
+        own.call(self.ring.area());
+        own
     }
 }
 
@@ -161,6 +164,10 @@ pub struct Figures {
     pub harms: u64,
     /// Promises that no takeover would lose anything that were held against what hosts were told.
     pub promises: u64,
+    /// Runs of `verify` that ended.
+    pub compared: u64,
+    /// Losses that an operator accepted.
+    pub accepted: u64,
     /// Virtual time, nanoseconds.
     pub time: u64,
     /// Who died within which step.
@@ -186,6 +193,8 @@ impl Figures {
         self.switchovers += other.switchovers;
         self.harms += other.harms;
         self.promises += other.promises;
+        self.compared += other.compared;
+        self.accepted += other.accepted;
         self.time += other.time;
         self.deaths.add(&other.deaths);
     }
@@ -202,6 +211,8 @@ pub struct World {
     /// What is left out.
     pub(crate) less: Less,
     pub(crate) harmed: Harmed,
+    pub(crate) comparing: Comparing,
+    pub(crate) losing: Losing,
     pub(crate) schedule: Schedule<Event>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) wire: Wire,
@@ -276,7 +287,8 @@ impl World {
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
         let nodes = machines(&swarm, &layout, &mut random);
-        let watches = Watches::new(&swarm, &layout);
+        let mut watches = Watches::new(&swarm, &layout);
+        watches.ring.keeps_times = swarm.accepts;
         let cells: Vec<u64> = swarm.volumes.iter().map(|blocks| blocks * 8).collect();
         let mut wire = Wire::new(swarm.paths, Random::new(seed, 4));
         wire.rot = swarm.wire_rot;
@@ -317,6 +329,8 @@ impl World {
             lie,
             less,
             harmed: Harmed::default(),
+            comparing: Comparing::default(),
+            losing: Losing::default(),
         };
         world.begin();
         world

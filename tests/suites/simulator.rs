@@ -9,6 +9,7 @@ use sim::plan::Less;
 use sim::run::{Options, run};
 use sim::shrink::{judge, shrink};
 use sim::steps::{Deaths, Step};
+use sim::world::Figures;
 
 /// A seed with many faults that finds the bug of the test below.
 const SHRUNK: u64 = 11;
@@ -68,20 +69,37 @@ const LANES_SEEDS: u64 = 300;
 
 #[test]
 fn seeds_with_several_lanes_hold() {
-    let next = AtomicU64::new(LANES_FROM);
+    hold(LANES_FROM, LANES_SEEDS);
+}
+
+/// Seeds of the fifth book: an operator compares the sites, accepts losses, starts without the journal, and chooses in a split.
+const WORDS_FROM: u64 = 5_000_000;
+const WORDS_SEEDS: u64 = 120;
+
+#[test]
+fn seeds_with_words_of_an_operator_hold() {
+    let figures = hold(WORDS_FROM, WORDS_SEEDS);
+    assert!(figures.compared > 100 && figures.accepted > 50, "{figures:?}");
+}
+
+fn hold(first: u64, seeds: u64) -> Figures {
+    let next = AtomicU64::new(first);
+    let figures = Mutex::new(Figures::default());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let seed = next.fetch_add(1, Ordering::Relaxed)
-                    && seed < LANES_FROM + LANES_SEEDS
+                    && seed < first + seeds
                 {
-                    if let Err(failure) = run(seed, Options::default()) {
-                        panic!("{failure}");
+                    match run(seed, Options::default()) {
+                        Ok(found) => figures.lock().expect("no thread panics with it").add(&found),
+                        Err(failure) => panic!("{failure}"),
                     }
                 }
             });
         }
     });
+    figures.into_inner().expect("no thread panics with it")
 }
 
 /// The oracle is able to fail: each planted bug breaks a rule in some seed.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::contender::{Contender, Found, JOBS, Job};
 use super::goals::{self, Verdict};
+use super::host::HostProgram;
 use super::program::{Peer, Program};
 use super::ratios::{self, PeerRatio};
 use super::sample::Sample;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub in_memory: bool,
     /// Whether the mirror's far node makes a write durable before it answers.
     pub durable: bool,
+    /// Whose program the host was.
+    pub host: HostProgram,
     /// Who of Midspan ran where; the peers ran where the kernel put them.
     pub cores: crate::cluster::Cores,
     /// Size of each volume and disk.
@@ -275,12 +278,14 @@ impl Settings {
         format!(
             "{smoke}{} repeats of {} s, all in turn; disks of {} MiB are {disks}\n\
              midspan: the secondary's process is stopped while the load runs; midspan_attached: it follows\n\
+             host: {}\n\
              cores: primary {primary}, relay {relay}, secondary {secondary}, load generator {client}; peers anywhere\n\
              quorum: the mirror's far node {far}\n\
              nbdkit writes into the kernel's cache: only its loads with FLUSH are comparable\n",
             self.repeats,
             self.seconds,
             self.volume_bytes >> 20,
+            self.host.name(),
         )
     }
 }

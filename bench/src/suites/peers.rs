@@ -18,9 +18,10 @@ use crate::floor::exchange::Hop;
 use crate::generator::Load;
 use crate::hold::Hold;
 use crate::peers::contender::{Contender, Found, JOBS, Job};
+use crate::peers::host::HostProgram;
 use crate::peers::outcome::{Missing, Outcome, Settings};
 use crate::peers::program::Peer;
-use crate::peers::sample::{self, Sample};
+use crate::peers::sample::Sample;
 use crate::peers::server::{Server, Shape};
 use crate::show::Show;
 use crate::window::Tally;
@@ -28,6 +29,7 @@ use crate::window::Tally;
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "Example:
   midspan-bench peers
+  midspan-bench peers --host-program own
   midspan-bench peers --ram --json | tail -n 1
   midspan-bench peers --folder /mnt/nvme --repeats 5 --seconds 3 --html peers.html
 
@@ -38,6 +40,9 @@ The peers are qemu-nbd and qemu-storage-daemon (Debian's qemu-utils) and nbdkit;
 pub struct Arguments {
     #[command(flatten)]
     pub measuring: Measuring,
+    /// Whose program is the host; without this fio where it is installed
+    #[arg(long, value_name = "PROGRAM")]
+    pub host_program: Option<HostProgram>,
     /// Cores of primary, relay, secondary and load generator, for example 0,1,1,0; peers run where the kernel puts them
     #[arg(long, value_name = "P,R,S,L")]
     pub cores: Option<Cores>,
@@ -59,6 +64,7 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
 struct Lab<'a> {
     arguments: &'a Arguments,
     cores: Cores,
+    host: HostProgram,
     ring_bytes: u64,
     cluster: Cluster,
     servers: Vec<Server>,
@@ -87,6 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         cores: arguments.cores.map_or_else(|| Cores::share_out(&affinity::current_cores()), Ok)?,
         host: Hop::Tcp,
     };
+    let host = HostProgram::choose(arguments.host_program)?;
     let missing = Missing::find();
     let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| peer.missing().is_none()).collect();
     let contenders = contenders(&peers);
@@ -104,6 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
     let mut lab = Lab {
         arguments,
         cores: plan.cores,
+        host,
         ring_bytes: plan.ring_bytes,
         cluster,
         servers,
@@ -125,6 +133,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome> {
         smoke: measuring.smoke,
         in_memory: measuring.ram,
         durable: !arguments.undurable_quorum,
+        host,
         cores: plan.cores,
         volume_bytes: plan.volume_bytes,
         ring_bytes: plan.ring_bytes,
@@ -170,7 +179,7 @@ impl Lab<'_> {
                 load.window = self.arguments.measuring.window(1.0 / 3.0);
                 let processes = self.processes(*contender)?;
                 let hold = self.hold(*contender)?;
-                let calls = calls::count(&load, &processes);
+                let calls = self.host.count(&load, &processes);
                 let calls = calls.map_err(|error| self.explain(error, *contender))?;
                 drop(hold);
                 self.settle(job, *contender)?;
@@ -187,7 +196,7 @@ impl Lab<'_> {
     fn measure(&mut self, number: usize, job: &Job, contender: Contender) -> Result<Sample> {
         let (load, processes) = (self.load(number, job, contender)?, self.processes(contender)?);
         let hold = self.hold(contender)?;
-        let sample = sample::measure(&load, &processes).map_err(|error| self.explain(error, contender))?;
+        let sample = self.host.measure(&load, &processes).map_err(|error| self.explain(error, contender))?;
         self.note_distance(job, contender)?;
         drop(hold);
         self.settle(job, contender)?;

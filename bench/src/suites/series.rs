@@ -207,7 +207,7 @@ impl Bench<'_> {
             let window = self.measuring.window(1.0 / 3.0);
             let load = Load { window, ..self.load_of(0, job, last)? };
             let cluster = self.cluster(job)?;
-            let calls = calls::count(&load, &calls::nodes(cluster));
+            let calls = calls::count_load(&load, &calls::nodes(cluster));
             // Where one load cannot be counted none can.
             let Some(calls) = calls.map_err(|error| error.context(cluster.logs()))? else { break };
             all.push(calls);

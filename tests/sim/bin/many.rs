@@ -97,7 +97,7 @@ fn account(total: &Total, arguments: &Arguments, outcome: Result<Figures, Box<Fa
 fn sums(total: &Total) -> String {
     let Ok(sums) = total.sums.lock() else { return String::new() };
     format!(
-        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers ({} back), {} switchovers, {} rounds, {} leaves ({} without the relay), {} harms, {} frames, {} wraps",
+        "{} virtual seconds, {} writes and {} reads answered, {} requests lost, {} crashes, {} starts, {} takeovers ({} back), {} switchovers, {} rounds, {} leaves ({} without the relay), {} harms, {} comparisons, {} losses accepted, {} frames, {} wraps",
         sums.time / 1_000_000_000,
         sums.writes,
         sums.reads,
@@ -111,6 +111,8 @@ fn sums(total: &Total) -> String {
         sums.leaves,
         sums.losses,
         sums.harms,
+        sums.compared,
+        sums.accepted,
         sums.frames,
         sums.wraps
     )

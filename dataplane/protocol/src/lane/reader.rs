@@ -166,6 +166,11 @@ impl Reader {
         self.link.drop_connection(context);
     }
 
+    /// The next session may be with another area.
+    pub fn forget_area(&mut self) {
+        self.link.hello_mut().area = AreaId::NONE;
+    }
+
     /// Ends the session for good.
     pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         self.pending.clear();

@@ -103,6 +103,8 @@ pub struct Secondary<B> {
     handed: bool,
     /// The recorded state says that the volumes hold no cut.
     no_cut: bool,
+    /// Nothing on the disks is certain: what this site held was given up, or it never held anything.
+    blank: bool,
     /// The relay refuses receipts because this very site is its primary.
     named: bool,
     /// Digests are compared from here on: what lies before it may have been written by an earlier process already, and what
@@ -134,6 +136,9 @@ impl<B: Buffer> Secondary<B> {
             Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
         let mut fetcher = Fetcher::new(manifests, ring, tip, state.manifest, limits, pace);
         fetcher.begin_beside(beside(&config, store), &config.lanes, config.node);
+        if lane.ring == AreaId::NONE && config.lanes.len() > 1 {
+            fetcher.await_frames();
+        }
         Self {
             recovery: if lane.ring == AreaId::NONE { Recovery::Done } else { Recovery::Flushing },
             fetcher,
@@ -155,6 +160,10 @@ impl<B: Buffer> Secondary<B> {
             in_place: None,
             handed: state.handover,
             no_cut: state.round_in_place,
+            // Elsewhere the disks hold a cut, or come to one along the chain.
+            blank: Mode::recorded(state) == Mode::Away
+                && state.round_in_place
+                && state.whole_at == Position(0),
             named: false,
             compares_from: None,
             config,
@@ -201,6 +210,11 @@ impl<B: Buffer> Secondary<B> {
     /// A takeover goes on with what is acquired: the journal's rest cannot be read.
     pub fn stop_fetching<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.fetcher.close(context);
+    }
+
+    /// Whether the lane can be read.
+    pub fn has_lane(&self) -> bool {
+        self.fetcher.is_reading()
     }
 
     /// Whether recovery from the own ring has ended.

@@ -6,7 +6,8 @@
 //!                      ▲ └────────────────▶ InPlace ───────────────────▶ Normal
 //!                      └── Leave, Cancelled ──┘ (another Begin: that round instead)
 //! ```
-//! A target in `Normal` holds an exact cut: a round changes nothing that it does not have, and is written like anything else.
+//! A target in `Normal` holds an exact cut: a round changes nothing that it does not have, and is written like anything else. One
+//! that holds nothing certain takes no round but one of everything: its source may not know yet, and have marked less.
 
 use midspan_format::checked::CheckedFrame;
 use midspan_format::ids::{Epoch, NodeId};
@@ -84,16 +85,21 @@ impl Course {
     }
 
     /// The way from `mode` over a frame at node `me`. `last`: a takeover reads to the journal's end, and nothing comes behind
-    /// it; then no round that would give up the cut is begun.
-    pub fn over(mode: Mode, frame: &[u8], me: NodeId, last: bool) -> Self {
+    /// it; then no round that would give up the cut is begun. `all`: where nothing on the disks is certain, the regions of a round
+    /// that brings all of it.
+    pub fn over(mode: Mode, frame: &[u8], me: NodeId, last: bool, all: Option<u64>) -> Self {
         let mut course = Self::plain(mode);
         let Ok(checked) = CheckedFrame::parse_head(frame) else { return course };
         let mut staged_before = matches!(mode, Mode::Staging(_));
         for record in checked.records().filter(|record| record.kind().is_some_and(is_mark)) {
             let Some(mark) = checked.mark(&record) else { continue };
             let gives_up = matches!(mark, Mark::RoundBegin(begin) if begin.in_place);
-            if last && gives_up && matches!(course.mode, Mode::Away | Mode::Staging(_)) {
-                rare!(CourseGivesUpBegin);
+            let gives_up = last && gives_up && matches!(course.mode, Mode::Away | Mode::Staging(_));
+            rare!(CourseGivesUpBegin if gives_up);
+            let lacks = matches!(mark, Mark::RoundBegin(begin) if all.is_some_and(|all| begin.regions < all))
+                && course.mode != Mode::Normal;
+            rare!(CourseTooLittle if lacks);
+            if gives_up || lacks {
                 course.drop_staged(&mut staged_before);
                 (course.mode, course.fate) = (Mode::Away, Fate::Pass);
                 continue;
@@ -155,3 +161,6 @@ fn is_mark(kind: RecordKind) -> bool {
         Shape::RangeWithData | Shape::Range | Shape::RangeWithPayload => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,8 @@ pub struct Fetcher<B> {
     /// The last one was at the lane beside.
     peeks_beside: bool,
     damaged: Option<Position>,
+    /// Which journal this is is not known yet, and a ring without a frame cannot say: it may begin in another lane.
+    nameless: bool,
     /// The last refusal that was told: the same one is not told again and again.
     told: Option<RefusedReason>,
     /// Time of the newest record that a manifest lists.
@@ -163,6 +165,7 @@ impl<B: Buffer> Fetcher<B> {
             peeks: false,
             peeks_beside: false,
             damaged: None,
+            nameless: false,
             told: None,
             newest: Time::ZERO,
             journaled: Position(0),
@@ -171,6 +174,11 @@ impl<B: Buffer> Fetcher<B> {
             pace,
             found: Vec::with_capacity(1024),
         }
+    }
+
+    /// The journal's name is taken from a ring that has a frame, not from one that has none.
+    pub fn await_frames(&mut self) {
+        self.nameless = true;
     }
 
     /// Behind the last verified frame.
@@ -192,6 +200,11 @@ impl<B: Buffer> Fetcher<B> {
     /// Whether a connection to the ring is up.
     pub fn is_up(&self) -> bool {
         self.ring.is_up()
+    }
+
+    /// Whether it is, and the ring has said which journal it holds.
+    pub fn is_reading(&self) -> bool {
+        self.ring.is_up() && !self.nameless
     }
 
     /// Where a frame did not verify, until it does.
@@ -272,11 +285,14 @@ impl<B: Buffer> Fetcher<B> {
             self.on_reader_down(context);
         }
         self.tick_beside(context);
+        if self.nameless && self.ring.is_up() && context.now.mono >= self.retry_at {
+            self.ring.restart(context);
+        }
     }
 
     /// When `on_tick` has something to do next.
     pub fn deadline(&self) -> u64 {
-        let waits = self.retry_at > 0 && self.ring.is_up() && self.walk.is_some();
+        let waits = self.retry_at > 0 && self.ring.is_up() && (self.walk.is_some() || self.nameless);
         let retry = if waits { self.retry_at } else { u64::MAX };
         let peek = if self.may_peek() { self.peek_at.max(self.retry_at) } else { u64::MAX };
         let manifests = self.manifests.as_ref().map_or(u64::MAX, Reader::deadline);
@@ -363,6 +379,12 @@ impl<B: Buffer> Fetcher<B> {
             self.ring.restart(context);
             return;
         }
+        if self.nameless && there == Position(0) {
+            rare!(FetcherNameless);
+            self.retry_at = context.now.mono + RETRY_NS;
+            return self.ring.forget_area();
+        }
+        self.nameless = false;
         // It ends where this site does, and nobody has told of more: what was missing there for a while is back.
         let end = Tip::behind(welcome.journaled, welcome.last.as_ref());
         if self.journaled == tip.position && (end.position, end.chain) == (tip.position, tip.chain) {

@@ -205,9 +205,11 @@ impl<B: Buffer> Group<B> {
         let others = set.nodes.iter().copied().find(|node| *node != self.config.relay);
         let Some(other) = others.filter(|_| set.second().is_some()) else { return };
         let asked = match &self.play {
-            Play::Secondary(secondary) if !secondary.status().connected => None,
+            Play::Secondary(secondary) if !secondary.has_lane() => None,
             // Where lanes share the data, it takes both.
-            Play::TakingOver(_, takeover) if takeover.waits_for_lane() && !set.is_striped() => Some(takeover.asked()),
+            Play::TakingOver(_, takeover) if takeover.waits_for_lane() && !set.is_striped() => {
+                Some(takeover.asked())
+            }
             Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Starting(_)

@@ -50,8 +50,8 @@ impl<B: Buffer> Primary<B> {
         if held_up {
             self.full_since.get_or_insert(context.now.mono);
         }
-        // A round leaves hosts a part of the ring, and waits when it gets there.
-        let full = self.ring_full || self.round_is_held_up();
+        // A round leaves hosts a part of the ring, and waits when it gets there; so does a comparison.
+        let full = self.ring_full || self.round_is_held_up() || self.verify_is_held_up();
         // A full ring is freed by a newer `landed`, which must be durable in the lane first: an empty frame carries it.
         let gain =
             self.receipts.newest.acquired.min(self.landing.landed().0).0.saturating_sub(self.needed_from().0);

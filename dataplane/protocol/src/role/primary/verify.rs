@@ -118,6 +118,12 @@ impl<B: Buffer> Primary<B> {
         self.read_pieces(context);
     }
 
+    /// Whether the run waits for room in the ring.
+    pub(super) fn verify_is_held_up(&self) -> bool {
+        let waits = self.verifying.run.as_ref().is_some_and(|run| run.due_at() < u64::MAX);
+        waits && self.used() >= self.round_space()
+    }
+
     /// When the run has something to do next.
     pub(super) fn verify_deadline(&self, soon: u64) -> u64 {
         self.verifying.run.as_ref().map_or(u64::MAX, |run| run.due_at().max(soon))

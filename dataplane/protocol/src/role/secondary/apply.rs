@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::geometry::{BLOCK, Position, REGION_BYTES};
 
 use super::Secondary;
 use super::recovery::Recovery;
@@ -76,7 +76,7 @@ impl<B: Buffer> Secondary<B> {
             }
             let Some(next) = self.acquirer.front().filter(|_| self.foreign.is_none()) else { return };
             let last = self.fetcher.target().is_some();
-            let course = Course::over(self.mode, next.frame.bytes(), self.config.node, last);
+            let course = Course::over(self.mode, next.frame.bytes(), self.config.node, last, self.wants());
             let (header, records) = (next.header, next.header.records);
             if course.drops {
                 if !self.applier.is_idle() {
@@ -103,6 +103,7 @@ impl<B: Buffer> Secondary<B> {
             let Some(held) = self.acquirer.pop() else { return };
             self.note_landmarks(&course, &header, store);
             self.mode = course.mode;
+            self.blank &= matches!(self.mode, Mode::Away | Mode::Staging(_));
             match course.fate {
                 Fate::Write => self.write(context, &held),
                 Fate::Pass => self.applier.pass(&header),
@@ -110,6 +111,12 @@ impl<B: Buffer> Secondary<B> {
                 Fate::Replay => self.begin_replay(header.end()),
             }
         }
+    }
+
+    /// The regions of a round that is of use, where nothing but one of everything is.
+    fn wants(&self) -> Option<u64> {
+        let regions = self.config.volumes.iter().map(|volume| volume.size.div_ceil(REGION_BYTES));
+        self.blank.then(|| regions.sum())
     }
 
     /// What the recorded state is to say when the cut gets behind a frame.

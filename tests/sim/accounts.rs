@@ -1,0 +1,70 @@
+//! What the oracle keeps of comparisons and of accepted losses.
+
+use std::collections::BTreeSet;
+
+use crate::event::NodeIndex;
+use crate::orders::Lost;
+
+/// A piece of a volume whose digest one record carries.
+pub type Piece = (u32, u64);
+
+/// How the last comparison stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Last {
+    /// To be asked for.
+    #[default]
+    Wanted,
+    /// Asked for then.
+    Asked(u64),
+    /// It found nothing any more.
+    Clean,
+}
+
+/// What the oracle knows of comparisons.
+#[derive(Debug, Default)]
+pub struct Comparing {
+    /// A bit has flipped.
+    pub flipped: bool,
+    /// Pieces that differed when the run began.
+    pub before: BTreeSet<Piece>,
+    /// And that may have differed since.
+    pub since: BTreeSet<Piece>,
+    /// The last one of the run.
+    pub last: Last,
+}
+
+/// An operator's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Takes over, whatever is lost.
+    Takeover,
+    /// Starts without the journal.
+    Start,
+    /// Of a split, this site is kept.
+    Keep,
+}
+
+/// What the oracle knows of losses.
+#[derive(Debug, Default)]
+pub struct Losing {
+    /// By node: what has been said there, and nothing has come of it yet.
+    pub pending: [Option<Said>; 3],
+    /// The site by whose history hosts go since a loss was accepted, until the sites are paired.
+    pub crown: Option<NodeIndex>,
+    /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
+    pub apart: bool,
+    /// The other site has answered a write since, and no operator has chosen between the two.
+    pub beside: bool,
+    /// By node: a takeover with accepted loss may have ended in a process that died before it could say so.
+    pub untold: [bool; 3],
+    /// By node: when the operator looks at a split next.
+    pub looks_at: [u64; 3],
+    /// Who is lost as soon as the primary notes that more has landed.
+    pub trap: Option<Lost>,
+    /// What it has noted last.
+    pub landed: u64,
+    /// Since when both sites follow, and nobody serves.
+    pub idle_since: Option<u64>,
+    /// The site that was replaced was kept once, or cannot be.
+    pub kept: bool,
+}

@@ -1,0 +1,252 @@
+//! Losses that an operator accepts: what is said of them is held against what is really lost, and from then on hosts go by one site's history.
+//!
+//! A takeover serves a cut: whatever it holds, everything answered before that was asked is there too. What was answered up to the time that
+//! is reported is there in any case. A site that goes on beside it (two histories) answers as it may, and nobody who is asked there is
+//! believed; the operator chooses in a split, and in the end both sites are equal again, as ever.
+
+use midspan_format::control::GroupCommand;
+use midspan_format::ids::Epoch;
+use midspan_format::superblock::{PairState, Role};
+use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
+
+use crate::accounts::Said;
+use crate::event::NodeIndex;
+use crate::node::Inbox;
+use crate::orders::Word;
+use crate::plan::Fault;
+use crate::swarm::{MS, SECOND};
+use crate::trace;
+use crate::world::{Phase, Reign, World};
+
+/// How long an operator looks at a split before the next word.
+const CONSIDERS: u64 = 700 * MS;
+/// How long before somebody who waits for a death looks again.
+const LOOKS: u64 = 20 * MS;
+/// How long nobody serves before the operator thinks that nobody will.
+const NOBODY: u64 = 10 * SECOND;
+/// How long before a word is repeated.
+const REPEATS: u64 = SECOND;
+
+impl World {
+    /// Whether two sites may have served since a loss was accepted.
+    pub(crate) fn has_two_histories(&self) -> bool {
+        self.losing.crown.is_some()
+    }
+
+    /// Whether what a site answers is not for hosts to rely on.
+    pub(crate) fn is_given_up(&self, node: NodeIndex) -> bool {
+        self.losing.apart || self.losing.crown.is_some_and(|crown| crown != node)
+    }
+
+    /// The site that does not serve takes over, whatever is lost.
+    pub(crate) fn accept_loss(&mut self, dead: bool) {
+        let site = self.reign.map_or(NodeIndex::B, |reign| reign.node.other_site());
+        if dead && self.nodes[site.other_site().0].process.is_some() {
+            let at = self.schedule.now() + LOOKS;
+            return self.plan_more(at, vec![Fault::Word(Word::AcceptLoss { dead })]);
+        }
+        self.losing.pending[site.0] = Some(Said::Takeover);
+        self.losing.untold[site.0] = true;
+        self.ask_takeover(site, true);
+    }
+
+    /// A site is to start without the journal.
+    pub(crate) fn start_without_journal(&mut self, site: NodeIndex, again: u32) {
+        let serves = self.stands(site).is_some_and(|(_, _, serves)| serves);
+        if serves || self.has_two_histories() {
+            return;
+        }
+        self.losing.pending[site.0] = Some(Said::Start);
+        self.tell(site, Inbox::Command(GroupCommand::WithoutJournal));
+        if again > 0 {
+            let fault = Fault::Word(Word::WithoutJournal { site, again: again - 1 });
+            let at = self.schedule.now() + REPEATS;
+            self.plan_more(at, vec![fault]);
+        }
+    }
+
+    /// A start or takeover has ended: what it says of losses is true, and what it serves is what hosts go by.
+    pub(crate) fn judge_loss(&mut self, node: NodeIndex, report: &StartReport) {
+        let said = self.losing.pending[node.0].take();
+        let image = self.seen_volumes(node);
+        if report.lost_nothing {
+            return self.judge_promise(node, &image);
+        }
+        self.losing.untold[node.0] = false;
+        let Some(said) = said else {
+            return self.fail("I1", format!("{node} accepts a loss that nobody accepted: {report:?}"));
+        };
+        self.figures.accepted += 1;
+        let other = node.other_site();
+        let left = self.recorded(other).left_cut.0;
+        if self.outside == Some(other) && report.kept_to > left {
+            let what =
+                format!("{other} answered outside the lanes from {left} on, and {node} says: {report:?}");
+            self.fail("I1", what);
+        }
+        let times = &self.watches.ring.times;
+        let kept = |op| times.get(&op).is_some_and(|time| *time <= report.kept_to);
+        // Another history is not judged by this one.
+        if !self.has_two_histories() && said != Said::Keep {
+            let outcome = self.history.is_cut(&image, said == Said::Takeover, kept);
+            self.demand("I4", outcome.map_err(|what| format!("{node} accepts a loss: {what}: {report:?}")));
+        }
+        trace::line("oracle", || format!("hosts go by {node} from now on"));
+        self.history.restart(Some(&image));
+        (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
+    }
+
+    /// A start says that nothing is lost: then nothing is, or what is was accepted in a process that has died since.
+    fn judge_promise(&mut self, node: NodeIndex, image: &[Vec<u8>]) {
+        if self.is_given_up(node) {
+            return;
+        }
+        let Err(lost) = self.history.holds(image) else { return };
+        if !std::mem::take(&mut self.losing.untold[node.0]) {
+            return self.fail("I1", format!("{node} says that nothing is lost: {lost}"));
+        }
+        self.figures.accepted += 1;
+        let outcome = self.history.is_cut(image, true, |_| false);
+        self.demand("I4", outcome.map_err(|what| format!("{node} has accepted a loss: {what}")));
+        self.history.restart(Some(image));
+        (self.losing.crown, self.outside) = (Some(node), None);
+    }
+
+    /// A start past the journal says from when on something may be missing.
+    pub(crate) fn judge_skipping(&mut self, node: NodeIndex, landed: u64) {
+        if self.has_two_histories() {
+            return;
+        }
+        let image = self.seen_volumes(node);
+        let times = &self.watches.ring.times;
+        let kept = |op| times.get(&op).is_some_and(|time| *time <= landed);
+        let outcome = self.history.is_cut(&image, false, kept);
+        self.demand("I4", outcome.map_err(|what| format!("{node} skips what is behind {landed}: {what}")));
+    }
+
+    /// A site serves that no word has called. A takeover that needed none has everything that hosts were told at the other site: it is
+    /// held to that, unless that one has taken over without a fence, and nobody in the lanes can know of it.
+    pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
+        let other = self.recorded(node.other_site());
+        let unfenced = other.role == Role::Primary && other.by_word && other.takeover_replaces != Epoch::NONE;
+        let takes = self.takeover.asked[node.0].is_some() && !unfenced;
+        if takes && !self.losing.apart && self.losing.crown == Some(node.other_site()) {
+            self.losing.crown = Some(node);
+        } else if self.is_given_up(node) && self.losing.pending[node.0].is_none() && !self.losing.apart {
+            trace::line("oracle", || format!("{node} serves, too"));
+            self.losing.apart = true;
+        }
+    }
+
+    /// A word of an operator came to nothing.
+    pub(crate) fn word_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
+        trace::line("oracle", || format!("{node} refuses a word: {refusal:?}"));
+        self.losing.pending[node.0] = None;
+        self.losing.kept |= refusal == StartRefusal::NotToBeKept;
+        self.takeover.asked[node.0] = None;
+    }
+
+    /// The operator looks at both sites.
+    pub(crate) fn operate(&mut self) {
+        if !self.swarm.accepts {
+            return;
+        }
+        self.look_for_peace();
+        self.look_for_nobody();
+        let now = self.schedule.now();
+        for site in NodeIndex::SITES {
+            let splits = self.stands(site).is_some_and(|(_, pair, _)| pair == PairState::Split);
+            if !splits || now < self.losing.looks_at[site.0] {
+                continue;
+            }
+            if self.losing.looks_at[site.0] == 0 {
+                self.losing.looks_at[site.0] = now + CONSIDERS;
+                continue;
+            }
+            self.losing.looks_at[site.0] = now + CONSIDERS;
+            let other_serves = self.stands(site.other_site()).is_some_and(|(_, _, serves)| serves);
+            let alone = !other_serves && self.phase != Phase::Faults;
+            self.losing.beside = false;
+            if !self.losing.kept && (self.swarm.keeps || alone) {
+                self.losing.kept = true;
+                self.losing.pending[site.0] = Some(Said::Keep);
+                self.tell(site, Inbox::Command(GroupCommand::Prevail));
+            } else if other_serves || alone {
+                self.tell(site, Inbox::Command(GroupCommand::Resolve));
+                self.give_up(site);
+            }
+        }
+    }
+
+    /// An operator gives up what this site alone holds: hosts go by the other one from now on, whatever it has told them.
+    fn give_up(&mut self, site: NodeIndex) {
+        let other = Some(site.other_site());
+        if self.losing.apart || self.losing.crown != other {
+            self.history.restart(None);
+            (self.losing.crown, self.losing.apart, self.outside) = (other, false, None);
+            self.reigns_again(other);
+        }
+    }
+
+    /// A site serves on, and the other one does not any more.
+    fn reigns_again(&mut self, site: Option<NodeIndex>) {
+        let since = self.schedule.now();
+        let stands = site.and_then(|node| Some((node, self.standing(node)?.epoch)));
+        self.reign = stands.map(|(node, epoch)| Reign { node, epoch, since }).or(self.reign);
+    }
+
+    /// A role that was handed over is given up with what was taken beside it: the site that had it takes over again.
+    fn look_for_nobody(&mut self) {
+        let stands = NodeIndex::SITES.map(|site| self.standing(site));
+        let follow = stands.iter().all(|status| status.as_ref().is_some_and(|s| s.role == Role::Secondary));
+        let now = self.schedule.now();
+        let since = *self.losing.idle_since.get_or_insert(now);
+        if !follow || self.phase == Phase::Faults {
+            self.losing.idle_since = None;
+        } else if now > since + NOBODY && self.takeover.asked.iter().all(Option::is_none) {
+            let whole = |site: &NodeIndex| {
+                stands[usize::from(*site == NodeIndex::B)].as_ref().is_some_and(|s| !s.no_cut)
+            };
+            self.losing.idle_since = None;
+            if let Some(site) = NodeIndex::SITES.into_iter().find(whole) {
+                self.ask_takeover(site, false);
+            }
+        }
+    }
+
+    /// One of two histories was given up, and both sites hold the other one.
+    fn look_for_peace(&mut self) {
+        if !self.has_two_histories() || !self.is_whole() {
+            return;
+        }
+        let serving =
+            NodeIndex::SITES.into_iter().find(|site| self.stands(*site).is_some_and(|(_, _, serves)| serves));
+        if self.losing.apart || serving != self.losing.crown {
+            // Which of the two it was nobody has said to hosts: they look what is there.
+            self.history.restart(None);
+        }
+        trace::line("oracle", || format!("one history again: {serving:?}"));
+        if std::mem::take(&mut self.losing.beside) {
+            let what = format!(
+                "hosts were answered at two sites, and one history is left without a word: {serving:?}"
+            );
+            self.fail("I5", what);
+        }
+        self.reigns_again(serving);
+        if std::mem::take(&mut self.losing.beside) {
+            let what = format!(
+                "hosts were answered at two sites, and one history is left without a word: {serving:?}"
+            );
+            self.fail("I5", what);
+        }
+        let since = self.schedule.now();
+        let stands = serving.and_then(|node| Some((node, self.standing(node)?.epoch)));
+        self.reign = stands.map(|(node, epoch)| Reign { node, epoch, since }).or(self.reign);
+        (self.losing.crown, self.losing.apart, self.outside) = (None, false, None);
+        self.losing.looks_at = [0; 3];
+    }
+
+    fn seen_volumes(&self, node: NodeIndex) -> Vec<Vec<u8>> {
+        self.nodes[node.0].disks[1..].iter().map(|disk| disk.seen().to_vec()).collect()
+    }
+}
