@@ -204,7 +204,8 @@ impl World {
         let single = set.second().is_none().then(|| self.place_of(set.first())).flatten();
         let fences = &self.fences;
         // Of two that share the data, the one that ends first counts.
-        let first = fences.iter().filter(|((of, _), _)| *of == epoch && set.is_striped()).map(|(_, to)| to).min();
+        let first =
+            fences.iter().filter(|((of, _), _)| *of == epoch && set.is_striped()).map(|(_, to)| to).min();
         let by_set = single.and_then(|lane| fences.get(&(epoch, lane))).or(first);
         let found =
             by_set.or_else(|| fences.iter().find(|((of, _), _)| *of == epoch).map(|(_, to)| to)).copied();

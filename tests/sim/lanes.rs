@@ -112,7 +112,12 @@ fn strike(random: &mut Random, lanes: Lanes) -> Strike {
     };
     let moment = random.pick(&Moment::ALL);
     let skip = u32::try_from(random.below(3)).unwrap_or(0);
-    let skip = if moment == Moment::Doubled || matches!(lanes.policy, LanePolicy::Mirror | LanePolicy::Stripe) { skip * 9 } else { skip };
+    let skip = if moment == Moment::Doubled || matches!(lanes.policy, LanePolicy::Mirror | LanePolicy::Stripe)
+    {
+        skip * 9
+    } else {
+        skip
+    };
     let fuse = if random.percent(50) { 0 } else { u32::try_from(random.below(12)).unwrap_or(0) };
     let time = if random.percent(40) { random.range(SECOND, 5 * SECOND) } else { random.range(MS, 300 * MS) };
     Strike { moment, skip, fuse, blow, time }

@@ -15,8 +15,8 @@ mod payload;
 mod stream;
 
 pub use payload::{
-    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Head, Hello,
-    Leaving, Left, MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused,
+    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Head,
+    Hello, Leaving, Left, MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused,
     RefusedReason, Release, Released, SessionKind, SetAsked, SetRecorded, Welcome,
 };
 pub use stream::{HEADER_BYTES, MAX_MESSAGE, MAX_READ, MessageError, bulk_unit_length, message_length};

@@ -295,4 +295,6 @@ pub fn bulk_unit_length(bytes: &[u8]) -> Result<Option<usize>, MessageError> {
 const READ_REPLY: u16 = 8;
 const HEAD: u16 = 22;
 
-const _: () = assert!(HEADER_BYTES + ReadReply::BYTES <= FRAME_HEADER_BYTES && HEADER_BYTES + Head::BYTES <= FRAME_HEADER_BYTES);
+const _: () = assert!(
+    HEADER_BYTES + ReadReply::BYTES <= FRAME_HEADER_BYTES && HEADER_BYTES + Head::BYTES <= FRAME_HEADER_BYTES
+);

@@ -11,9 +11,9 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
 use midspan_format::message::{
-    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Head, Hello,
-    Leaving, Left, Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release, Released,
-    SessionKind, SetAsked, SetRecorded, Welcome,
+    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Head,
+    Hello, Leaving, Left, Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release,
+    Released, SessionKind, SetAsked, SetRecorded, Welcome,
 };
 use midspan_format::superblock::{PairState, Role};
 use midspan_format::version::PROTOCOL_VERSION;

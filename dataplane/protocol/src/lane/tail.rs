@@ -94,7 +94,8 @@ impl Tail {
     pub fn poke<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         let at = self.walk.tip().position;
         if let Some((position, length)) = self.elsewhere.filter(|(position, _)| *position == at) {
-            if let Some(beside) = self.beside.as_mut().filter(|beside| beside.is_up() && beside.in_flight() == 0)
+            if let Some(beside) =
+                self.beside.as_mut().filter(|beside| beside.is_up() && beside.in_flight() == 0)
             {
                 beside.read_known(context, position, length);
             }

@@ -148,7 +148,12 @@ impl<B: Buffer> Writer<B> {
         base: Tip,
         capacity: usize,
     ) -> Self {
-        Self { area: journal, joins: true, whole: true, ..Self::new(id, node, hello, pace, Some(base), capacity) }
+        Self {
+            area: journal,
+            joins: true,
+            whole: true,
+            ..Self::new(id, node, hello, pace, Some(base), capacity)
+        }
     }
 
     /// The area counts as it is: it goes on where it stands in this chain, or not at all.

@@ -399,8 +399,7 @@ impl<B: Buffer> Inside<B> {
         sealer.join_mark(block, time, &Mark::Leave(mark));
         // Everything before is on this site's disks, flushed: it was when this site became primary.
         let journaled = self.writer.journaled();
-        let known =
-            Known { landed: tip.position, landed_time: newest, journaled, ..Known::default() };
+        let known = Known { landed: tip.position, landed_time: newest, journaled, ..Known::default() };
         if let Some(frame) = sealer.seal(context.buffers, tip, known, &mut Vec::new()) {
             self.leave = Some(frame.header);
             self.writer.append(context, frame);

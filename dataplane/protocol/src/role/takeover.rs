@@ -275,7 +275,9 @@ impl Takeover {
             Step::Fencing if self.beside.is_fencing() => self.beside.deadline(),
             Step::Fencing if self.may_go_unfenced() => self.fencer.deadline().min(self.heard + UNFENCED_NS),
             Step::Fencing if self.asked.dry_run => self.fencer.deadline().min(self.heard + UNHEARD_PROBE_NS),
-            Step::Fencing => self.fencer.deadline().min(self.heard + UNREACHABLE_NS).min(self.beside.deadline()),
+            Step::Fencing => {
+                self.fencer.deadline().min(self.heard + UNREACHABLE_NS).min(self.beside.deadline())
+            }
             // Once nothing more is read, there is nothing to wait for.
             Step::Applying if self.reads_no_more => u64::MAX,
             Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + DAMAGE_NS),

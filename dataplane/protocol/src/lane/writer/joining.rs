@@ -65,7 +65,8 @@ impl<B: Buffer> Writer<B> {
         self.begun = true;
         let (journal, position) = (self.area, base.position);
         let (sequence, chain) = (base.sequence, base.chain);
-        let is_it = |last: &FrameHeader| found == journal && last.end() == position && last.checksum == base.chain;
+        let is_it =
+            |last: &FrameHeader| found == journal && last.end() == position && last.checksum == base.chain;
         let last = self.behind.filter(|last| self.keeps && is_it(last));
         let begin = Begin { journal, position, sequence, chain, last };
         context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });

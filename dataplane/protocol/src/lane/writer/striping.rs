@@ -76,11 +76,7 @@ impl<B: Buffer> Writer<B> {
     }
 
     /// A new session, in which everything before `found` is journaled.
-    pub(super) fn fill_again<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        found: Position,
-    ) {
+    pub(super) fn fill_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, found: Position) {
         if self.is_filled() {
             return;
         }
@@ -112,7 +108,8 @@ impl<B: Buffer> Writer<B> {
 
     /// Whether the area may be told to go on here: nothing was sealed since, so what it holds behind it was never answered.
     pub(super) fn may_cut_back(&self, welcome: &Welcome, base: Tip) -> bool {
-        let is_known = base.position == Position(0) || self.behind.is_some_and(|last| last.checksum == base.chain);
+        let is_known =
+            base.position == Position(0) || self.behind.is_some_and(|last| last.checksum == base.chain);
         self.keeps
             && is_known
             && self.unjournaled.is_empty()

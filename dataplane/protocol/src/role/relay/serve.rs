@@ -105,12 +105,16 @@ impl<B: Buffer> Relay<B> {
             ReadStep::Done(_, data) => {
                 let Some(waiting) = session.waiting.pop_front() else { return };
                 session.sending += 1;
-                let length = u32::try_from(data.len()).unwrap_or(0);
+                // The lane may have been told meanwhile to go on before its end.
+                let there = journaled.0.saturating_sub(waiting.read.position.0);
+                let length = data.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+                let data = data.part(0..length);
+                let length = u32::try_from(length).unwrap_or(0);
                 if let Some(area) = session.area.and_then(|a| self.areas.get(a)) {
                     reach_served(context, area, &waiting.read, length);
                 }
                 let mut parts: Parts<B> = [const { None }; MAX_PARTS];
-                if let Some(first) = parts.first_mut() {
+                if let Some(first) = parts.first_mut().filter(|_| length > 0) {
                     *first = Some(data);
                 }
                 send_range(context, link, &waiting.read, length, journaled, parts);

@@ -127,7 +127,11 @@ impl<B: Buffer> Fetcher<B> {
         }
     }
 
-    pub(super) fn on_beside_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
+    pub(super) fn on_beside_up<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        welcome: &Welcome,
+    ) {
         self.journaled = self.journaled.max(welcome.journaled);
         self.see_trust(true, welcome);
         self.name_beside();
@@ -182,7 +186,8 @@ impl<B: Buffer> Fetcher<B> {
         } else {
             self.on_data(context, answer.position, answer.data, acquirer);
         }
-        while let Some(Answer { position, data }) = self.asked.front_mut().and_then(|next| next.answer.take()) {
+        while let Some(Answer { position, data }) = self.asked.front_mut().and_then(|next| next.answer.take())
+        {
             self.on_data(context, position, data, acquirer);
         }
     }

@@ -15,7 +15,12 @@ use crate::vocab::effect::{Context, Note};
 
 impl<B: Buffer> Fetcher<B> {
     /// The primary has told a manifest. One that finds no room is left out: a later one, or a look at the ring, says as much.
-    pub fn take_told<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, frame: &[u8], has_room: bool) {
+    pub fn take_told<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: &[u8],
+        has_room: bool,
+    ) {
         if self.target.is_none() && self.plan.len() < PLAN / 2 {
             self.plan_listed(frame);
             self.poke(context, has_room);

@@ -182,7 +182,8 @@ impl Scene<'_> {
 
     fn mirrored(&mut self) -> Result<(), Failure> {
         let shares = self.scenario == Scenario::Striped;
-        let how = if shares { "the journal is spread over both lanes" } else { "each write is in both lanes" };
+        let how =
+            if shares { "the journal is spread over both lanes" } else { "each write is in both lanes" };
         self.wait(how, is_mirrored)?;
         self.kill(&[Place::Relay])?;
         let alone = |group: &GroupStatus| group.lanes_holding == Some(1) && !group.lanes_changing;
