@@ -434,18 +434,22 @@ impl<B: Buffer> Writer<B> {
             return WriterEvent::Nothing;
         }
         self.fill_again(context, found);
-        for sent in &mut self.unjournaled {
-            sent.at = now;
-        }
-        for sent in &self.unjournaled {
-            self.send(context, &sent.frame);
-        }
+        self.send_again(context);
         self.last_sent = now;
         if !self.unjournaled.is_empty() {
             rare!(WriterResends);
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
+    }
+
+    fn send_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        for sent in &mut self.unjournaled {
+            sent.at = context.now.mono;
+        }
+        for sent in &self.unjournaled {
+            self.send(context, &sent.frame);
+        }
     }
 
     /// Whether the area ends where this chain does, or a part of it, with another frame: after damage at a start it had begun anew,

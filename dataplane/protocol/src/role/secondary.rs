@@ -5,7 +5,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch, NodeId, VolumeId};
+use midspan_format::ids::{AreaId, Epoch, VolumeId};
 use midspan_format::message::SessionKind;
 use midspan_format::receipt::{LaneReceipt, MAX_DIFFERENCES, Receipt};
 use midspan_format::time::Time;
@@ -14,6 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use self::apply::Replay;
+use self::beside::{beside, beside_at};
 use self::recovery::Recovery;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::{SiteEvent, SiteLink};
@@ -33,6 +34,7 @@ use crate::vocab::tags;
 use crate::vocab::tip::Tip;
 
 mod apply;
+mod beside;
 mod receipt;
 mod recovery;
 
@@ -167,24 +169,6 @@ impl<B: Buffer> Secondary<B> {
             named: false,
             compares_from: None,
             config,
-        }
-    }
-
-    /// The lane beside the one that is read, if that takes this site for its primary.
-    pub fn named_beside(&self) -> Option<NodeId> {
-        self.fetcher.named_beside()
-    }
-
-    /// A takeover is under way, or is not any more.
-    pub fn hold_lanes(&mut self, takes: bool) {
-        self.fetcher.hold(takes);
-    }
-
-    /// The set of lanes is another one: whether the one that is read shares the data of frames.
-    pub fn follow_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
-        let reader = beside(&self.config, store);
-        if reader.as_ref().map(Reader::node) != self.fetcher.shares_with() {
-            self.fetcher.read_beside(context, reader, true);
         }
     }
 
@@ -494,21 +478,6 @@ impl<B: Buffer> Secondary<B> {
         });
         self.identity = Some(change);
     }
-}
-
-/// A reader of the lane that shares the data of frames with the one that is read, if one does.
-fn beside(config: &SiteConfig, store: &StateStore) -> Option<Reader> {
-    let state = store.get();
-    let shares = |node: &NodeId| state.set.is_striped() && *node != config.relay;
-    let node = state.set.nodes.iter().copied().find(shares)?;
-    Some(beside_at(config, store, node))
-}
-
-fn beside_at(config: &SiteConfig, store: &StateStore, node: NodeId) -> Reader {
-    let state = store.get();
-    let ring = state.lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
-    let hello = config.hello(SessionKind::Fetch, AreaKind::Ring, ring, state.epoch);
-    Reader::new(config.beside_link(), node, hello, config.pace, config.limits.fetches)
 }
 
 /// Nothing was told.

@@ -29,7 +29,7 @@ use crate::role::primary::Begin;
 use crate::role::site::{ASK_LINK, SiteConfig};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, DiskResult, LinkEvent, LinkId, Note, StartNote, StartReport, Token};
+use crate::vocab::effect::{Context, DiskResult, LinkEvent, LinkId, Note, StartReport, Token};
 
 /// Pause before a lane that cannot be used is asked again.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -425,30 +425,6 @@ impl<B: Buffer> Start<B> {
         }
     }
 
-    fn on_damaged<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, position: Position) {
-        // The bytes may have been damaged on their way: everything is read again, a little later.
-        if let Some(tail) = self.tail() {
-            tail.close(context);
-        }
-        if let Step::Redoing(redo) = &mut self.step
-            && !redo.applier.is_idle()
-        {
-            rare!(StartRedoDamaged);
-            redo.damaged = Some(position);
-            return;
-        }
-        self.wait(context, Note::Damaged { node: self.config.relay, position });
-    }
-
-    fn on_disk_failed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, volume: VolumeId) {
-        if let Some(tail) = self.tail() {
-            tail.close(context);
-        }
-        rare!(StartDiskFailed);
-        self.step = Step::Failed;
-        context.note(Note::DiskFailed { disk_is_journal: false, volume });
-    }
-
     /// Goes on to the next step when the present one is complete.
     fn advance<S: Buffers<Buf = B>>(
         &mut self,
@@ -489,18 +465,6 @@ impl<B: Buffer> Start<B> {
                 | Step::Failed => return Outcome::Running,
             }
         }
-    }
-
-    /// Reads what the disks may lack; of some frames the data is in the lane at `beside`.
-    fn read_tail<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, beside: Option<NodeId>) {
-        let Some(span) = self.facts.tail() else { return self.flush(context) };
-        context.note(Note::Start(StartNote::Reading { from: span.from, to: span.to }));
-        let mut tail = self.config.tail(span, self.facts.epoch);
-        if let Some(node) = beside {
-            tail = tail.beside(self.config.tail_beside(node, span.area, self.facts.epoch));
-        }
-        tail.on_tick(context);
-        self.step = Step::Verifying(tail);
     }
 
     fn done(&mut self, now: u64, store: &StateStore) -> Outcome {

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use midspan_format::frame::FrameKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
-use midspan_format::message::{Refused, RefusedReason, Welcome};
+use midspan_format::message::{RefusedReason, Welcome};
 use midspan_format::time::Time;
 
 use crate::lane::reader::{Reader, ReaderEvent};
@@ -76,7 +76,7 @@ pub struct Fetcher<B> {
     lanes: Vec<NodeId>,
     node: NodeId,
     /// Which of both lanes tells no more than what both hold; a takeover may have made it tell all.
-    trusted: [bool; 2],
+    trusted: (bool, bool),
     /// A takeover is under way.
     takes: bool,
     /// The lane beside takes this site for its primary.
@@ -144,7 +144,7 @@ impl<B: Buffer> Fetcher<B> {
             wants_beside: None,
             lanes: Vec::new(),
             node: NodeId::NONE,
-            trusted: [true; 2],
+            trusted: (true, true),
             takes: false,
             named_beside: false,
             hollow: None,
@@ -392,36 +392,11 @@ impl<B: Buffer> Fetcher<B> {
             self.damaged = None;
         }
         context.note(Note::LaneUp { node: self.ring.node(), journaled: welcome.journaled });
-        if (self.trusted[0] || !self.shares) && core::mem::take(&mut self.unlisted) {
+        if (self.trusted.0 || !self.shares) && core::mem::take(&mut self.unlisted) {
             self.planned_to = self.planned_to.max(welcome.journaled);
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
         self.rescan_plan();
-    }
-
-    fn on_ring_refused<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        is_beside: bool,
-        refused: &Refused,
-    ) {
-        let reason = refused.reason;
-        let reader = self.beside.as_mut().filter(|_| is_beside).unwrap_or(&mut self.ring);
-        let node = reader.node();
-        reader.restart(context);
-        if reason == RefusedReason::ForeignArea {
-            self.name_beside();
-        }
-        if self.told.replace(reason) != Some(reason) && reason != RefusedReason::Busy {
-            context.note(Note::LaneRefused { node, reason });
-        }
-        // What is needed cannot be read there: as bad as bytes that do not verify.
-        if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
-            rare!(FetcherRefused);
-            self.damaged = Some(self.tip().position);
-        }
-        self.retry_at = context.now.mono + RETRY_NS;
-        self.on_reader_down(context);
     }
 
     fn forget_reads(&mut self) {

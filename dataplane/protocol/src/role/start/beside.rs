@@ -14,7 +14,7 @@ use crate::lane::fencer::FencerEvent;
 use crate::role::facts::LaneFacts;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, LinkEvent, Note};
+use crate::vocab::effect::{Context, LinkEvent, Note, StartNote};
 
 impl<B: Buffer> Start<B> {
     /// The lane that shares the data with the one that it goes by.
@@ -84,5 +84,21 @@ impl<B: Buffer> Start<B> {
             self.facts.landed.0 = there.began;
         }
         self.read_tail(context, Some(node));
+    }
+
+    /// Reads what the disks may lack; of some frames the data is in the lane at `beside`.
+    pub(super) fn read_tail<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        beside: Option<NodeId>,
+    ) {
+        let Some(span) = self.facts.tail() else { return self.flush(context) };
+        context.note(Note::Start(StartNote::Reading { from: span.from, to: span.to }));
+        let mut tail = self.config.tail(span, self.facts.epoch);
+        if let Some(node) = beside {
+            tail = tail.beside(self.config.tail_beside(node, span.area, self.facts.epoch));
+        }
+        tail.on_tick(context);
+        self.step = Step::Verifying(tail);
     }
 }

@@ -4,7 +4,7 @@
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
-use midspan_format::message::Welcome;
+use midspan_format::message::{Refused, RefusedReason, Welcome};
 
 use super::{Answer, Fetcher, RETRY_NS, Range};
 use crate::lane::reader::{Reader, ReaderEvent};
@@ -47,7 +47,7 @@ impl<B: Buffer> Fetcher<B> {
     /// as it is not known where both end, nothing is taken that was not said to be in both.
     pub fn hold(&mut self, takes: bool) {
         self.takes = takes;
-        self.trusted = [false; 2];
+        self.trusted = (false, false);
     }
 
     /// The lane beside is to hold the journal of the first one. Before the first frame it may have no other name than its own.
@@ -58,11 +58,17 @@ impl<B: Buffer> Fetcher<B> {
         }
     }
 
+    pub(super) fn is_trusted(&self, is_beside: bool) -> bool {
+        !self.shares || if is_beside { self.trusted.1 } else { self.trusted.0 }
+    }
+
     pub(super) fn see_trust(&mut self, is_beside: bool, welcome: &Welcome) {
         let named = welcome.primary == self.node;
-        self.trusted[usize::from(is_beside)] = !named && !self.takes;
+        let trusted = !named && !self.takes;
         if is_beside {
-            self.named_beside = named;
+            (self.trusted.1, self.named_beside) = (trusted, named);
+        } else {
+            self.trusted.0 = trusted;
         }
     }
 
@@ -195,7 +201,7 @@ impl<B: Buffer> Fetcher<B> {
     /// Whether the data of a frame, which is not where it was read, may be in another lane.
     pub(super) fn may_lie_beside(&self, header: &FrameHeader, asked: &Range) -> bool {
         let was_read_there = header.data_at == self.node_of(asked.beside);
-        !was_read_there && !(asked.beside && !asked.scan) && self.lanes.contains(&header.data_at)
+        (asked.scan || !asked.beside) && !was_read_there && self.lanes.contains(&header.data_at)
     }
 
     /// The data of the next frame lies in the other lane.
@@ -234,5 +240,30 @@ impl<B: Buffer> Fetcher<B> {
         let (start, beside) = (header.position, !asked.beside);
         self.plan.push_front(Range { start, end, scan: false, has_rest: false, beside });
         self.planned_to = self.planned_to.max(end);
+    }
+
+    pub(super) fn on_ring_refused<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        is_beside: bool,
+        refused: &Refused,
+    ) {
+        let reason = refused.reason;
+        let reader = self.beside.as_mut().filter(|_| is_beside).unwrap_or(&mut self.ring);
+        let node = reader.node();
+        reader.restart(context);
+        if reason == RefusedReason::ForeignArea {
+            self.name_beside();
+        }
+        if self.told.replace(reason) != Some(reason) && reason != RefusedReason::Busy {
+            context.note(Note::LaneRefused { node, reason });
+        }
+        // What is needed cannot be read there: as bad as bytes that do not verify.
+        if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
+            rare!(FetcherRefused);
+            self.damaged = Some(self.tip().position);
+        }
+        self.retry_at = context.now.mono + RETRY_NS;
+        self.on_reader_down(context);
     }
 }

@@ -30,7 +30,7 @@ impl<B: Buffer> Fetcher<B> {
         let start = self.tip().position;
         self.peeks_beside = !self.peeks_beside && self.beside.as_ref().is_some_and(|beside| beside.is_up());
         let beside = self.peeks_beside;
-        if self.shares && !self.trusted[usize::from(beside)] {
+        if !self.is_trusted(beside) {
             // It is asked once more who may write there.
             self.put_off_peek(context.now.mono);
             if !self.takes {
@@ -51,7 +51,7 @@ impl<B: Buffer> Fetcher<B> {
     pub(super) fn on_peeked(&mut self, journaled: Position, beside: bool) {
         self.asked.pop_front();
         // It was asked before a takeover fenced the lane.
-        if self.shares && !self.trusted[usize::from(beside)] {
+        if !self.is_trusted(beside) {
             return;
         }
         if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
