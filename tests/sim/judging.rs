@@ -4,6 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{FenceSet, GroupState, Role};
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::vocab::effect::Note;
 
 use crate::event::NodeIndex;
@@ -148,6 +149,11 @@ impl World {
             let place = self.place_of(*id);
             place.is_some_and(|node| self.harmed.wiped[node.0])
         };
+        // A former primary needs the data of both lanes, also where one of them counts no more.
+        let shared = self.swarm.lanes.is_some_and(|lanes| lanes.policy == LanePolicy::Stripe);
+        if shared && NodeIndex::EVERY.into_iter().any(|node| node.is_relay() && self.harmed.wiped[node.0]) {
+            return true;
+        }
         self.watches.journal.is_used()
             && NodeIndex::SITES.into_iter().any(|site| {
                 let state = self.recorded(site);

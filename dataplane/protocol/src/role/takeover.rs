@@ -321,7 +321,7 @@ impl Takeover {
         }
         self.look(fenced, store);
         if self.asked.handed.is_some() && !self.is_handed(secondary) {
-            return Outcome::Refused(StartRefusal::NotSecondary);
+            return self.wait_for_mark(context.now.mono);
         }
         if store.get().round_in_place {
             return Outcome::Refused(StartRefusal::NoCut);

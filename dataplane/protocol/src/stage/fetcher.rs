@@ -315,6 +315,8 @@ impl<B: Buffer> Fetcher<B> {
             if range.scan && self.asked.len() > usize::from(self.peeks) {
                 break;
             }
+            // What is listed, or was seen in the other lane, is in both.
+            let knows = self.beside.is_some();
             let reader = self.beside.as_mut().filter(|_| range.beside).unwrap_or(&mut self.ring);
             if !reader.is_up() {
                 break;
@@ -328,7 +330,7 @@ impl<B: Buffer> Fetcher<B> {
             }
             self.asked.push_back(Asked { range: piece, answer: None });
             let length = u32::try_from(length).unwrap_or(0);
-            if piece.beside && !piece.scan {
+            if knows && !piece.scan {
                 reader.read_known(context, piece.start, length);
             } else {
                 reader.read(context, piece.start, length, 0);

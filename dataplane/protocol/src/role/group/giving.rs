@@ -35,7 +35,9 @@ impl<B: Buffer> Group<B> {
         if self.give_at == 0 {
             self.give_at = context.now.mono + AGAIN_NS;
         } else if context.now.mono >= self.give_at {
-            if let Some(beside) = secondary.named_beside() {
+            // One lane after the other: each goes on to name this site when it was given back.
+            self.setting.gives_beside = !self.setting.gives_beside;
+            if let Some(beside) = secondary.named_beside().filter(|_| self.setting.gives_beside) {
                 self.setting.owes.get_or_insert(beside);
             }
             // First the lane that a takeover may have fenced before it turned to another one.

@@ -32,6 +32,8 @@ pub(super) struct Setting {
     takeover: Option<Asked>,
     /// A lane that a takeover may have fenced before it turned to another one: it is given back, unless that one ends well.
     pub(super) owes: Option<NodeId>,
+    /// Of two lanes that share the data, the one that is not read is given back next.
+    pub(super) gives_beside: bool,
     /// Since when the lane that is read is away.
     away_since: Option<u64>,
     /// When a site that was replaced began to look at the present lane.

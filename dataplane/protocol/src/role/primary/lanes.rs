@@ -148,6 +148,7 @@ impl<B: Buffer> Primary<B> {
     pub fn await_record(&mut self) {
         self.lanes.floor = self.lanes.floor.max(self.ring.journaled());
         self.lanes.held_back = true;
+        self.drop_stripe();
     }
 
     /// The lane set in force.

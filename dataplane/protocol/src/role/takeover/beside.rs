@@ -89,6 +89,15 @@ impl Takeover {
         }
     }
 
+    /// What was handed over does not stand in the lane. It may have been read in the other one, and be on its way to this one.
+    pub(super) fn wait_for_mark(&mut self, now: u64) -> Outcome {
+        if self.beside.is_none() || !self.hopes(now) {
+            return Outcome::Refused(StartRefusal::NotSecondary);
+        }
+        self.fencer.look_again(now);
+        Outcome::Running
+    }
+
     /// Whether the lane beside is known, or is done without. The first one has just answered.
     pub(super) fn see_beside(&mut self, now: u64) -> Result<bool, StartRefusal> {
         // The look at the first lane begins anew each time.

@@ -258,6 +258,10 @@ impl<B: Buffer> Fetcher<B> {
         if self.told.replace(reason) != Some(reason) && reason != RefusedReason::Busy {
             context.note(Note::LaneRefused { node, reason });
         }
+        if is_beside && !self.asked.iter().any(|asked| asked.range.beside) {
+            // Nothing was asked of it: what the first lane tells is not held up.
+            return;
+        }
         // What is needed cannot be read there: as bad as bytes that do not verify.
         if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
             rare!(FetcherRefused);

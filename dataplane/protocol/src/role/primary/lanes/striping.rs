@@ -9,6 +9,7 @@
 //! What is answered is as far in both lanes as where each holds everything. So both end alike but for what nobody was answered for, and
 //! whoever reads them knows by the shorter one where the journal ends.
 
+use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::superblock::FenceSet;
 
@@ -58,6 +59,17 @@ impl<B: Buffer> Primary<B> {
         if self.lanes.set.is_striped() {
             self.lanes.stripe = Stripe::Awaited;
             self.ring.share(true, true);
+        }
+    }
+
+    /// This role goes by one lane of two that shared, alone, and what the other one holds is of no use: it goes on elsewhere.
+    pub(super) fn drop_stripe(&mut self) {
+        if self.lanes.stripe != Stripe::Off {
+            self.lanes.set.nodes = core::iter::once(self.ring.node()).collect();
+            self.lanes.stripe = Stripe::Off;
+            self.share(false);
+            self.sealer.mark_doubled(self.lanes.is_doubled());
+            self.ring.preset_answerable(Position::BEYOND);
         }
     }
 
