@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use midspan_format::frame::IN_TWO_LANES;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::FencedLane;
@@ -55,10 +56,18 @@ impl Survey {
         let mut ends = Vec::new();
         for (fencer, ring) in &self.probes {
             let ring = (*ring)?;
-            ends.push(((ring.journaled, ring.last.is_none()), ring.area, fencer.node()));
+            // What this site has said in one of them alone is read there.
+            let said =
+                ring.last.filter(|last| last.flags & IN_TWO_LANES == 0 && last.epoch.node == config.node);
+            ends.push(((ring.journaled, ring.last.is_none()), ring.area, fencer.node(), said));
         }
         // One that never began with this journal, or whose disk was replaced, says nothing of where it ends.
-        let of_it = || ends.iter().filter(|(_, area, _)| *area == self.journal);
+        let of_it = || ends.iter().filter(|(_, area, ..)| *area == self.journal);
+        let said =
+            of_it().filter(|(.., said)| said.is_some()).max_by_key(|(.., said)| said.map(|last| last.epoch));
+        if let Some((.., node, _)) = said {
+            return Some((*node, Position::BEYOND));
+        }
         let first = of_it().min_by_key(|(end, ..)| *end).or(ends.first())?;
         Some((first.2, of_it().map(|(end, ..)| end.0).max().unwrap_or(first.0.0)))
     }

@@ -39,8 +39,9 @@ impl<B: Buffer> Primary<B> {
         self.sealer.join_mark(block, time, &mark);
         let known = self.known();
         let mut ops = self.landing.blank();
-        // Nothing comes behind it that would say when both lanes hold it, and whoever reads it decides what counts.
-        self.sealer.mark_doubled(false);
+        // Nothing comes behind it that would say when both lanes hold it, and whoever reads it decides what counts. Where lanes share the
+        // data that is the one that ends first: there it is said by a ping, and by a manifest.
+        self.sealer.mark_doubled(self.shares());
         let frame = self.sealer.seal(context.buffers, tip, known, &mut ops);
         self.sealer.mark_doubled(self.lanes.is_doubled());
         self.landing.give_blank(ops);

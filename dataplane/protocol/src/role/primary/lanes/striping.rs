@@ -54,6 +54,11 @@ impl<B: Buffer> Primary<B> {
         self.lanes.stripe != Stripe::Awaited
     }
 
+    /// Whether two lanes share the data of frames.
+    pub(in crate::role::primary) fn shares(&self) -> bool {
+        self.lanes.stripe != Stripe::Off
+    }
+
     /// This role begins: lanes that share are awaited.
     pub(super) fn await_stripe(&mut self) {
         if self.lanes.set.is_striped() {
