@@ -23,6 +23,7 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::SetAskedTooLate, NARROW),
     (Rare::TakeoverMarksAll, SELDOM),
     (Rare::ReceiptSkipped, SELDOM),
+    (Rare::RoundStarved, SELDOM),
 ];
 
 /// What a relay sees before a site does.

@@ -63,15 +63,6 @@ fn a_site_dies_in_every_step_and_all_of_it_holds() {
     assert!(missed.is_empty(), "no site died within {missed:?}\n{}", deaths.table());
 }
 
-/// Seeds of the fourth book: two relays, some with lanes at the sites.
-const LANES_FROM: u64 = 3_000_500;
-const LANES_SEEDS: u64 = 300;
-
-#[test]
-fn seeds_with_several_lanes_hold() {
-    hold(LANES_FROM, LANES_SEEDS);
-}
-
 /// Seeds of the fifth book: an operator compares the sites, accepts losses, starts without the journal, and chooses in a split.
 const WORDS_FROM: u64 = 5_000_000;
 const WORDS_SEEDS: u64 = 120;

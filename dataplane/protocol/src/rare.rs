@@ -55,6 +55,7 @@ rare_paths! {
     FetcherFarBeside = "data of a frame is in a lane that is none of those that count now",
     FetcherFarAway = "a lane that holds data of a frame, and does not count, is away",
     FetcherDistrusts = "a lane may tell a secondary of more than both lanes hold, because a takeover has fenced it",
+    StripeTurns = "of two lanes that share, the one that was being filled is lost, and the other one is back",
     AreaBegins = "a ring goes on at another place, as its writer says",
     WriterCannotContinue = "a lane that counts does not stand in the chain, and is not told to begin anew",
     WriterBeginsAgain = "a ring must be told again where its writer goes on",

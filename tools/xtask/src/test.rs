@@ -13,9 +13,10 @@ use crate::tidy;
 
 /// Packages with the product's two programs, `midspand` and `midspan`.
 const PRODUCT: [&str; 4] = ["-p", "midspan-daemon", "-p", "midspan"];
-/// Simulator seeds of a full and of a quick run, from 1.
-const SEEDS: u32 = 300;
-const SEEDS_QUICK: u32 = 20;
+/// Simulator seeds of a full run, the first and how many: the first book, and the fourth, where groups have several lanes.
+const SEEDS: [(u32, u32); 2] = [(1, 300), (3_000_500, 500)];
+/// Of a quick one.
+const SEEDS_QUICK: [(u32, u32); 1] = [(1, 20)];
 /// The fuzz targets' own workspace.
 const FUZZ: &str = "tests/fuzz";
 /// The model's own workspace: its checker stays out of the product's lock file.
@@ -52,7 +53,14 @@ pub fn run_stages(root: &Path, quick: bool, no_setup: bool) -> Result<bool> {
             run_tests(command, &mut tests).map(Outcome::from)
         })?;
     }
-    stages.run("simulator", || held(&mut simulate(root, if quick { SEEDS_QUICK } else { SEEDS })))?;
+    stages.run("simulator", || {
+        let books: &[(u32, u32)] = if quick { &SEEDS_QUICK } else { &SEEDS };
+        let mut held = true;
+        for (first, seeds) in books {
+            held &= run(&mut simulate(root, *first, *seeds))?;
+        }
+        Ok(Outcome::from(held))
+    })?;
     if !quick {
         stages.run("model", || run_tests(model(root), &mut tests).map(Outcome::from))?;
         stages.run("fuzz smoke", || fuzz(root))?;
@@ -101,7 +109,7 @@ fn tests_of_all_crates(root: &Path, quick: bool, tests: &mut Tests) -> Result<Ou
     run_tests(command, tests).map(Outcome::from)
 }
 
-fn simulate(root: &Path, seeds: u32) -> Command {
+fn simulate(root: &Path, first: u32, seeds: u32) -> Command {
     let mut command = cargo(root);
     command.args([
         "run",
@@ -114,7 +122,7 @@ fn simulate(root: &Path, seeds: u32) -> Command {
         "simulate",
         "--",
     ]);
-    command.args(["--first", "1", "--seeds", &seeds.to_string()]);
+    command.args(["--first", &first.to_string(), "--seeds", &seeds.to_string()]);
     command
 }
 

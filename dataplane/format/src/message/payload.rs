@@ -312,6 +312,17 @@ wire_struct! {
     } = 312
 }
 
+impl FencedLane {
+    /// Whether this ring and one that ends before it, or with it, can be two that share the data of frames: the other one holds what
+    /// this one says to be in both, and where both end alike, they end with the same frame.
+    pub fn may_share_with(&self, shorter: &Self) -> bool {
+        let said = self.last.map_or(Position(0), |last| last.journaled);
+        let ends = (self.last.map(|last| last.checksum), shorter.last.map(|last| last.checksum));
+        let differ = matches!(ends, (Some(one), Some(other)) if one != other);
+        shorter.journaled >= said && !(self.journaled == shorter.journaled && differ)
+    }
+}
+
 wire_struct! {
     /// Answers a [`Fence`].
     #[derive(Clone, Debug, Default, PartialEq, Eq)]

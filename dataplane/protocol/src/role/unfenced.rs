@@ -4,7 +4,7 @@
 //! was to be replaced, and its journal ends at that point, the other site has answered nothing that is not here. In any other
 //! case both sites hold what the other has not, and an operator decides.
 
-use midspan_format::ids::NodeId;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{FenceIntent, Fenced};
 use midspan_format::superblock::{GroupState, Role};
 
@@ -27,9 +27,7 @@ pub enum Meeting {
 
 /// Whether a primary in this state has taken over without a fence, and has not met the lane since.
 pub fn is_unfenced(state: &GroupState) -> bool {
-    state.role == Role::Primary
-        && state.by_word
-        && state.takeover_replaces != midspan_format::ids::Epoch::NONE
+    state.role == Role::Primary && state.by_word && state.takeover_replaces != Epoch::NONE
 }
 
 /// A fencer for a primary outside the lanes: it replaces a foreign epoch only where an operator has said so.
@@ -71,7 +69,8 @@ enum Whose {
 }
 
 fn whose(fenced: &Fenced, me: NodeId, state: &GroupState) -> Whose {
-    if fenced.epoch == state.takeover_replaces {
+    let never_held = fenced.epoch == Epoch::NONE && state.takeover_replaces.number == 0;
+    if fenced.epoch == state.takeover_replaces || never_held {
         Whose::Replaced
     } else if fenced.epoch.node == me && !fenced.released {
         Whose::Own

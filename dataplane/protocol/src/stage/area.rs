@@ -233,7 +233,8 @@ impl<B: Buffer> Area<B> {
         epoch: Epoch,
     ) -> Result<(), RefusedReason> {
         let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
-        if header.is_head_only_at(self.node) && header.position < self.received.position {
+        let is_journal = header.kind == FrameKind::Journal;
+        if is_journal && header.is_head_only_at(self.node) && header.position < self.received.position {
             return self.fill(context, &frame, &header);
         }
         self.take(context, frame, header, epoch)
@@ -247,7 +248,8 @@ impl<B: Buffer> Area<B> {
         epoch: Epoch,
     ) -> Result<(), RefusedReason> {
         let header = *CheckedFrame::parse_head(head.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
-        if !header.is_head_only_at(self.node) || head.len() != header.head_length as usize {
+        let is_journal = header.kind == FrameKind::Journal;
+        if !is_journal || !header.is_head_only_at(self.node) || head.len() != header.head_length as usize {
             return Err(RefusedReason::BadFrame);
         }
         self.take(context, head, header, epoch)

@@ -141,7 +141,11 @@ impl<B: Buffer> Relay<B> {
         let Some(entry) = area.on_cleared() else { return self.settle(context) };
         match self.permits.change_area(area.group, &entry) {
             Some(change) => area.is_recorded_by(change),
-            None => area.drop_beginning(),
+            None => {
+                // Nothing says where it goes on: it is not what it was in memory.
+                area.drop_beginning();
+                area.health = Health::Failed;
+            }
         }
         self.settle(context);
     }

@@ -70,6 +70,9 @@ impl<B: Buffer> Start<B> {
         if !there.open {
             return self.wait(context, Note::Damaged { node, position: there.journaled });
         }
+        if !is_new && !(here.may_share_with(there) && there.may_share_with(here)) {
+            return self.wait(context, Note::LaneLost { node, had: here.journaled, found: there.journaled });
+        }
         if there.journaled < here.journaled {
             rare!(StartTurnsToShorter);
             // What was on its way has come to this one only. Both are fenced now: nothing more does.

@@ -141,6 +141,10 @@ impl Preparing {
             }
         }
         let lacks = self.probes.iter().any(|probe| probe.is_new);
+        let ends = || self.probes.iter().filter(|probe| !probe.is_new).filter_map(|probe| probe.ring);
+        if ends().any(|one| ends().any(|other| !one.may_share_with(&other))) {
+            return None;
+        }
         shortest.filter(|(end, ..)| !lacks || *end == Position(0)).map(|(_, _, node)| node)
     }
 }

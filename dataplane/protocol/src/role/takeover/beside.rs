@@ -241,7 +241,8 @@ impl Takeover {
             self.facts = LaneFacts { epoch: self.facts.epoch, found: self.facts.found, ..other };
             self.config.relay = node;
         }
-        if !there.open || there.journaled < secondary.acquired().position {
+        let fits = here.may_share_with(&there) && there.may_share_with(&here);
+        if !there.open || is_of_it && !fits || there.journaled < secondary.acquired().position {
             self.why = self.why.or(Some(LossReason::JournalDamaged { position: there.journaled }));
         }
     }

@@ -53,7 +53,9 @@ impl Takeover {
         self.facts.epoch = Epoch { number: replaced.number + 1, node: self.config.node };
         // What is known to have been there, and cannot be read.
         self.facts.ring.journaled = secondary.heard().max(secondary.acquired().position);
-        self.replaces = replaced;
+        // A site that has heard of no epoch replaces whichever is the other one's: that it replaces one is what tells it from others.
+        let heard = replaced != Epoch::NONE;
+        self.replaces = if heard { replaced } else { Epoch { number: 0, node: self.config.other_site() } };
         self.step = Step::Applying;
         self.advance(context, secondary, store, tracker)
     }

@@ -30,7 +30,7 @@ impl<B: Buffer> Area<B> {
         let keep = self.keeps(begin);
         let within = self.entry.began <= begin.position && begin.position <= self.journaled;
         let fits = |last: &FrameHeader| last.end() == begin.position && last.checksum == begin.chain;
-        if begin.last.is_some_and(|last| !within || !keep || !fits(&last)) {
+        if begin.last.is_some_and(|last| !within || !keep || !fits(&last) || !self.has(&last)) {
             return Err(RefusedReason::BadFrame);
         }
         if !keep {
@@ -53,7 +53,18 @@ impl<B: Buffer> Area<B> {
     /// Whether the area goes on in the journal that it holds: what lies before the place stays.
     pub fn keeps(&self, begin: &Begin) -> bool {
         let known = begin.last.is_some() || begin.position == Position(0);
-        known && begin.journal == self.entry.frames()
+        known && begin.journal == self.entry.frames() && self.entry.began <= begin.position
+    }
+
+    /// Whether memory says that this very frame stands in the area. One that is not known any more counts as another one.
+    fn has(&self, frame: &FrameHeader) -> bool {
+        let is_it = |header: &FrameHeader| header.checksum == frame.checksum;
+        let kept = || self.cached(frame.position, u32::try_from(BLOCK).unwrap_or(0));
+        let read = || {
+            let [first, ..] = kept()?;
+            FrameHeader::decode(first?.bytes()).ok()
+        };
+        self.last.as_ref().is_some_and(is_it) || read().as_ref().is_some_and(is_it)
     }
 
     fn clear<S: Buffers<Buf = B>>(
@@ -143,7 +154,9 @@ impl<B: Buffer> Area<B> {
         header: &FrameHeader,
     ) -> Result<(), RefusedReason> {
         rare!(AreaFills);
-        let is_ours = header.area == self.entry.frames() && header.group == self.group;
+        let is_ours = self.entry.kind == AreaKind::Ring
+            && header.area == self.entry.frames()
+            && header.group == self.group;
         let fits = header.end() <= self.received.position && self.holds(header.position);
         if self.health != Health::Open || !is_ours || !fits {
             return Err(RefusedReason::BadFrame);

@@ -96,7 +96,9 @@ impl<B: Buffer> Primary<B> {
             }
             // One that had to be begun again got whole frames so far.
             Stripe::On if both => self.share(true),
-            Stripe::Awaited | Stripe::On => {
+            // The other one may hold what was left out: nothing is sealed before this one counts alone.
+            Stripe::Awaited => {}
+            Stripe::On => {
                 if let Some(first) = self.survivor(context.now.mono) {
                     self.fill(context, first);
                 }
@@ -106,6 +108,12 @@ impl<B: Buffer> Primary<B> {
                 self.lanes.stripe = Stripe::On;
                 self.share(false);
                 self.share(true);
+            }
+            Stripe::Filling { first } if self.survivor(context.now.mono) == Some(!first) => {
+                rare!(StripeTurns);
+                self.share(true);
+                self.lanes.stripe = Stripe::On;
+                self.fill(context, !first);
             }
             Stripe::Filling { first } => {
                 let done = self.holds_all_data(first);
@@ -133,7 +141,9 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn is_torn(&self) -> bool {
         match self.lanes.stripe {
             Stripe::Awaited | Stripe::On => true,
-            Stripe::Off | Stripe::Filling { .. } => false,
+            Stripe::Off => false,
+            Stripe::Filling { first: true } => !self.ring.is_up(),
+            Stripe::Filling { first: false } => !self.second_is_good(),
         }
     }
 
@@ -141,7 +151,8 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn holds_all_data(&self, first: bool) -> bool {
         match self.lanes.stripe {
             Stripe::Off => true,
-            Stripe::Awaited | Stripe::On => false,
+            Stripe::Awaited => first && self.is_kept(),
+            Stripe::On => false,
             Stripe::Filling { first: which } if which != first => false,
             Stripe::Filling { first: true } => self.ring.is_filled(),
             Stripe::Filling { first: false } => {
@@ -160,16 +171,20 @@ impl<B: Buffer> Primary<B> {
         }
     }
 
+    /// Whether memory has all data that may still be needed.
+    fn is_kept(&self) -> bool {
+        let needed = self.filled_from();
+        self.ring.tip().is_some_and(|tip| self.lanes.resend.base(tip).position <= needed)
+    }
+
     /// The other lane is lost: this one gets all data that it lacks, if memory has it.
     fn fill<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, first: bool) {
-        let needed = self.filled_from();
-        let resend = &self.lanes.resend;
-        let kept = self.ring.tip().is_some_and(|tip| resend.base(tip).position <= needed);
-        if !kept {
+        if !self.is_kept() {
             rare!(StripeNotKept);
             return;
         }
         rare!(StripeFills);
+        let resend = &self.lanes.resend;
         if first {
             self.ring.fill(context, resend.frames());
         } else if let Some(writer) = self.lanes.second.as_mut().and_then(|second| second.writer()) {
