@@ -70,7 +70,8 @@ impl<B: Buffer> Start<B> {
         if !there.open {
             return self.wait(context, Note::Damaged { node, position: there.journaled });
         }
-        if !is_new && !(here.may_share_with(there) && there.may_share_with(here)) {
+        let fits = here.may_share_with(there) && there.may_share_with(here);
+        if !is_new && !fits {
             return self.wait(context, Note::LaneLost { node, had: here.journaled, found: there.journaled });
         }
         if there.journaled < here.journaled {
