@@ -276,7 +276,7 @@ fn a_message_that_verifies_and_is_impossible_is_refused() {
         (0, b"X", MessageError::Magic),
         (8, &[2], MessageError::Version(2)),
         (10, &[99], MessageError::Kind(99)),
-        (10, &[8], MessageError::Length),
+        (10, &[9], MessageError::Length),
         (16, &[1], MessageError::Malformed),
         (48, &[1], MessageError::Malformed),
         (56, &[1], MessageError::Length),
