@@ -219,6 +219,8 @@ impl World {
         let held =
             if follows && own.is_whole() { own.has_key(&key) } else { self.watches.ring.has_key(&key) };
         if !held {
+            let seen = self.watches.journal.told(&self.watches.ring);
+            eprintln!("{seen}");
             self.fail(
                 "one rule",
                 format!("{node} writes {offset}+{length} of volume {volume}, which no journal holds durably"),

@@ -15,6 +15,7 @@ use midspan_format::superblock::{AreaEntry, GROUP_SLOTS, GroupPermit, permit_off
 
 use crate::content;
 use crate::event::NodeIndex;
+use crate::layout::node_id;
 use crate::watch::{AreaWatch, Key};
 
 /// A frame of a chain: its checksum, its end and its epoch.
@@ -196,6 +197,13 @@ impl LaneEye {
             self.next = Some((header.sequence + 1, header.checksum));
             self.waiting.push_back((header, bytes));
         }
+        // Data may be filled in behind its head.
+        if let Some((header, _)) = self.waiting.front().filter(|(_, bytes)| bytes.is_empty())
+            && let Some(bytes) = self.bytes_of(header, disk)
+            && let Some((_, empty)) = self.waiting.front_mut()
+        {
+            *empty = bytes;
+        }
     }
 
     fn next_frame(&self, disk: &[u8]) -> Option<(FrameHeader, Vec<u8>)> {
@@ -211,13 +219,29 @@ impl LaneEye {
         if !links || u64::from(header.length) > self.ring.size {
             return None;
         }
-        let (first, second) = self.ring.split(header.position, u64::from(header.length));
-        let mut bytes = Vec::with_capacity(header.length as usize);
+        if header.is_head_only_at(node_id(self.node)) {
+            let head = self.read(header.position, header.head_length, disk)?;
+            let bytes = CheckedFrame::parse_head(&head).is_ok().then(|| self.bytes_of(&header, disk));
+            return bytes.map(|bytes| (header, bytes.unwrap_or_default()));
+        }
+        self.bytes_of(&header, disk).map(|bytes| (header, bytes))
+    }
+
+    /// A frame, if all of it is there.
+    fn bytes_of(&self, header: &FrameHeader, disk: &[u8]) -> Option<Vec<u8>> {
+        let bytes = self.read(header.position, header.length, disk)?;
+        let is_it = CheckedFrame::parse(&bytes).is_ok_and(|frame| frame.header().checksum == header.checksum);
+        is_it.then_some(bytes)
+    }
+
+    fn read(&self, position: Position, length: u32, disk: &[u8]) -> Option<Vec<u8>> {
+        let (first, second) = self.ring.split(position, u64::from(length));
+        let mut bytes = Vec::with_capacity(length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
             let start = usize::try_from(piece.offset).ok()?;
             bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
         }
-        CheckedFrame::parse(&bytes).is_ok().then_some((header, bytes))
+        Some(bytes)
     }
 }
 
@@ -242,6 +266,18 @@ impl Journal {
     pub fn new(lanes: &[(NodeIndex, [AreaEntry; 3])], volumes: &[u64]) -> Self {
         let eyes = lanes.iter().map(|(node, areas)| LaneEye::new(*node, *areas, volumes)).collect();
         Self { eyes, ..Self::default() }
+    }
+
+    /// How the lanes are seen, for whoever looks into a failure.
+    pub fn told(&self, whole: &AreaWatch) -> String {
+        let eye = |eye: &LaneEye| {
+            let waiting = eye.waiting.front().map(|(header, bytes)| {
+                (header.position.0, header.length, header.data_at.0, header.epoch, bytes.len())
+            });
+            format!("{}: {}..{} agreed {} waiting {waiting:?}", eye.node, eye.began, eye.end, eye.agreed)
+        };
+        let eyes: Vec<_> = self.eyes.iter().map(eye).collect();
+        format!("{eyes:?} whole to {} firm {} opened {:?}", whole.end(), self.firm, self.opened)
     }
 
     /// Whether there are several lanes.
@@ -381,7 +417,7 @@ impl Journal {
         let mut moved = false;
         loop {
             let eye = &self.eyes[at];
-            let Some((header, _)) = eye.waiting.front() else { return Ok(moved) };
+            let Some((header, bytes)) = eye.waiting.front() else { return Ok(moved) };
             if header.position != eye.agreed || header.position > whole.end() {
                 return Ok(moved);
             }
@@ -393,6 +429,9 @@ impl Journal {
                 let eye = &mut self.eyes[at];
                 eye.agreed = header_end(eye);
                 eye.waiting.pop_front();
+            } else if counts && whole.continues(header) && bytes.is_empty() {
+                // The other lane has its data, or will.
+                return Ok(moved);
             } else if counts && whole.continues(header) {
                 self.take(at, whole);
             } else {

@@ -4,6 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{FenceSet, GroupState, Role};
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::vocab::effect::Note;
 
 use crate::event::NodeIndex;
@@ -148,6 +149,11 @@ impl World {
             let place = self.place_of(*id);
             place.is_some_and(|node| self.harmed.wiped[node.0])
         };
+        // A former primary needs the data of both lanes, also where one of them counts no more.
+        let shared = self.swarm.lanes.is_some_and(|lanes| lanes.policy == LanePolicy::Stripe);
+        if shared && NodeIndex::EVERY.into_iter().any(|node| node.is_relay() && self.harmed.wiped[node.0]) {
+            return true;
+        }
         self.watches.journal.is_used()
             && NodeIndex::SITES.into_iter().any(|site| {
                 let state = self.recorded(site);
@@ -203,7 +209,10 @@ impl World {
         let set = self.recorded(node).set;
         let single = set.second().is_none().then(|| self.place_of(set.first())).flatten();
         let fences = &self.fences;
-        let by_set = single.and_then(|lane| fences.get(&(epoch, lane)));
+        // Of two that share the data, the one that ends first counts.
+        let first =
+            fences.iter().filter(|((of, _), _)| *of == epoch && set.is_striped()).map(|(_, to)| to).min();
+        let by_set = single.and_then(|lane| fences.get(&(epoch, lane))).or(first);
         let found =
             by_set.or_else(|| fences.iter().find(|((of, _), _)| *of == epoch).map(|(_, to)| to)).copied();
         let Some(to) = found else { return self.watches.ring.end() };

@@ -1,4 +1,5 @@
-//! The fourth book: seeds from [`FOURTH_BOOK`] on, whose worlds have a second relay, and some of them lanes at the sites.
+//! The fourth book: seeds from [`FOURTH_BOOK`] on, whose worlds have a second relay, and some of them lanes at the sites. In seeds from
+//! [`STRIPED_SEEDS`] on both relays share the data of frames.
 //!
 //! Beside everything that goes wrong in a seed of the first book, relays are away for a moment or for long, one after the other or both
 //! at once, seen from one side or from both, and somebody dies in the middle of a change of the set: at a message or a write that
@@ -6,7 +7,7 @@
 
 use midspan_protocol::role::policy::LanePolicy;
 
-use crate::drills::FOURTH_BOOK;
+use crate::drills::{FOURTH_BOOK, STRIPED_SEEDS};
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::{Blow, Moment, Strike};
@@ -22,7 +23,9 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
         return;
     };
     let random = &mut Random::new(seed, 13);
+    let striped = (STRIPED_SEEDS..FIFTH_BOOK).contains(&seed);
     let (policy, direct, at_sites) = match number % 6 {
+        place if striped => (LanePolicy::Stripe, place == 5, place == 5),
         0 | 1 => (LanePolicy::Failover, false, false),
         2 => (LanePolicy::Failover, true, true),
         3 | 4 => (LanePolicy::Mirror, false, false),
@@ -30,6 +33,9 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
     };
     let resend = random.pick(&[64 << 20, 64 << 20, 1 << 20, 64 << 10, 0]);
     swarm.lanes = Some(Lanes { policy, direct, at_sites, resend });
+    if striped {
+        swarm.limits.shared_bytes = Random::new(seed, 15).pick(&[4096, 12 << 10, 24 << 10, 64 << 10]);
+    }
     swarm.faults_for = random.range(5 * SECOND, 16 * SECOND);
     let far = swarm.paths[NodeIndex::B.0][NodeIndex::RELAY.0].latency;
     swarm.pace.lease_ns = swarm.pace.lease_ns.max(far * 12);
@@ -106,7 +112,12 @@ fn strike(random: &mut Random, lanes: Lanes) -> Strike {
     };
     let moment = random.pick(&Moment::ALL);
     let skip = u32::try_from(random.below(3)).unwrap_or(0);
-    let skip = if moment == Moment::Doubled || lanes.policy == LanePolicy::Mirror { skip * 9 } else { skip };
+    let skip = if moment == Moment::Doubled || matches!(lanes.policy, LanePolicy::Mirror | LanePolicy::Stripe)
+    {
+        skip * 9
+    } else {
+        skip
+    };
     let fuse = if random.percent(50) { 0 } else { u32::try_from(random.below(12)).unwrap_or(0) };
     let time = if random.percent(40) { random.range(SECOND, 5 * SECOND) } else { random.range(MS, 300 * MS) };
     Strike { moment, skip, fuse, blow, time }

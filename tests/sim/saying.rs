@@ -62,7 +62,8 @@ impl World {
             | Message::Left(_)
             | Message::Begin(_)
             | Message::SetAsked(_)
-            | Message::SetRecorded(_) => {}
+            | Message::SetRecorded(_)
+            | Message::Head(_) => {}
         }
     }
 

@@ -37,7 +37,8 @@ fn moment_of(effect: &Effect<SimBuf>) -> Option<Moment> {
             | Message::AreaList(_)
             | Message::Areas(_)
             | Message::Leaving(_)
-            | Message::Left(_) => None,
+            | Message::Left(_)
+            | Message::Head(_) => None,
         },
         Effect::SendFrame { frame, .. } => {
             let FrameHeader { flags, .. } = frame.header;

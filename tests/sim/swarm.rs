@@ -343,6 +343,7 @@ fn limits(random: &mut Random) -> Limits {
         requests: size(8, 64),
         frames: size(4, 64),
         unjournaled_frames: size(1, 8),
+        shared_bytes: 64 * 1024,
         fetches: size(1, 8),
         fetch_bytes: default.fetch_bytes,
         apply_frames: size(2, 64),

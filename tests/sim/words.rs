@@ -60,7 +60,8 @@ pub fn describe_message(message: &Message) -> String {
         | Message::Left(_)
         | Message::Begin(_)
         | Message::SetAsked(_)
-        | Message::SetRecorded(_) => format!("{message:?}"),
+        | Message::SetRecorded(_)
+        | Message::Head(_) => format!("{message:?}"),
     }
 }
 

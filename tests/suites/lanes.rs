@@ -3,6 +3,7 @@
 
 mod failover;
 mod mirror;
+mod stripe;
 mod direct;
 mod local;
 
@@ -14,6 +15,7 @@ const RELAYS: &[Place] = &[Place::Relay, Place::Alternate];
 const EVERYWHERE: &[Place] = &[Place::Relay, Place::Alternate, Place::Secondary, Place::Primary];
 const FAILOVER: &str = "lane_set = \"failover\"\nresend = \"64MiB\"\n";
 const MIRROR: &str = "lane_set = \"mirror\"\nresend = \"64MiB\"\n";
+const STRIPE: &str = "lane_set = \"stripe\"\nresend = \"64MiB\"\n";
 const DIRECT: &str = "direct = \"allow\"\n";
 
 /// Sizes that hosts do not fill while a node is away.

@@ -135,7 +135,7 @@ fn walk(bytes: &[u8]) -> Result<()> {
     for _ in 0..CHAIN {
         match walk.next(bytes.get(at..).unwrap_or_default()) {
             Found::Frame(_, range) => at += range.end,
-            Found::More(_) | Found::End => bail!("the chain ends at {at}"),
+            Found::Head(_) | Found::More(_) | Found::End => bail!("the chain ends at {at}"),
         }
     }
     Ok(())

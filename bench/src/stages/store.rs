@@ -65,7 +65,7 @@ fn append(shape: Shape) -> Result<Stage> {
         hint: AreaHint::default(),
         ..AreaEntry::default()
     };
-    let mut area = Area::new(entry, GROUP, 1, 0);
+    let mut area = Area::new(entry, GROUP, midspan_format::ids::NodeId(2), 1, 0);
     let step = move || {
         area.open_at(Position(0), None);
         area.begin_session();

@@ -173,6 +173,7 @@ fn lane_policy(group: &Group) -> LanePolicy {
         (Mode::MaxPerformance, _) => LanePolicy::Local,
         (Mode::MaxProtection | Mode::MaxAvailability, LaneSet::Failover) => LanePolicy::Failover,
         (Mode::MaxProtection | Mode::MaxAvailability, LaneSet::Mirror) => LanePolicy::Mirror,
+        (Mode::MaxProtection | Mode::MaxAvailability, LaneSet::Stripe) => LanePolicy::Stripe,
     }
 }
 

@@ -100,8 +100,8 @@ pub struct FrameHeader {
     pub landed_time: Time,
     /// The journaled prefix of the ring as known to the sealer.
     pub journaled: Position,
-    /// Of a re-sent frame its sequence in the origin lane; 0 for a frame in its own lane.
-    pub origin_sequence: u64,
+    /// The one node whose lane holds its data, where lanes are striped; none: each lane that holds the frame holds all of it.
+    pub data_at: NodeId,
     /// Checksum of the table.
     pub body_checksum: u64,
     /// Checksum of this header; set by decoding and sealing.
@@ -193,7 +193,7 @@ pub enum FrameError {
 /// 112 ├────────────────────────────────────────────────┤
 ///     │ landed, landed_time, journaled                 │
 /// 136 ├────────────────────────────────────────────────┤
-///     │ origin_sequence                                │
+///     │ data_at               │ zero                   │
 /// 144 ├────────────────────────────────────────────────┤
 ///     │ body_checksum                                  │
 /// 152 ├────────────────────────────────────────────────┤
@@ -228,7 +228,8 @@ struct Layout {
     landed: U64,
     landed_time: U64,
     journaled: U64,
-    origin_sequence: U64,
+    data_at: U32,
+    zero: [u8; 4],
     body_checksum: U64,
     reserved: [u8; 96],
     checksum: U64,
@@ -249,7 +250,7 @@ const _: () = {
     assert!(offset_of!(Layout, chain) == 80);
     assert!(offset_of!(Layout, first_time) == 88);
     assert!(offset_of!(Layout, landed) == 112);
-    assert!(offset_of!(Layout, origin_sequence) == 136);
+    assert!(offset_of!(Layout, data_at) == 136);
     assert!(offset_of!(Layout, body_checksum) == 144);
     assert!(offset_of!(Layout, reserved) == 152);
     assert!(offset_of!(Layout, checksum) == HEADER_BYTES - 8);
@@ -265,6 +266,11 @@ impl FrameHeader {
     /// Behind the frame.
     pub const fn end(&self) -> Position {
         self.position.add(self.length as u64)
+    }
+
+    /// Whether the lane at `node` need not hold more of it than its head: its data lies in another one.
+    pub fn is_head_only_at(&self, node: NodeId) -> bool {
+        self.data_at != NodeId::NONE && self.data_at != node
     }
 
     /// Bytes of data behind the head.
@@ -307,7 +313,10 @@ impl FrameHeader {
             return Err(FrameError::Version(layout.version.get()));
         }
         let kind = FrameKind::from_u8(layout.kind).ok_or(FrameError::Kind(layout.kind))?;
-        if layout.flags & !(MAY_BE_ALONE | IN_TWO_LANES) != 0 || !is_zero(&layout.reserved) {
+        if layout.flags & !(MAY_BE_ALONE | IN_TWO_LANES) != 0
+            || !is_zero(&layout.reserved)
+            || !is_zero(&layout.zero)
+        {
             return Err(FrameError::Reserved);
         }
         let header = Self::from_layout(layout, kind);
@@ -364,7 +373,8 @@ impl FrameHeader {
             landed: U64::new(self.landed.0),
             landed_time: U64::new(self.landed_time.0),
             journaled: U64::new(self.journaled.0),
-            origin_sequence: U64::new(self.origin_sequence),
+            data_at: U32::new(self.data_at.0),
+            zero: [0; 4],
             body_checksum: U64::new(self.body_checksum),
             reserved: [0; 96],
             checksum: U64::new(0),
@@ -393,7 +403,7 @@ impl FrameHeader {
             landed: Position(layout.landed.get()),
             landed_time: Time(layout.landed_time.get()),
             journaled: Position(layout.journaled.get()),
-            origin_sequence: layout.origin_sequence.get(),
+            data_at: NodeId(layout.data_at.get()),
             body_checksum: layout.body_checksum.get(),
             checksum: layout.checksum.get(),
         }

@@ -20,7 +20,7 @@ pub const MAX_REGION_RUNS: usize = 3584;
 ///  ┌────────────┬────────┬────────┬──────────┬─────────┬───────────────┐
 ///  │epoch_number│sequence│position│first_time│last_time│header_checksum│
 ///  ├──────────┬─┴────┬───┴────────┼───────┬──┴─┬───────┴───┬────────┬──┘
-///  │epoch_node│length│first_region│regions│lane│origin_lane│reserved│
+///  │epoch_node│length│first_region│regions│lane│origin_lane│data_at │
 ///  └──────────┴──────┴────────────┴───────┴────┴───────────┴────────┘
 ///  48         52     56           60      64   66          68       72
 /// ```
@@ -50,8 +50,8 @@ pub struct ManifestEntry {
     pub lane: u16,
     /// The lane in which it was first sent.
     pub origin_lane: u16,
-    /// Zero.
-    pub reserved: [u8; 4],
+    /// The node whose lane holds its data, where lanes are striped; 0: each of them.
+    pub data_at: u32,
 }
 
 impl ManifestEntry {
@@ -85,7 +85,6 @@ impl ManifestEntry {
             && self.first_time <= self.last_time
             && self.last_time <= Time::MAX.0
             && regions_end <= runs as u64
-            && self.reserved == [0; 4]
     }
 }
 
@@ -126,7 +125,7 @@ const _: () = {
     assert!(core::mem::offset_of!(ArchivedManifestEntry, header_checksum) == 40);
     assert!(core::mem::offset_of!(ArchivedManifestEntry, epoch_node) == 48);
     assert!(core::mem::offset_of!(ArchivedManifestEntry, lane) == 64);
-    assert!(core::mem::offset_of!(ArchivedManifestEntry, reserved) == 68);
+    assert!(core::mem::offset_of!(ArchivedManifestEntry, data_at) == 68);
     assert!(size_of::<ArchivedRegionRun>() == REGION_RUN_BYTES && align_of::<ArchivedRegionRun>() == 4);
     assert!(core::mem::offset_of!(ArchivedRegionRun, count) == 8);
     assert!(size_of::<ArchivedManifestTable>() == 16);
@@ -147,7 +146,7 @@ impl From<&ArchivedManifestEntry> for ManifestEntry {
             regions: archived.regions.to_native(),
             lane: archived.lane.to_native(),
             origin_lane: archived.origin_lane.to_native(),
-            reserved: archived.reserved,
+            data_at: archived.data_at.to_native(),
         }
     }
 }

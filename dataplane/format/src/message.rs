@@ -1,7 +1,7 @@
 //! What nodes say to each other: messages with a 40-byte header, alone or at the start of a 4096-byte block.
 //!
 //! The first message of each direction is small: Hello, then Welcome or Refused. After it one direction stays small, the
-//! other (writer → area, holder → reader, a site that tells → the other) carries bulk: frames, and block messages, of which ReadReply is followed by data.
+//! other (writer → area, holder → reader, a site that tells → the other) carries bulk: frames, and block messages, of which ReadReply and Head are followed by data.
 //!
 //! ```text
 //!  0       8         10     12       16      24                 32                40
@@ -15,8 +15,8 @@ mod payload;
 mod stream;
 
 pub use payload::{
-    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Hello,
-    Leaving, Left, MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused,
+    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Head,
+    Hello, Leaving, Left, MAX_FENCED_LANES, MAX_LISTED_AREAS, Ping, Pong, Progress, Read, ReadReply, Refused,
     RefusedReason, Release, Released, SessionKind, SetAsked, SetRecorded, Welcome,
 };
 pub use stream::{HEADER_BYTES, MAX_MESSAGE, MAX_READ, MessageError, bulk_unit_length, message_length};
@@ -62,6 +62,8 @@ pub enum Message {
     Left(Left),
     /// Where a ring goes on.
     Begin(Begin),
+    /// The head of a frame follows.
+    Head(Head),
     /// The fence set is to change.
     SetAsked(SetAsked),
     /// That is recorded.

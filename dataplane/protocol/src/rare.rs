@@ -42,6 +42,20 @@ macro_rules! rare_paths {
 }
 
 rare_paths! {
+    AreaFills = "a lane gets the data of frames of which it holds the head, because the other one is lost",
+    StripeFills = "one of two lanes that share is lost: the other gets all data, from memory",
+    StripeNotKept = "one of two lanes that share is lost, and memory does not have all of its data",
+    StripeIsBack = "a lane that shares is back before the other one counts alone",
+    StartTurnsToShorter = "a start has fenced a lane, and the other one of two that share ends before it",
+    FetcherElsewhere = "data of a frame is not in the lane where it was listed",
+    TakeoverWithoutBeside = "one of two lanes that share is away, and an operator accepts a loss",
+    TakeoverBesideNewer = "a takeover finds a newer epoch in the other one of two lanes that share",
+    TakeoverTurnsToShorter = "of two lanes that share, a takeover goes by the one that it began with last",
+    ComebackTurnsToShorter = "of two lanes that share, the one that was to be come back by ends behind the other one",
+    FetcherFarBeside = "data of a frame is in a lane that is none of those that count now",
+    FetcherFarAway = "a lane that holds data of a frame, and does not count, is away",
+    FetcherDistrusts = "a lane may tell a secondary of more than both lanes hold, because a takeover has fenced it",
+    StripeTurns = "of two lanes that share, the one that was being filled is lost, and the other one is back",
     AreaBegins = "a ring goes on at another place, as its writer says",
     WriterCannotContinue = "a lane that counts does not stand in the chain, and is not told to begin anew",
     WriterBeginsAgain = "a ring must be told again where its writer goes on",

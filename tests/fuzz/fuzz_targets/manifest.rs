@@ -68,7 +68,7 @@ fn entry(bytes: &[u8; MANIFEST_ENTRY_BYTES]) -> ManifestEntry {
         regions: input.u32(),
         lane: input.u16(),
         origin_lane: input.u16(),
-        reserved: input.array(),
+        data_at: input.u32(),
     }
 }
 

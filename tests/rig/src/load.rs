@@ -37,10 +37,15 @@ impl Load {
 
     /// Hosts at the primary that are in no hurry, and wait where they are not served.
     pub fn gentle(cluster: &Cluster) -> Self {
+        Self::of_sizes(cluster, "4k:90,64k:10")
+    }
+
+    /// So, with writes of these sizes.
+    pub fn of_sizes(cluster: &Cluster, sizes: &str) -> Self {
         let load = Self::start(Config {
             connections: 2,
             seed: random_run_id(),
-            sizes: SizeMix::parse("4k:90,64k:10").unwrap(),
+            sizes: SizeMix::parse(sizes).unwrap(),
             rate: Some(300),
             on_disconnect: OnDisconnect::Reconnect { give_up_after: LIMIT },
             initial: Initial::Zeroes,

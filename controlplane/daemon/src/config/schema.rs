@@ -260,6 +260,19 @@ pub enum LaneSet {
     Failover,
     /// Two, and a write is answered when both hold it.
     Mirror,
+    /// Two, each of which holds a part of the data: they carry more together than one does.
+    Stripe,
+}
+
+impl LaneSet {
+    /// As it is written in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Mirror => "mirror",
+            Self::Stripe => "stripe",
+        }
+    }
 }
 
 /// Whether a lane at the other site may carry hosts' writes.

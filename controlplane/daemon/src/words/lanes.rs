@@ -29,6 +29,9 @@ impl Names {
         let nodes: Vec<_> = set.nodes.iter().map(|node| self.node(*node)).collect();
         let message = match &nodes[..] {
             [node] => format!("the journal is in the lane at {node}, and in no other"),
+            nodes if set.is_striped() => {
+                format!("the journal is spread over the lanes at {}", nodes.join(" and "))
+            }
             nodes => format!("the journal is in the lanes at {}: each write is in both", nodes.join(" and ")),
         };
         Tell::info("lane_set", object, message)

@@ -177,7 +177,9 @@ wire_struct! {
         pub length: u32,
         /// How long to wait until anything is there, milliseconds.
         pub wait_ms: u32,
-    } = 24
+        /// The reader knows the frame from another lane: it is not asked whether both hold it.
+        pub known: bool,
+    } = 32
 }
 
 wire_struct! {
@@ -247,7 +249,18 @@ wire_struct! {
         pub sequence: u64,
         /// Checksum of the header before it.
         pub chain: u64,
-    } = 40
+        /// The frame before it, where the area holds it: what lies before is kept, and can still be read.
+        pub last: Option<FrameHeader>,
+    } = 296
+}
+
+wire_struct! {
+    /// From the writer of a ring, in a block: the head of a frame whose data lies in another lane follows it.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Head {
+        /// Bytes that follow: whole blocks.
+        pub length: u32,
+    } = 8
 }
 
 wire_struct! {
@@ -297,6 +310,17 @@ wire_struct! {
         /// Header of the last journaled frame.
         pub last: Option<FrameHeader>,
     } = 312
+}
+
+impl FencedLane {
+    /// Whether this ring and one that ends before it, or with it, can be two that share the data of frames: the other one holds what
+    /// this one says to be in both, and where both end alike, they end with the same frame.
+    pub fn may_share_with(&self, shorter: &Self) -> bool {
+        let said = self.last.map_or(Position(0), |last| last.journaled);
+        let ends = (self.last.map(|last| last.checksum), shorter.last.map(|last| last.checksum));
+        let differ = matches!(ends, (Some(one), Some(other)) if one != other);
+        shorter.journaled >= said && !(self.journaled == shorter.journaled && differ)
+    }
 }
 
 wire_struct! {

@@ -2,7 +2,7 @@
 
 use super::Message;
 use super::payload::{
-    AreaCreate, AreaDelete, AreaList, Areas, Begin, Fence, Fenced, Hello, Leaving, Left, Ping, Pong,
+    AreaCreate, AreaDelete, AreaList, Areas, Begin, Fence, Fenced, Head, Hello, Leaving, Left, Ping, Pong,
     Progress, Read, ReadReply, Refused, Release, Released, SetAsked, SetRecorded, Welcome,
 };
 use crate::checksum::checksum;
@@ -114,6 +114,7 @@ kinds! {
     19 => Begin,
     20 => SetAsked,
     21 => SetRecorded,
+    22 => Head,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +220,7 @@ impl Message {
         let length = match self {
             Self::Read(read) => read.length,
             Self::ReadReply(reply) => reply.length,
+            Self::Head(head) => head.length,
             Self::Hello(_)
             | Self::Welcome(_)
             | Self::Refused(_)
@@ -280,15 +282,19 @@ pub fn bulk_unit_length(bytes: &[u8]) -> Result<Option<usize>, MessageError> {
         return Ok(Some(header.length as usize));
     }
     let header = Header::decode(prefix)?.ok_or(MessageError::Length)?;
-    if Some(header.payload) != length_of(READ_REPLY) || header.kind != READ_REPLY {
+    if header.kind != READ_REPLY && header.kind != HEAD {
         return Ok(Some(BLOCK));
     }
     match Message::decode(prefix)? {
         Some((Message::ReadReply(reply), _)) => Ok(Some(BLOCK + reply.length as usize)),
+        Some((Message::Head(head), _)) => Ok(Some(BLOCK + head.length as usize)),
         Some(_) | None => Err(MessageError::Malformed),
     }
 }
 
 const READ_REPLY: u16 = 8;
+const HEAD: u16 = 22;
 
-const _: () = assert!(HEADER_BYTES + ReadReply::BYTES <= FRAME_HEADER_BYTES);
+const _: () = assert!(
+    HEADER_BYTES + ReadReply::BYTES <= FRAME_HEADER_BYTES && HEADER_BYTES + Head::BYTES <= FRAME_HEADER_BYTES
+);

@@ -93,7 +93,7 @@ wire_struct! {
         pub epoch: Epoch,
         /// Counts the changes; 0 for the configured set, or where there is none.
         pub version: u64,
-        /// How many lanes must hold a frame before it is answered; 0: no set.
+        /// How many lanes hold the data of a frame before it is answered; 0: no set. One of two: they are striped.
         pub k: u8,
         /// The nodes of its lanes; the first is the one that is read.
         pub nodes: List<NodeId, MAX_FENCED>,
@@ -116,9 +116,14 @@ impl FenceSet {
         self.nodes.first().copied().unwrap_or(NodeId::NONE)
     }
 
-    /// The lane beside it, where two must hold a frame.
+    /// The lane beside it, where two must hold a frame, or its head.
     pub fn second(&self) -> Option<NodeId> {
         self.nodes.get(1).copied()
+    }
+
+    /// Whether its lanes share the data of frames: both hold each head, one of them the data.
+    pub fn is_striped(&self) -> bool {
+        self.k == 1 && self.nodes.len() > 1
     }
 
     /// Whether it is the outcome of that change.

@@ -11,9 +11,9 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
 use midspan_format::message::{
-    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Hello,
-    Leaving, Left, Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release, Released,
-    SessionKind, SetAsked, SetRecorded, Welcome,
+    AreaCreate, AreaDelete, AreaInfo, AreaList, Areas, Begin, Fence, FenceIntent, Fenced, FencedLane, Head,
+    Hello, Leaving, Left, Message, Ping, Pong, Progress, Read, ReadReply, Refused, RefusedReason, Release,
+    Released, SessionKind, SetAsked, SetRecorded, Welcome,
 };
 use midspan_format::superblock::{PairState, Role};
 use midspan_format::version::PROTOCOL_VERSION;
@@ -33,9 +33,9 @@ pub fn all() -> Vec<(&'static str, Message)> {
     let [create, areas] = area_keeping();
     let refused =
         Refused { request: REQUEST, reason: RefusedReason::TooOld, epoch: EPOCH, journaled: JOURNALED };
-    let read = Read { request: REQUEST, position: POSITION, length: 65536, wait_ms: 500 };
+    let read = Read { request: REQUEST, position: POSITION, length: 65536, wait_ms: 500, known: true };
     let reply = ReadReply { request: REQUEST, position: POSITION, length: 8192, journaled: JOURNALED };
-    let begin = Begin { journal: area_id(0x20), position: POSITION, sequence: 41, chain: 0x3132 };
+    let begin = Begin { journal: area_id(0x20), position: POSITION, sequence: 41, chain: 0x3132, last: None };
     let delete = AreaDelete { request: REQUEST, group: GROUP, area: AreaId::NONE, epoch: EPOCH };
     vec![
         ("hello", hello),
@@ -57,6 +57,7 @@ pub fn all() -> Vec<(&'static str, Message)> {
         ("leaving", Message::Leaving(Leaving { group: GROUP, epoch: EPOCH, cut: CUT })),
         ("left", Message::Left(Left { epoch: EPOCH })),
         ("begin", Message::Begin(begin)),
+        ("head", Message::Head(Head { length: 4096 })),
         ("set-asked", Message::SetAsked(SetAsked { group: GROUP, epoch: EPOCH, set: super::fence_set() })),
         ("set-recorded", Message::SetRecorded(SetRecorded { epoch: EPOCH, version: 3 })),
     ]

@@ -63,7 +63,7 @@ pub fn header(kind: FrameKind) -> FrameHeader {
         landed: Position(2 << 20),
         landed_time: Time(CUT.0 - 9),
         journaled: Position(5 << 19),
-        origin_sequence: 41,
+        data_at: NodeId(2),
         ..FrameHeader::default()
     }
 }
@@ -232,7 +232,7 @@ pub fn manifest() -> ManifestTable {
         origin_lane: 6,
         first_region: 0,
         regions: 2,
-        ..ManifestEntry::default()
+        data_at: 3,
     };
     let next = ManifestEntry {
         sequence: 41,

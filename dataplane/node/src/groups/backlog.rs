@@ -62,7 +62,7 @@ fn walk(
                 }
                 // What was read ends before the frame does; no frame is longer than a whole read.
                 Found::More(_) if rest.len() < bytes.len() => break,
-                Found::More(_) | Found::End => return Ok(walk.tip().position),
+                Found::More(_) | Found::Head(_) | Found::End => return Ok(walk.tip().position),
             }
         }
     }

@@ -31,7 +31,6 @@ pub enum Mode {
 
 /// A complete item of a stream.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is given on at once")]
 pub enum Item {
     /// A small message.
     Message(Message),

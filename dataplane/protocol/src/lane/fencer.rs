@@ -258,7 +258,8 @@ impl Fencer {
         takes: Epoch,
     ) -> FencerEvent {
         let found = fenced.epoch;
-        if found == takes && !fenced.released {
+        let scanning = fenced.lanes().iter().any(|lane| lane.scanning);
+        if found == takes && !fenced.released && !scanning {
             self.close(context);
             return FencerEvent::Done(fenced);
         }
@@ -266,7 +267,7 @@ impl Fencer {
             self.close(context);
             return FencerEvent::Foreign(found);
         }
-        if found >= takes || fenced.lanes().iter().any(|lane| lane.scanning) {
+        if found >= takes || scanning {
             self.step = Step::Idle { retry_at: context.now.mono + RETRY_NS };
             return FencerEvent::Nothing;
         }

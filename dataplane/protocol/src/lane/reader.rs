@@ -93,11 +93,20 @@ impl Reader {
         length: u32,
         wait_ms: u32,
     ) {
+        self.ask(context, Read { position, length, wait_ms, ..Read::default() });
+    }
+
+    /// Asks for a frame that is known from another lane, whatever else both are known to hold.
+    pub fn read_known<S: Buffers>(&mut self, context: &mut Context<'_, S>, position: Position, length: u32) {
+        self.ask(context, Read { position, length, known: true, ..Read::default() });
+    }
+
+    fn ask<S: Buffers>(&mut self, context: &mut Context<'_, S>, read: Read) {
         self.requests += 1;
         let request = self.requests;
-        self.pending.push_back(Pending { request, position, length });
+        self.pending.push_back(Pending { request, position: read.position, length: read.length });
         self.link.on_asked(context.now.mono);
-        let message = Message::Read(Read { request, position, length, wait_ms });
+        let message = Message::Read(Read { request, ..read });
         context.ask(Effect::Send { link: self.link.id, message });
     }
 
@@ -144,6 +153,11 @@ impl Reader {
     /// When `on_tick` has something to do next.
     pub fn deadline(&self) -> u64 {
         self.link.deadline()
+    }
+
+    /// The next session is for this area.
+    pub fn expect(&mut self, area: AreaId) {
+        self.link.hello_mut().area = area;
     }
 
     /// Forgets the session and connects anew.

@@ -4,16 +4,19 @@
 //! epoch, is said so and never silently used; frames go again, in order, from memory after every reconnect.
 
 mod joining;
+mod striping;
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 
 use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::{Hello, Message, Ping, Refused, RefusedReason, Release, Welcome};
 
 use self::joining::Joined;
+use self::striping::Filling;
 use crate::lane::link::Link;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Effect, Frame, LinkEvent, LinkId};
@@ -24,6 +27,8 @@ use crate::vocab::tip::Tip;
 struct Sent<B> {
     frame: Rc<Frame<B>>,
     at: u64,
+    /// Bytes that it takes on the way.
+    cost: u64,
 }
 
 /// What an event meant for the owner.
@@ -81,6 +86,16 @@ pub struct Writer<B> {
     last_sent: u64,
     /// The area's holder has taken our permission back, as asked.
     released: bool,
+    /// Bytes that are not journaled.
+    owed: u64,
+    /// Frames go whole to it, also those whose data another lane holds.
+    whole: bool,
+    /// It shares the data of frames with another lane: where it goes on it keeps what lies before.
+    keeps: bool,
+    /// The last frame before its first one of this role.
+    behind: Option<FrameHeader>,
+    /// Data that it gets of frames of which it holds the head.
+    filling: Option<Filling<B>>,
 }
 
 impl<B: Buffer> Writer<B> {
@@ -114,6 +129,11 @@ impl<B: Buffer> Writer<B> {
             confirmed_at: 0,
             last_sent: 0,
             released: false,
+            owed: 0,
+            whole: false,
+            keeps: false,
+            behind: None,
+            filling: None,
         }
     }
 
@@ -128,7 +148,12 @@ impl<B: Buffer> Writer<B> {
         base: Tip,
         capacity: usize,
     ) -> Self {
-        Self { area: journal, joins: true, ..Self::new(id, node, hello, pace, Some(base), capacity) }
+        Self {
+            area: journal,
+            joins: true,
+            whole: true,
+            ..Self::new(id, node, hello, pace, Some(base), capacity)
+        }
     }
 
     /// The area counts as it is: it goes on where it stands in this chain, or not at all.
@@ -248,11 +273,13 @@ impl<B: Buffer> Writer<B> {
         }
         let at = context.now.mono;
         if self.is_up() {
-            context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(&frame) });
+            self.send(context, &frame);
             self.link.on_asked(at);
             self.last_sent = at;
         }
-        self.unjournaled.push_back(Sent { frame, at });
+        let cost = self.cost(&frame.header);
+        self.owed += cost;
+        self.unjournaled.push_back(Sent { frame, at, cost });
     }
 
     /// An event of this writer's link.
@@ -402,20 +429,27 @@ impl<B: Buffer> Writer<B> {
         if self.must_begin(welcome) {
             rare!(WriterBeginsAgain);
             self.joins = true;
-            self.begin(context);
+            self.begin(context, welcome.area);
             self.link.on_asked(now);
             return WriterEvent::Nothing;
         }
-        for sent in &mut self.unjournaled {
-            sent.at = now;
-            context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(&sent.frame) });
-        }
+        self.fill_again(context, found);
+        self.send_again(context);
         self.last_sent = now;
         if !self.unjournaled.is_empty() {
             rare!(WriterResends);
             self.link.on_asked(now);
         }
         if core::mem::take(&mut self.restarted) { WriterEvent::Restarted } else { WriterEvent::Up }
+    }
+
+    fn send_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        for sent in &mut self.unjournaled {
+            sent.at = context.now.mono;
+        }
+        for sent in &self.unjournaled {
+            self.send(context, &sent.frame);
+        }
     }
 
     /// Whether the area ends where this chain does, or a part of it, with another frame: after damage at a start it had begun anew,
@@ -429,6 +463,7 @@ impl<B: Buffer> Writer<B> {
 
     fn begin_anew(&mut self) {
         self.unjournaled.clear();
+        self.owed = 0;
         self.tip = None;
         self.restarted = true;
     }
@@ -441,6 +476,7 @@ impl<B: Buffer> Writer<B> {
             }
             self.confirmed_at = self.confirmed_at.max(sent.at);
             self.journaled = sent.frame.header.end();
+            self.owed -= sent.cost;
             self.unjournaled.pop_front();
         }
         self.journaled == journaled

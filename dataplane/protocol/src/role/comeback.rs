@@ -7,12 +7,14 @@
 //! Upholds I5 (a refusal for a newer epoch is told: nothing is served any more) and I8 (the other site proves by the chain
 //! where it stands).
 
+mod survey;
+
 use midspan_format::area::AreaKind;
 use midspan_format::frame::FrameHeader;
-use midspan_format::geometry::BLOCK;
+use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::mark::{Leave, LeaveReason, Mark};
-use midspan_format::message::SessionKind;
+use midspan_format::message::{FenceIntent, SessionKind};
 use midspan_format::superblock::{GroupState, PairState};
 use midspan_format::time::GroupClock;
 
@@ -31,6 +33,8 @@ use crate::stage::sealer::{Known, LaneIdentity, Sealer};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, LinkEvent, LinkId, Note};
+
+use self::survey::Survey;
 
 /// Pause before a lane that cannot be used is asked again.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -52,6 +56,8 @@ enum Step<B> {
     Waiting {
         until: u64,
     },
+    /// Two lanes share the data of frames: by which one it goes is looked at.
+    Surveying(Box<Survey>),
     Fencing(Box<Fencer>),
     /// In the lane, where a Leave mark stands or is on its way.
     Inside(Box<Inside<B>>),
@@ -71,6 +77,8 @@ struct Inside<B> {
 pub struct Comeback<B> {
     config: SiteConfig,
     step: Step<B>,
+    /// The end of the lane that shares data with the one that it goes by, as it was seen.
+    beside_end: Option<Position>,
 }
 
 impl<B: Buffer> Comeback<B> {
@@ -80,13 +88,14 @@ impl<B: Buffer> Comeback<B> {
             Some(facts) => Step::Inside(Box::new(Inside::new(&config, facts, state))),
             None => Step::Waiting { until: 0 },
         };
-        Self { config, step }
+        Self { config, step, beside_end: None }
     }
 
     /// Whether the lane is connected.
     pub fn is_up(&self) -> bool {
         match &self.step {
             Step::Inside(inside) => inside.writer.is_up(),
+            Step::Surveying(survey) => survey.is_up(),
             Step::Fencing(fencer) => fencer.is_up(),
             Step::Waiting { .. } => false,
         }
@@ -96,7 +105,7 @@ impl<B: Buffer> Comeback<B> {
     pub fn received(&self) -> Option<Received> {
         match &self.step {
             Step::Inside(inside) => Some(inside.receipts.newest),
-            Step::Fencing(_) | Step::Waiting { .. } => None,
+            Step::Surveying(_) | Step::Fencing(_) | Step::Waiting { .. } => None,
         }
     }
 
@@ -110,6 +119,13 @@ impl<B: Buffer> Comeback<B> {
     ) -> Outcome {
         match &mut self.step {
             Step::Waiting { .. } => {}
+            Step::Surveying(survey) => {
+                if let Some((node, other_end)) = survey.on_link(context, link, event, &self.config) {
+                    survey.close(context);
+                    (self.config.relay, self.beside_end) = (node, Some(other_end));
+                    self.fence(context, store);
+                }
+            }
             Step::Fencing(fencer) if link == fencer.id() => match fencer.on_link(context, event) {
                 FencerEvent::Nothing | FencerEvent::Refused(_) => {}
                 // What was taken without a fence is given back: the other site has gone on.
@@ -139,6 +155,11 @@ impl<B: Buffer> Comeback<B> {
                     self.wait(context);
                 }
                 FencerEvent::Done(fenced) => match LaneFacts::new(&fenced, self.config.lane) {
+                    // What was on its way has come: the other one may end first now.
+                    Some(facts) if self.beside_end.is_some_and(|end| end < facts.ring.journaled) => {
+                        rare!(ComebackTurnsToShorter);
+                        self.wait(context);
+                    }
                     Some(facts) if facts.ring.open => {
                         store.change(context, |state| {
                             state.epoch = facts.epoch;
@@ -181,10 +202,15 @@ impl<B: Buffer> Comeback<B> {
     ) -> Outcome {
         match &mut self.step {
             Step::Waiting { until } if context.now.mono >= *until => {
-                let mut fencer = Box::new(unfenced::fencer(&self.config, store.get()));
-                fencer.on_tick(context);
-                self.step = Step::Fencing(fencer);
+                match Survey::of(&self.config, store.get()).filter(|_| !is_unfenced(store.get())) {
+                    Some(mut survey) => {
+                        survey.on_tick(context);
+                        self.step = Step::Surveying(Box::new(survey));
+                    }
+                    None => self.fence(context, store),
+                }
             }
+            Step::Surveying(survey) => survey.on_tick(context),
             Step::Waiting { .. } => {}
             Step::Fencing(fencer) => fencer.on_tick(context),
             Step::Inside(inside) => {
@@ -204,6 +230,7 @@ impl<B: Buffer> Comeback<B> {
     pub fn deadline(&self, soon: u64) -> u64 {
         match &self.step {
             Step::Waiting { until } => (*until).max(soon),
+            Step::Surveying(survey) => survey.deadline(),
             Step::Fencing(fencer) => fencer.deadline(),
             Step::Inside(inside) => {
                 let starved = if inside.wants_to_say() { soon } else { u64::MAX };
@@ -243,6 +270,7 @@ impl<B: Buffer> Comeback<B> {
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         match &mut self.step {
             Step::Waiting { .. } => {}
+            Step::Surveying(survey) => survey.close(context),
             Step::Fencing(fencer) => fencer.close(context),
             Step::Inside(inside) => {
                 inside.writer.close(context);
@@ -252,10 +280,26 @@ impl<B: Buffer> Comeback<B> {
         self.step = Step::Waiting { until: u64::MAX };
     }
 
+    /// The node of the lane that it goes by.
+    pub fn lane_node(&self) -> NodeId {
+        self.config.relay
+    }
+
+    fn fence<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
+        // Of two lanes the one that it goes by may not have been fenced by the newest epoch.
+        let mut fencer = Box::new(match self.beside_end {
+            Some(_) => self.config.lagging_fencer(FenceIntent::Restart, store.get().epoch),
+            None => unfenced::fencer(&self.config, store.get()),
+        });
+        fencer.on_tick(context);
+        self.step = Step::Fencing(fencer);
+    }
+
     fn wait<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         rare!(ComebackWaits);
         self.close(context);
         self.step = Step::Waiting { until: context.now.mono + RETRY_NS };
+        self.beside_end = None;
     }
 
     fn on_writer<S: Buffers<Buf = B>>(
@@ -359,7 +403,8 @@ impl<B: Buffer> Inside<B> {
         let mut sealer = Sealer::new(identity, 1, newest);
         sealer.join_mark(block, time, &Mark::Leave(mark));
         // Everything before is on this site's disks, flushed: it was when this site became primary.
-        let known = Known { landed: tip.position, landed_time: newest, journaled: self.writer.journaled() };
+        let journaled = self.writer.journaled();
+        let known = Known { landed: tip.position, landed_time: newest, journaled, ..Known::default() };
         if let Some(frame) = sealer.seal(context.buffers, tip, known, &mut Vec::new()) {
             self.leave = Some(frame.header);
             self.writer.append(context, frame);

@@ -12,16 +12,18 @@ pub enum LanePolicy {
     Failover,
     /// Two lanes at a time, and both hold a write before it is answered.
     Mirror,
+    /// Two lanes at a time, each of which holds a part of the data (claim 10).
+    Stripe,
     /// The lane at the primary itself, alone: nothing is waited for, and a takeover without the primary loses what is in it.
     Local,
 }
 
 impl LanePolicy {
-    /// In how many lanes a write is to be before it is answered.
+    /// In how many lanes all of a write is to be before it is answered.
     pub const fn lanes_wanted(self) -> u8 {
         match self {
             LanePolicy::Mirror => 2,
-            LanePolicy::Failover | LanePolicy::Local => 1,
+            LanePolicy::Failover | LanePolicy::Stripe | LanePolicy::Local => 1,
         }
     }
 }
@@ -31,7 +33,7 @@ impl LanePolicy {
 pub struct Wanted {
     /// Its node.
     pub node: NodeId,
-    /// Beside the present one, as its mirror; else in its place.
+    /// Beside the present one; else in its place.
     pub beside: bool,
 }
 
@@ -53,7 +55,7 @@ pub fn wanted(config: &SiteConfig, first: NodeId, lost: bool, settled: bool, tri
         return Some(Wanted { node, beside: false });
     }
     match config.lane_policy {
-        LanePolicy::Mirror => {
+        LanePolicy::Mirror | LanePolicy::Stripe => {
             let node = relays.copied().find(|node| *node != first)?;
             // A site's lane is left for a relay first.
             Some(Wanted { node, beside: !config.sites.contains(&first) })

@@ -167,7 +167,7 @@ impl<B: Buffer> Primary<B> {
             overflow: Overflow::new(begin.ring.1, &limits, &pace),
             verifying: Verifying::new(),
             landed_durable: begin.landed_durable,
-            lanes: Lanes::new(config.relay, begin.known, floor, resend),
+            lanes: Lanes::new(config.relay, &begin, floor, resend),
             waiting_reads: VecDeque::with_capacity(limits.requests),
             held: VecDeque::with_capacity(limits.requests),
             taken: Vec::new(),

@@ -120,9 +120,9 @@ impl Rejoin {
                 | FencerEvent::Foreign(_)
                 | FencerEvent::Released => Outcome::Running,
             },
-            Step::Reading { tail, facts } if link == tail.id() => {
+            Step::Reading { tail, facts } if tail.owns(link) => {
                 let facts = *facts;
-                match tail.on_link(context, event) {
+                match tail.on_link(context, link, event) {
                     TailEvent::Nothing => Outcome::Running,
                     TailEvent::Damaged(_) => {
                         rare!(RejoinUnreadable);
@@ -138,9 +138,9 @@ impl Rejoin {
                     }
                 }
             }
-            Step::Comparing { tail, point } if link == tail.id() => {
+            Step::Comparing { tail, point } if tail.owns(link) => {
                 let point = *point;
-                match tail.on_link(context, event) {
+                match tail.on_link(context, link, event) {
                     TailEvent::Nothing => Outcome::Running,
                     // It may read well the next time.
                     TailEvent::Damaged(_) => self.wait(context),
@@ -238,7 +238,7 @@ impl Rejoin {
             }
             let (from, to) = (point.position, ring.journaled);
             let span = Span { area: ring.area, from, to, last_checksum: last };
-            let mut tail = self.config.tail(span, facts.epoch);
+            let mut tail = self.config.tail(span, facts.epoch).heads();
             tail.on_tick(context);
             self.step = Step::Comparing { tail, point };
             return Outcome::Running;
@@ -254,7 +254,7 @@ impl Rejoin {
         let ring = &facts.ring;
         let (from, to) = (last.position, ring.journaled);
         let span = Span { area: ring.area, from, to, last_checksum: last.checksum };
-        let mut tail = self.config.tail(span, facts.epoch);
+        let mut tail = self.config.tail(span, facts.epoch).heads();
         tail.on_tick(context);
         self.step = Step::Reading { tail, facts };
         Outcome::Running

@@ -110,8 +110,9 @@ impl<B: Buffer> Relay<B> {
         for (_, permit) in config.permits.iter().filter(|(_, permit)| !permit.deleted) {
             for entry in permit.areas().iter().filter(|a| is_served(a.kind)) {
                 let tag = areas.len() as u64;
-                scans.push(Some(AreaScan::new(entry, Token(TAG_SCAN | tag << 40), READ_BYTES as usize)));
-                areas.push(Area::new(*entry, permit.group, tag, config.recent_bytes));
+                let token = Token(TAG_SCAN | tag << 40);
+                scans.push(Some(AreaScan::new(entry, config.node, token, READ_BYTES as usize)));
+                areas.push(Area::new(*entry, permit.group, config.node, tag, config.recent_bytes));
             }
         }
         let permits = Permits::new(config.permits, config.started_at);

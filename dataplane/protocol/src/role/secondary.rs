@@ -14,6 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use self::apply::Replay;
+use self::beside::{beside, beside_at};
 use self::recovery::Recovery;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::{SiteEvent, SiteLink};
@@ -33,6 +34,7 @@ use crate::vocab::tags;
 use crate::vocab::tip::Tip;
 
 mod apply;
+mod beside;
 mod receipt;
 mod recovery;
 
@@ -75,7 +77,7 @@ pub struct SecondaryStatus {
 pub struct Secondary<B> {
     config: SiteConfig,
     recovery: Recovery,
-    fetcher: Fetcher,
+    fetcher: Fetcher<B>,
     acquirer: Acquirer<B>,
     applier: Applier<B>,
     cut: Cut,
@@ -135,6 +137,7 @@ impl<B: Buffer> Secondary<B> {
         let applier =
             Applier::new(volumes, limits.apply_frames, limits.apply_records, tags::APPLIER, tip, state.cut);
         let mut fetcher = Fetcher::new(manifests, ring, tip, state.manifest, limits, pace);
+        fetcher.begin_beside(beside(&config, store), &config.lanes, config.node);
         if lane.ring == AreaId::NONE && config.lanes.len() > 1 {
             fetcher.await_frames();
         }
@@ -248,7 +251,8 @@ impl<B: Buffer> Secondary<B> {
         if self.disk_failed {
             return Some(Note::DiskFailed { disk_is_journal: true, volume: VolumeId(0) });
         }
-        self.fetcher.damaged().map(|position| Note::Damaged { node, position })
+        let stuck = self.fetcher.damaged().or(self.fetcher.cut_off());
+        stuck.map(|position| Note::Damaged { node, position })
     }
 
     /// An event of one of the links.
@@ -281,6 +285,10 @@ impl<B: Buffer> Secondary<B> {
         } else if self.fetcher.owns(link) {
             self.fetcher.on_link(context, link, event, &mut self.acquirer);
             self.record_identity(context, store);
+            if let Some(node) = self.fetcher.wants_beside() {
+                let reader = beside_at(&self.config, store, node);
+                self.fetcher.read_beside(context, Some(reader), false);
+            }
         }
         self.advance(context, store);
     }

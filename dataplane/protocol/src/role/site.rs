@@ -38,6 +38,9 @@ pub const ASK_LINK: u32 = 7;
 const SIDE_LINKS: u32 = 8;
 /// The links over which a start asks several lanes.
 const PROBE_LINKS: u32 = 16;
+/// The links over which the lane beside the one that is read is read, where both share the data of frames: by a secondary, by a start.
+const BESIDE_LINK: u32 = 12;
+const BESIDE_TAIL_LINK: u32 = 13;
 /// The link over which a further lane is fenced.
 const SECOND_FENCER_LINK: u32 = 11;
 
@@ -229,6 +232,24 @@ impl SiteConfig {
         Tail::new(reader, span, self.limits.fetch_bytes)
     }
 
+    /// A reader of the ring at a lane beside that of `tail`, which holds the data of some of its frames.
+    pub fn tail_beside(&self, node: NodeId, area: AreaId, epoch: Epoch) -> Reader {
+        let hello = self.hello(SessionKind::Fetch, AreaKind::Ring, area, epoch);
+        Reader::new(self.link(BESIDE_TAIL_LINK), node, hello, self.pace, 1)
+    }
+
+    /// The link over which a secondary reads the lane beside.
+    pub fn beside_link(&self) -> LinkId {
+        self.link(BESIDE_LINK)
+    }
+
+    /// A fencer of the lane at `node`, which shares the data of frames with one that is fenced in epoch `takes`.
+    pub fn fencer_beside(&self, node: NodeId, intent: FenceIntent, known: Epoch, takes: Epoch) -> Fencer {
+        let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
+        let plan = Plan { takes: Some(takes), ..self.fence_plan(intent, known) };
+        Fencer::new(self.second_fencer_link(), node, hello, self.pace, plan)
+    }
+
     /// What is recorded at the very first start.
     pub fn first_state(&self) -> GroupState {
         let lane = StateLane { lane: self.lane, node: self.relay, ..StateLane::default() };
@@ -255,6 +276,7 @@ impl SiteConfig {
         match (self.lane_policy, relays.next(), relays.next()) {
             (LanePolicy::Local, ..) => FenceSet::of(&[primary], 1),
             (LanePolicy::Mirror, Some(first), Some(second)) => FenceSet::of(&[*first, *second], 2),
+            (LanePolicy::Stripe, Some(first), Some(second)) => FenceSet::of(&[*first, *second], 1),
             (_, Some(first), _) => FenceSet::of(&[*first], 1),
             (_, None, _) => FenceSet::of(&[self.relay], 1),
         }

@@ -7,12 +7,15 @@
 //! behind the newest `landed` is verified before the first block of it is written, so a redo is never half done.
 
 mod asking;
+mod beside;
 mod preparing;
 mod redo;
 
+use alloc::boxed::Box;
+
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::ids::{AreaId, Epoch, NodeId, VolumeId};
 use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
 use midspan_format::superblock::{PairState, Role};
 
@@ -26,7 +29,7 @@ use crate::role::primary::Begin;
 use crate::role::site::{ASK_LINK, SiteConfig};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, DiskResult, LinkEvent, LinkId, Note, StartNote, StartReport, Token};
+use crate::vocab::effect::{Context, DiskResult, LinkEvent, LinkId, Note, StartReport, Token};
 
 /// Pause before a lane that cannot be used is asked again.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -58,6 +61,8 @@ enum Step<B> {
     Recording {
         change: u64,
     },
+    /// The lane that shares the data is fenced, too; see [`beside`].
+    FencingBeside(Box<Fencer>),
     Verifying(Tail),
     Redoing(Redo<B>),
     Flushing {
@@ -122,6 +127,7 @@ impl<B: Buffer> Start<B> {
             Step::Preparing(preparing) => preparing.is_cut_off(),
             Step::Asking(_)
             | Step::Recording { .. }
+            | Step::FencingBeside(_)
             | Step::Verifying(_)
             | Step::Redoing(_)
             | Step::Flushing { .. }
@@ -131,7 +137,7 @@ impl<B: Buffer> Start<B> {
     }
 
     /// The node of the lane that it goes by.
-    pub fn lane_node(&self) -> midspan_format::ids::NodeId {
+    pub fn lane_node(&self) -> NodeId {
         self.config.relay
     }
 
@@ -162,6 +168,7 @@ impl<B: Buffer> Start<B> {
             | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
+            | Step::FencingBeside(_)
             | Step::Verifying(_)
             | Step::Done
             | Step::Failed => true,
@@ -194,12 +201,15 @@ impl<B: Buffer> Start<B> {
                 FencerEvent::Refused(_) | FencerEvent::Released => Outcome::Running,
             };
         }
+        if link == self.config.second_fencer_link() {
+            return self.on_beside(context, event, store);
+        }
         if link == self.config.link(ASK_LINK) {
             self.on_answer(context, event);
             return Outcome::Running;
         }
         let Some(tail) = self.tail() else { return Outcome::Running };
-        match tail.on_link(context, event) {
+        match tail.on_link(context, link, event) {
             TailEvent::Nothing => {}
             TailEvent::Damaged(position) => self.on_damaged(context, position),
             TailEvent::Frames(frames) => {
@@ -239,6 +249,7 @@ impl<B: Buffer> Start<B> {
             | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
+            | Step::FencingBeside(_)
             | Step::Verifying(_)
             | Step::Done
             | Step::Failed => {}
@@ -276,6 +287,7 @@ impl<B: Buffer> Start<B> {
                 self.step = Step::Fencing;
                 self.fencer.on_tick(context);
             }
+            Step::FencingBeside(fencer) => fencer.on_tick(context),
             Step::Verifying(tail) => tail.on_tick(context),
             Step::Redoing(redo) => redo.tail.on_tick(context),
             Step::Preparing(_)
@@ -295,6 +307,7 @@ impl<B: Buffer> Start<B> {
             Step::Fencing => self.fencer.deadline(),
             Step::Asking(asking) => asking.deadline().min(self.fencer.deadline()),
             Step::Waiting { until } => *until,
+            Step::FencingBeside(fencer) => fencer.deadline(),
             Step::Verifying(tail) => tail.deadline(),
             Step::Redoing(redo) => redo.tail.deadline(),
             Step::Recording { .. } | Step::Flushing { .. } | Step::Done | Step::Failed => u64::MAX,
@@ -305,6 +318,9 @@ impl<B: Buffer> Start<B> {
     pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if let Step::Preparing(preparing) = &mut self.step {
             preparing.close(context);
+        }
+        if let Step::FencingBeside(fencer) = &mut self.step {
+            fencer.close(context);
         }
         self.fencer.close(context);
         self.stop_asking(context);
@@ -322,6 +338,7 @@ impl<B: Buffer> Start<B> {
             | Step::Asking(_)
             | Step::Waiting { .. }
             | Step::Recording { .. }
+            | Step::FencingBeside(_)
             | Step::Flushing { .. }
             | Step::Done
             | Step::Failed => None,
@@ -408,30 +425,6 @@ impl<B: Buffer> Start<B> {
         }
     }
 
-    fn on_damaged<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, position: Position) {
-        // The bytes may have been damaged on their way: everything is read again, a little later.
-        if let Some(tail) = self.tail() {
-            tail.close(context);
-        }
-        if let Step::Redoing(redo) = &mut self.step
-            && !redo.applier.is_idle()
-        {
-            rare!(StartRedoDamaged);
-            redo.damaged = Some(position);
-            return;
-        }
-        self.wait(context, Note::Damaged { node: self.config.relay, position });
-    }
-
-    fn on_disk_failed<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, volume: VolumeId) {
-        if let Some(tail) = self.tail() {
-            tail.close(context);
-        }
-        rare!(StartDiskFailed);
-        self.step = Step::Failed;
-        context.note(Note::DiskFailed { disk_is_journal: false, volume });
-    }
-
     /// Goes on to the next step when the present one is complete.
     fn advance<S: Buffers<Buf = B>>(
         &mut self,
@@ -440,13 +433,12 @@ impl<B: Buffer> Start<B> {
     ) -> Outcome {
         loop {
             match &mut self.step {
-                Step::Recording { change } if store.is_saved(*change) => match self.facts.tail() {
-                    Some(span) => {
-                        context.note(Note::Start(StartNote::Reading { from: span.from, to: span.to }));
-                        self.step = Step::Verifying(self.config.tail(span, self.facts.epoch));
+                Step::Recording { change } if store.is_saved(*change) => match self.beside_of(store) {
+                    Some(node) => {
+                        self.fence_beside(node);
                         return self.on_tick(context, store);
                     }
-                    None => self.flush(context),
+                    None => self.read_tail(context, None),
                 },
                 Step::Verifying(tail) => {
                     if !tail.is_done() {
@@ -467,6 +459,7 @@ impl<B: Buffer> Start<B> {
                 | Step::Asking(_)
                 | Step::Waiting { .. }
                 | Step::Recording { .. }
+                | Step::FencingBeside(_)
                 | Step::Flushing { .. }
                 | Step::Done
                 | Step::Failed => return Outcome::Running,

@@ -7,6 +7,7 @@
 //! the former primary may lack or have torn, everything behind its newest `landed`, is durably marked first) and I8 (where
 //! the journal does not verify up to its prefix, nobody says that nothing is lost).
 
+mod beside;
 mod lane;
 mod marking;
 mod missing;
@@ -29,6 +30,7 @@ use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal, StartReport};
 
+use beside::Beside;
 use marking::Marking;
 
 /// How long the lane's node may be silent before the takeover is refused.
@@ -91,6 +93,8 @@ pub struct Takeover {
     config: SiteConfig,
     asked: Asked,
     fencer: Fencer,
+    /// The lane that shares the data of frames with that one, if one does.
+    beside: Beside,
     step: Step,
     facts: LaneFacts,
     began: u64,
@@ -104,6 +108,8 @@ pub struct Takeover {
     frames_before: u64,
     /// Why it cannot be said that nothing is lost.
     why: Option<LossReason>,
+    /// So, because of the lane beside.
+    beside_why: Option<LossReason>,
     marked_before: u64,
     /// What the former primary's disks hold for sure.
     former_landed: LanePoint,
@@ -135,10 +141,12 @@ impl Takeover {
         let either = store.get().set.second().is_some();
         let fencer = if either { config.lagging_fencer(intent, known) } else { config.fencer(intent, known) };
         let persisted = secondary.persisted().tip;
+        let beside = Beside::of(&config, store);
         Self {
             config,
             asked,
             fencer,
+            beside,
             step: Step::Fencing,
             facts: LaneFacts::default(),
             began: now,
@@ -148,6 +156,7 @@ impl Takeover {
             acquired_before: secondary.acquired().position,
             frames_before: persisted.sequence,
             why: None,
+            beside_why: None,
             marked_before: tracker.map().count(),
             former_landed: LanePoint::default(),
             reads_no_more: false,
@@ -188,9 +197,12 @@ impl Takeover {
         store: &mut StateStore,
         tracker: &mut Tracker,
     ) -> Outcome {
+        if self.beside.owns(link) {
+            return self.on_beside(context, event, secondary, store);
+        }
         if link != self.fencer.id() {
             if let Step::Marking(marking) = &mut self.step {
-                let event = marking.tail.on_link(context, event);
+                let event = marking.tail.on_link(context, link, event);
                 self.on_tail(context, event, tracker);
             }
             return self.advance(context, secondary, store, tracker);
@@ -226,7 +238,10 @@ impl Takeover {
                     self.fencer.fence(context);
                 }
                 self.fencer.on_tick(context);
-                if self.fencer.is_up() {
+                if let Some(outcome) = self.keep_beside(context, secondary, store) {
+                    return outcome;
+                }
+                if self.fencer.is_up() || self.beside.is_fencing() {
                     self.heard = now;
                 }
                 if now >= self.heard + UNFENCED_NS && self.may_go_unfenced() {
@@ -257,9 +272,12 @@ impl Takeover {
     /// When [`Takeover::on_progress`] has something to do next.
     pub fn deadline(&self) -> u64 {
         match &self.step {
+            Step::Fencing if self.beside.is_fencing() => self.beside.deadline(),
             Step::Fencing if self.may_go_unfenced() => self.fencer.deadline().min(self.heard + UNFENCED_NS),
             Step::Fencing if self.asked.dry_run => self.fencer.deadline().min(self.heard + UNHEARD_PROBE_NS),
-            Step::Fencing => self.fencer.deadline().min(self.heard + UNREACHABLE_NS),
+            Step::Fencing => {
+                self.fencer.deadline().min(self.heard + UNREACHABLE_NS).min(self.beside.deadline())
+            }
             // Once nothing more is read, there is nothing to wait for.
             Step::Applying if self.reads_no_more => u64::MAX,
             Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + DAMAGE_NS),
@@ -271,6 +289,7 @@ impl Takeover {
     /// Ends the sessions.
     pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         self.fencer.close(context);
+        self.beside.close(context);
         if let Step::Marking(marking) = &mut self.step {
             marking.tail.close(context);
         }
@@ -302,7 +321,7 @@ impl Takeover {
         }
         self.look(fenced, store);
         if self.asked.handed.is_some() && !self.is_handed(secondary) {
-            return Outcome::Refused(StartRefusal::NotSecondary);
+            return self.wait_for_mark(context.now.mono);
         }
         if store.get().round_in_place {
             return Outcome::Refused(StartRefusal::NoCut);
@@ -311,6 +330,14 @@ impl Takeover {
             self.why = self.why.or(Some(LossReason::LeftTheLanes));
         }
         self.why = self.why.or(self.may_be_alone());
+        match self.see_beside(context.now.mono) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.fencer.look_again(context.now.mono);
+                return Outcome::Running;
+            }
+            Err(refusal) => return Outcome::Refused(refusal),
+        }
         // What would end the takeover behind the fence must end it before: a living primary goes on then.
         let now = context.now.mono;
         let disk_failed = store.failed() || tracker.failed();
@@ -344,7 +371,7 @@ impl Takeover {
         let back =
             fenced.epoch.node == self.config.other_site() && fenced.epoch != store.get().handover_epoch;
         let (state, lane) = (store.get(), self.config.relay);
-        let binds = state.set.second().is_some() && state.bound != lane;
+        let binds = state.set.second().is_some() && !state.set.is_striped() && state.bound != lane;
         if was_handed && back || binds {
             self.forgets = Some(store.change(context, |state| {
                 state.handover &= !(was_handed && back);
@@ -366,15 +393,30 @@ impl Takeover {
         store: &StateStore,
     ) -> Outcome {
         self.look(fenced, store);
+        if self.fence_beside(context, store) {
+            return Outcome::Running;
+        }
+        self.on_all_fenced(context, secondary, store)
+    }
+
+    /// The lanes are this site's: where the journal ends is final.
+    fn on_all_fenced<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &StateStore,
+    ) -> Outcome {
         // The other site was primary in the epoch that is replaced, and said so last: else it may be a secondary, too.
-        let found = fenced.found;
+        let found = self.facts.found;
         let served = self.facts.ring.last.is_some_and(|last| last.epoch == found);
         self.contested |=
             !served || found.node != self.config.other_site() || found == store.get().handover_epoch;
         self.why = self.why.or(self.may_be_alone());
         // A lane that holds less than was fetched from it has lost what it once acknowledged. Only now its prefix is final.
         let position = self.facts.ring.journaled;
-        if self.why.is_none() && position < secondary.acquired().position.max(secondary.heard()) {
+        // Of two that share the data, one may have told of what the other has not.
+        let heard = if self.beside.is_none() { secondary.heard() } else { Position(0) };
+        if self.why.is_none() && position < secondary.acquired().position.max(heard) {
             self.why = Some(LossReason::JournalDamaged { position });
         }
         if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
@@ -452,49 +494,5 @@ impl Takeover {
                 }
             }
         }
-    }
-
-    /// What stands in the secondary's way: damage must last, a failed disk is final.
-    fn judge<S: Buffers>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        secondary: &mut Secondary<S::Buf>,
-    ) -> Option<LossReason> {
-        let now = context.now.mono;
-        match secondary.obstacle() {
-            None => self.damaged_since = None,
-            Some(Note::Damaged { position, .. }) => {
-                if self.hopes(now) {
-                    return None;
-                }
-                let why = LossReason::JournalDamaged { position };
-                self.why = Some(why);
-                if !self.asked.accept_loss {
-                    return Some(why);
-                }
-                self.reads_no_more = true;
-                secondary.stop_fetching(context);
-            }
-            Some(_) => return Some(LossReason::DiskFailed),
-        }
-        None
-    }
-
-    /// Whether the secondary's volumes hold the cut that is to be served, and its state says so.
-    fn is_applied<B: Buffer>(&self, secondary: &mut Secondary<B>) -> bool {
-        if secondary.acquired().position >= self.facts.ring.journaled || self.reads_no_more {
-            secondary.give_up_round();
-        }
-        let persisted = secondary.persisted().tip.position;
-        let reached = match self.why {
-            None => persisted == self.facts.ring.journaled,
-            // With loss accepted: whatever could be acquired.
-            Some(_) => {
-                let at_end =
-                    persisted >= self.facts.ring.journaled || self.damaged_since.is_some() || self.unfenced;
-                at_end && persisted == secondary.acquired().position
-            }
-        };
-        secondary.is_recovered() && secondary.is_idle() && reached
     }
 }

@@ -3,15 +3,17 @@
 //! Upholds I2 (the prefix moves only over bytes whose durable write completed, in order) and the area half of I5 (appends
 //! count for the session that is open; a newer one waits until the older one's appends have settled).
 
+mod beginning;
+
 use alloc::collections::VecDeque;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind, IN_TWO_LANES};
-use midspan_format::geometry::{BLOCK, Position, Ring};
-use midspan_format::ids::{AreaId, Epoch, GroupId};
-use midspan_format::message::{Begin, RefusedReason};
-use midspan_format::superblock::{AreaEntry, AreaHint};
+use midspan_format::geometry::{Position, Ring};
+use midspan_format::ids::{AreaId, Epoch, GroupId, NodeId};
+use midspan_format::message::RefusedReason;
+use midspan_format::superblock::AreaEntry;
 
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, LinkId, MAX_PARTS, Parts, Token};
@@ -27,7 +29,8 @@ const APPEND_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Append {
-    last: FrameHeader,
+    /// The last frame of it; none where it fills in the data of older ones.
+    last: Option<FrameHeader>,
     pieces_left: u8,
 }
 
@@ -36,7 +39,7 @@ struct Append {
 struct Queued<B> {
     data: Slice<B>,
     position: Position,
-    last: FrameHeader,
+    last: Option<FrameHeader>,
 }
 
 /// Whether the area can be used.
@@ -59,6 +62,8 @@ pub struct Area<B> {
     pub entry: AreaEntry,
     /// The group it belongs to.
     pub group: GroupId,
+    /// The node that holds it.
+    node: NodeId,
     /// Its state.
     pub health: Health,
     ring: Ring,
@@ -89,6 +94,10 @@ pub struct Area<B> {
     is_resent: bool,
     /// The area is to go on at another place.
     beginning: Option<Beginning>,
+    /// The block there is being cleared.
+    clearing: bool,
+    /// Where it ended before it was told to go on earlier.
+    ends_before: Position,
 }
 
 /// An area that goes on at another place (see [`Area::begin`]).
@@ -96,18 +105,23 @@ pub struct Area<B> {
 struct Beginning {
     journal: AreaId,
     tip: Tip,
-    /// The change of the permit that says so; none while the block at the place is being cleared.
+    /// What lies before is of the same journal, and stays.
+    keep: bool,
+    /// The change of the permit that says so; none as long as it is not asked for.
     recorded_by: Option<u64>,
+    /// The block at the place is clear.
+    cleared: bool,
 }
 
 impl<B: Buffer> Area<B> {
     /// An area whose content is not known yet. Its tokens carry `tag` above bit 40; up to `recent_limit` bytes of frames
     /// are kept in memory for readers.
-    pub fn new(entry: AreaEntry, group: GroupId, tag: u64, recent_limit: u64) -> Self {
+    pub fn new(entry: AreaEntry, group: GroupId, node: NodeId, tag: u64, recent_limit: u64) -> Self {
         Self {
             ring: Ring { start: entry.start, size: entry.size },
             entry,
             group,
+            node,
             health: Health::Scanning,
             tag: tag << 40,
             last: None,
@@ -126,6 +140,8 @@ impl<B: Buffer> Area<B> {
             answerable: Position(0),
             is_resent: false,
             beginning: None,
+            clearing: false,
+            ends_before: Position(0),
         }
     }
 
@@ -188,73 +204,6 @@ impl<B: Buffer> Area<B> {
         self.readable() > before
     }
 
-    /// The writer goes on at another place: what the area holds behind it is dropped. First the block there is cleared, so
-    /// that nothing from before continues the journal after a crash; then the permit says where it goes on.
-    ///
-    /// # Errors
-    /// Something of this session is still on its way to the disk, or no buffer is free.
-    pub fn begin<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        begin: &Begin,
-        token: Token,
-    ) -> Result<(), RefusedReason> {
-        if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
-            return Err(RefusedReason::BadFrame);
-        }
-        let mut block = context.buffers.take(BLOCK).ok_or(RefusedReason::Busy)?;
-        block.bytes_mut().ok_or(RefusedReason::Busy)?.get_mut(..BLOCK).ok_or(RefusedReason::Busy)?.fill(0);
-        block.set_filled(BLOCK);
-        let (first, _) = self.ring.split(begin.position, BLOCK as u64);
-        let data = Slice::new(block, 0..BLOCK);
-        context.disk(Disk::Journal, token, DiskOp::Write { offset: first.offset, data, durable: true });
-        let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
-        let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
-        self.beginning = Some(Beginning { journal: begin.journal, tip, recorded_by: None });
-        self.session_open = false;
-        Ok(())
-    }
-
-    /// It does not come to that.
-    pub fn drop_beginning(&mut self) {
-        self.beginning = None;
-    }
-
-    /// The block is clear: the entry that the permit is to hold.
-    pub fn on_cleared(&mut self) -> Option<AreaEntry> {
-        let beginning = self.beginning.as_ref()?;
-        let position = beginning.tip.position;
-        let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
-        let stale_to = self.received().max(self.entry.stale_to);
-        let hint = AreaHint { position, header_checksum: 0, journaled: position };
-        self.entry = AreaEntry { hint, journal, stale_to, began: position, ..self.entry };
-        Some(self.entry)
-    }
-
-    /// The change of the permit that is waited for.
-    pub fn is_recorded_by(&mut self, change: u64) {
-        if let Some(beginning) = self.beginning.as_mut() {
-            beginning.recorded_by = Some(change);
-        }
-    }
-
-    /// The change that the beginning waits for.
-    pub fn recording(&self) -> Option<u64> {
-        self.beginning.as_ref()?.recorded_by
-    }
-
-    /// The permit says where the area goes on: frames are taken from there.
-    pub fn has_begun(&mut self) {
-        let Some(beginning) = self.beginning.take() else { return };
-        (self.journaled, self.last, self.received) = (beginning.tip.position, None, beginning.tip);
-        (self.hinted, self.answerable) = (self.journaled, Position(0));
-        self.recent.clear();
-        self.recent_bytes = 0;
-        self.health = Health::Open;
-        self.session_open = self.session.is_some();
-        self.is_resent = true;
-    }
-
     /// Whether the writer sends one small frame at a time.
     pub fn is_hurried(&self) -> bool {
         let few = self.last.as_ref().is_none_or(|last| last.records <= FEW_RECORDS);
@@ -283,10 +232,39 @@ impl<B: Buffer> Area<B> {
         frame: Slice<B>,
         epoch: Epoch,
     ) -> Result<(), RefusedReason> {
+        let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
+        let is_journal = header.kind == FrameKind::Journal;
+        if is_journal && header.is_head_only_at(self.node) && header.position < self.received.position {
+            return self.fill(context, &frame, &header);
+        }
+        self.take(context, frame, header, epoch)
+    }
+
+    /// The head of a frame whose data lies in another lane: it stands for the frame here, and the place of the data stays as it is.
+    pub fn on_head<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        head: Slice<B>,
+        epoch: Epoch,
+    ) -> Result<(), RefusedReason> {
+        let header = *CheckedFrame::parse_head(head.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
+        let is_journal = header.kind == FrameKind::Journal;
+        if !is_journal || !header.is_head_only_at(self.node) || head.len() != header.head_length as usize {
+            return Err(RefusedReason::BadFrame);
+        }
+        self.take(context, head, header, epoch)
+    }
+
+    fn take<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: Slice<B>,
+        header: FrameHeader,
+        epoch: Epoch,
+    ) -> Result<(), RefusedReason> {
         if self.health != Health::Open {
             return Err(RefusedReason::Damaged);
         }
-        let header = *CheckedFrame::parse(frame.bytes()).map_err(|_| RefusedReason::BadFrame)?.header();
         if header.area != self.entry.frames()
             || header.group != self.group
             || header.kind != self.frame_kind()
@@ -335,8 +313,9 @@ impl<B: Buffer> Area<B> {
             self.first_append = self.first_append.wrapping_add(1);
             // After a failure nothing behind it counts, whatever its own write said.
             if self.health == Health::Open {
-                self.journaled = done.last.end();
-                self.last = Some(done.last);
+                let Some(last) = done.last else { continue };
+                self.journaled = last.end();
+                self.last = Some(last);
                 moved = true;
             }
         }
@@ -383,13 +362,14 @@ impl<B: Buffer> Area<B> {
 
     fn enqueue(&mut self, data: Slice<B>, header: FrameHeader) {
         if let Some(back) = self.queued.back_mut()
+            && back.last.is_some_and(|last| last.end() == back.position.add(back.data.len() as u64))
             && back.data.len() + data.len() <= APPEND_BYTES
             && back.data.join(&data)
         {
-            back.last = header;
+            back.last = Some(header);
             return;
         }
-        self.queued.push_back(Queued { data, position: header.position, last: header });
+        self.queued.push_back(Queued { data, position: header.position, last: Some(header) });
     }
 
     fn write_next<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {

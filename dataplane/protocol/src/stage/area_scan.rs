@@ -2,7 +2,7 @@
 
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, Position, Ring};
-use midspan_format::ids::AreaId;
+use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::superblock::AreaEntry;
 
 use crate::recovery::walk::{Found, Walk, later_claim};
@@ -70,15 +70,16 @@ pub struct AreaScan {
 }
 
 impl AreaScan {
-    /// A scan from the hint of an area's entry; its disk operations carry `token`; it reads `chunk` bytes at a time.
-    pub fn new(entry: &AreaEntry, token: Token, chunk: usize) -> Self {
+    /// A scan at `node` from the hint of an area's entry; its disk operations carry `token`; it reads `chunk` bytes at a time.
+    pub fn new(entry: &AreaEntry, node: NodeId, token: Token, chunk: usize) -> Self {
         let ring = Ring { start: entry.start, size: entry.size };
         let kind = frame_kind(entry.kind);
-        let walk = if entry.hint.journaled.0 == 0 {
+        let mut walk = if entry.hint.journaled.0 == 0 {
             Walk::behind(entry.frames(), kind, crate::vocab::tip::Tip::behind(Position(0), None))
         } else {
             Walk::at(entry.frames(), kind, entry.hint.position)
         };
+        walk.at_lane(node);
         let chunk = chunk.min(usize::try_from(entry.size).unwrap_or(chunk));
         Self {
             area: entry.frames(),
@@ -178,13 +179,14 @@ impl AreaScan {
         let mut rest = bytes;
         loop {
             match self.walk.next(rest) {
-                Found::Frame(header, range) => {
-                    if header.kind == FrameKind::Journal {
-                        self.claimed = self.claimed.max(header.journaled);
-                    }
-                    rare!(ScanMisread if self.doubted == Some(header.position));
-                    self.last = Some(header);
-                    rest = rest.get(range.end..).unwrap_or_default();
+                Found::Frame(header, _) => {
+                    self.on_frame(&header);
+                    rest = rest.get(header.length as usize..).unwrap_or_default();
+                }
+                Found::Head(header) => {
+                    self.walk.pass(&header);
+                    self.on_frame(&header);
+                    rest = rest.get(header.length as usize..).unwrap_or_default();
                 }
                 Found::More(needed) => {
                     self.at = self.walk.tip().position;
@@ -204,6 +206,14 @@ impl AreaScan {
                 }
             }
         }
+    }
+
+    fn on_frame(&mut self, header: &FrameHeader) {
+        if header.kind == FrameKind::Journal {
+            self.claimed = self.claimed.max(header.journaled);
+        }
+        rare!(ScanMisread if self.doubted == Some(header.position));
+        self.last = Some(*header);
     }
 
     /// Nothing continues the chain, a read says. It may be wrong once: then the journal neither ends here nor is damaged, and

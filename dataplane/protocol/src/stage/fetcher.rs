@@ -4,6 +4,7 @@
 //! asked, it falls back to the scan along the chain, one read at a time: the manifests are an index, the chain is the
 //! truth (I8, I9).
 
+mod beside;
 mod index;
 mod peek;
 
@@ -13,13 +14,13 @@ use alloc::vec::Vec;
 use midspan_format::frame::FrameKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
-use midspan_format::message::{Refused, RefusedReason, Welcome};
+use midspan_format::message::{RefusedReason, Welcome};
 use midspan_format::time::Time;
 
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::recovery::walk::{Found, Walk};
 use crate::stage::acquirer::{Acquirer, Held};
-use crate::vocab::buffer::{Buffers, Slice};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, LinkEvent, LinkId, Note};
 use crate::vocab::limits::{Limits, Pace};
 use crate::vocab::milestone::{Milestone, Stage};
@@ -41,14 +42,51 @@ struct Range {
     scan: bool,
     /// A piece of a scan whose rest stands at the front of the plan.
     has_rest: bool,
+    /// It is read from the lane beside; see [`beside`].
+    beside: bool,
+}
+
+/// A range that was asked for.
+#[derive(Debug)]
+struct Asked<B> {
+    range: Range,
+    /// What came, as long as older ones are waited for.
+    answer: Option<Answer<B>>,
+}
+
+#[derive(Debug)]
+struct Answer<B> {
+    position: Position,
+    data: Option<Slice<B>>,
 }
 
 /// The fetcher of one lane.
 #[derive(Debug)]
-pub struct Fetcher {
+pub struct Fetcher<B> {
     /// `None`: manifests come from the other site only.
     manifests: Option<Reader>,
     ring: Reader,
+    /// Of the lane that shares the data of frames with the first one.
+    beside: Option<Reader>,
+    /// It shares the data of what is written now: where the head names it, nothing is looked for in the first one.
+    shares: bool,
+    /// Data is at this node, and must be read there.
+    wants_beside: Option<NodeId>,
+    /// Nodes that may hold a lane, and this one.
+    lanes: Vec<NodeId>,
+    node: NodeId,
+    /// Which of both lanes tells no more than what both hold; a takeover may have made it tell all.
+    trusted: (bool, bool),
+    /// A takeover is under way.
+    takes: bool,
+    /// The lane beside takes this site for its primary.
+    named_beside: bool,
+    /// Where the first lane was found not to hold data that is not said to be there.
+    hollow: Option<Position>,
+    /// Since when the lane beside is read for what is nowhere else.
+    far_since: u64,
+    /// A scan goes along that one's heads.
+    scans_beside: bool,
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
     manifest_walk: Option<Walk>,
@@ -59,7 +97,7 @@ pub struct Fetcher {
     /// Manifests were damaged: the ring must say itself how far it goes.
     unlisted: bool,
     /// Reads in flight, oldest first.
-    asked: VecDeque<Range>,
+    asked: VecDeque<Asked<B>>,
     tip: Tip,
     walk: Option<Walk>,
     /// A takeover reads exactly to here, whatever manifests say.
@@ -70,6 +108,8 @@ pub struct Fetcher {
     peek_at: u64,
     /// The oldest read is such a look.
     peeks: bool,
+    /// The last one was at the lane beside.
+    peeks_beside: bool,
     damaged: Option<Position>,
     /// Which journal this is is not known yet, and a ring without a frame cannot say: it may begin in another lane.
     nameless: bool,
@@ -86,7 +126,7 @@ pub struct Fetcher {
     found: Vec<Found>,
 }
 
-impl Fetcher {
+impl<B: Buffer> Fetcher<B> {
     /// A fetcher that goes on behind `tip`, with manifests from `manifest_from`.
     pub fn new(
         manifests: Option<Reader>,
@@ -99,6 +139,17 @@ impl Fetcher {
         Self {
             manifests,
             ring,
+            beside: None,
+            shares: false,
+            wants_beside: None,
+            lanes: Vec::new(),
+            node: NodeId::NONE,
+            trusted: (true, true),
+            takes: false,
+            named_beside: false,
+            hollow: None,
+            far_since: 0,
+            scans_beside: false,
             manifest_from,
             manifest_walk: None,
             consumed: VecDeque::with_capacity(PLAN),
@@ -112,6 +163,7 @@ impl Fetcher {
             retry_at: 0,
             peek_at: 0,
             peeks: false,
+            peeks_beside: false,
             damaged: None,
             nameless: false,
             told: None,
@@ -161,7 +213,7 @@ impl Fetcher {
     }
 
     /// From now on read exactly to `prefix`, along the chain.
-    pub fn set_target<S: Buffers>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
+    pub fn set_target<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
         self.target = Some(prefix);
         self.close_manifests(context);
         if self.peeks && self.asked.len() == 1 {
@@ -178,7 +230,7 @@ impl Fetcher {
 
     /// Whether the link is one of this fetcher's.
     pub fn owns(&self, link: LinkId) -> bool {
-        link == self.ring.id() || self.is_of_manifests(link)
+        link == self.ring.id() || self.is_of_manifests(link) || self.is_beside(link)
     }
 
     /// How far manifests are consumed when everything before `acquired` is acquired.
@@ -194,42 +246,45 @@ impl Fetcher {
     }
 
     /// An event of one of the links.
-    pub fn on_link<S: Buffers>(
+    pub fn on_link<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         link: LinkId,
-        event: LinkEvent<S::Buf>,
-        acquirer: &mut Acquirer<S::Buf>,
+        event: LinkEvent<B>,
+        acquirer: &mut Acquirer<B>,
     ) {
         if let Some(manifests) = self.manifests.as_mut().filter(|reader| reader.id() == link) {
             let outcome = manifests.on_link(context, event);
             self.on_manifest_event(context, outcome);
             return;
         }
-        match self.ring.on_link(context, event) {
+        let is_beside = self.is_beside(link);
+        let reader = self.beside.as_mut().filter(|_| is_beside).unwrap_or(&mut self.ring);
+        match reader.on_link(context, event) {
             ReaderEvent::Nothing => {}
+            ReaderEvent::Up(welcome) if is_beside => self.on_beside_up(context, &welcome),
             ReaderEvent::Up(welcome) => self.on_ring_up(context, &welcome),
-            ReaderEvent::Down => self.forget_reads(),
-            ReaderEvent::Refused(refused) => self.on_ring_refused(context, &refused),
+            ReaderEvent::Down => self.on_reader_down(context),
+            ReaderEvent::Refused(refused) => self.on_ring_refused(context, is_beside, &refused),
             ReaderEvent::Data { position, data, journaled, .. } => {
-                self.journaled = self.journaled.max(journaled);
-                self.peek_at = self.next_peek(context.now.mono);
-                if core::mem::take(&mut self.peeks) {
-                    return self.on_peeked(journaled);
+                if !is_beside || self.peeks {
+                    self.journaled = self.journaled.max(journaled);
                 }
-                self.on_data(context, position, data, acquirer);
+                self.peek_at = self.next_peek(context.now.mono);
+                self.on_answer(context, is_beside, Answer { position, data }, journaled, acquirer);
             }
         }
     }
 
     /// Timers of the links.
-    pub fn on_tick<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+    pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if let Some(manifests) = self.manifests.as_mut().filter(|_| self.target.is_none()) {
             manifests.on_tick(context);
         }
         if let ReaderEvent::Down = self.ring.on_tick(context) {
-            self.forget_reads();
+            self.on_reader_down(context);
         }
+        self.tick_beside(context);
         if self.nameless && self.ring.is_up() && context.now.mono >= self.retry_at {
             self.ring.restart(context);
         }
@@ -241,11 +296,12 @@ impl Fetcher {
         let retry = if waits { self.retry_at } else { u64::MAX };
         let peek = if self.may_peek() { self.peek_at.max(self.retry_at) } else { u64::MAX };
         let manifests = self.manifests.as_ref().map_or(u64::MAX, Reader::deadline);
-        self.ring.deadline().min(manifests).min(retry).min(peek)
+        let beside = self.beside.as_ref().map_or(u64::MAX, Reader::deadline);
+        self.ring.deadline().min(beside).min(manifests).min(retry).min(peek)
     }
 
     /// Asks for as much as fits: `room` frames can still be held.
-    pub fn poke<S: Buffers>(&mut self, context: &mut Context<'_, S>, has_room: bool) {
+    pub fn poke<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, has_room: bool) {
         if !self.ring.is_up() || self.walk.is_none() || context.now.mono < self.retry_at {
             return;
         }
@@ -259,33 +315,41 @@ impl Fetcher {
             if range.scan && self.asked.len() > usize::from(self.peeks) {
                 break;
             }
+            // What is listed, or was seen in the other lane, is in both.
+            let knows = self.beside.is_some();
+            let reader = self.beside.as_mut().filter(|_| range.beside).unwrap_or(&mut self.ring);
+            if !reader.is_up() {
+                break;
+            }
             let length = (range.end.0 - range.start.0).min(u64::from(self.limits.fetch_bytes));
             let end = Position(range.start.0 + length);
             let whole = end == range.end;
-            let piece = Range { start: range.start, end, scan: range.scan, has_rest: range.scan && !whole };
+            let piece = Range { end, has_rest: range.scan && !whole, ..*range };
             if whole || !range.scan {
                 self.plan.pop_front();
             }
-            self.asked.push_back(piece);
+            self.asked.push_back(Asked { range: piece, answer: None });
             let length = u32::try_from(length).unwrap_or(0);
-            self.ring.read(context, piece.start, length, 0);
+            if knows && !piece.scan {
+                reader.read_known(context, piece.start, length);
+            } else {
+                reader.read(context, piece.start, length, 0);
+            }
             context.reach(Milestone::range(Stage::Asked, self.ring.group(), piece.start, length));
             if piece.scan {
                 break;
             }
         }
         if self.may_peek() && context.now.mono >= self.peek_at {
-            let start = self.tip().position;
-            self.peeks = true;
-            self.asked.push_back(Range { start, end: start, scan: true, has_rest: false });
-            self.ring.read(context, start, PEEK_BYTES, 0);
+            self.peek(context);
         }
         self.ask_manifests(context);
     }
 
     /// Ends the sessions for good.
-    pub fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+    pub fn close<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.ring.close(context);
+        self.close_beside(context);
         self.close_manifests(context);
         self.asked.clear();
     }
@@ -294,16 +358,17 @@ impl Fetcher {
         self.manifests.as_ref().is_some_and(|reader| reader.id() == link)
     }
 
-    fn close_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+    fn close_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if let Some(manifests) = self.manifests.as_mut() {
             manifests.close(context);
         }
     }
 
-    fn on_ring_up<S: Buffers>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
+    fn on_ring_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
         let tip = self.tip();
         self.journaled = self.journaled.max(welcome.journaled);
         self.primary = welcome.primary;
+        self.see_trust(false, welcome);
         // Where two lanes must hold a frame, less may be read of one than it has, and than was read of the other.
         let there = welcome.last.map_or(welcome.journaled, |last| last.end()).max(welcome.journaled);
         if there < tip.position {
@@ -329,26 +394,11 @@ impl Fetcher {
             self.damaged = None;
         }
         context.note(Note::LaneUp { node: self.ring.node(), journaled: welcome.journaled });
-        if core::mem::take(&mut self.unlisted) {
+        if (self.trusted.0 || !self.shares) && core::mem::take(&mut self.unlisted) {
             self.planned_to = self.planned_to.max(welcome.journaled);
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
         self.rescan_plan();
-    }
-
-    fn on_ring_refused<S: Buffers>(&mut self, context: &mut Context<'_, S>, refused: &Refused) {
-        let reason = refused.reason;
-        if self.told.replace(reason) != Some(reason) && reason != RefusedReason::Busy {
-            context.note(Note::LaneRefused { node: self.ring.node(), reason });
-        }
-        // What is needed cannot be read there: as bad as bytes that do not verify.
-        if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
-            rare!(FetcherRefused);
-            self.damaged = Some(self.tip().position);
-        }
-        self.retry_at = context.now.mono + RETRY_NS;
-        self.ring.restart(context);
-        self.forget_reads();
     }
 
     fn forget_reads(&mut self) {
@@ -363,26 +413,26 @@ impl Fetcher {
         let end = self.target.unwrap_or(self.planned_to);
         self.plan.clear();
         if end > start {
-            self.plan.push_back(Range { start, end, scan: true, has_rest: false });
+            let beside = self.scans_beside && self.beside.is_some();
+            self.plan.push_back(Range { start, end, scan: true, has_rest: false, beside });
         }
         self.planned_to = end.max(start);
     }
 
-    fn rescan<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        if !self.asked.is_empty() {
-            self.ring.restart(context);
-        }
+    fn rescan<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.forget_answers(context);
         self.forget_reads();
     }
 
-    fn on_data<S: Buffers>(
+    fn on_data<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         position: Position,
-        data: Option<Slice<S::Buf>>,
-        acquirer: &mut Acquirer<S::Buf>,
+        data: Option<Slice<B>>,
+        acquirer: &mut Acquirer<B>,
     ) {
-        let Some(asked) = self.asked.pop_front() else { return };
+        let Some(asked) = self.asked.pop_front().map(|asked| asked.range) else { return };
+        self.look_at(asked.beside);
         let Some(walk) = self.walk.as_mut() else { return };
         if position != walk.tip().position {
             return self.rescan(context);
@@ -391,6 +441,7 @@ impl Fetcher {
             // Nothing there yet, although it was listed: the relay's prefix is behind. Ask again a little later.
             rare!(FetcherTooEarly);
             self.retry_at = context.now.mono + RETRY_NS / 10;
+            self.scans_beside = !asked.beside;
             return self.rescan(context);
         };
         self.found.clear();
@@ -403,7 +454,7 @@ impl Fetcher {
                     done += range.end;
                     self.found.push(found);
                 }
-                Found::More(_) | Found::End => break found,
+                Found::Head(_) | Found::More(_) | Found::End => break found,
             }
         };
         if done > 0 {
@@ -415,7 +466,7 @@ impl Fetcher {
                     *at += range.end;
                     Some(Held { header, frame: data.part(start..start + range.end) })
                 }
-                Found::More(_) | Found::End => None,
+                Found::Head(_) | Found::More(_) | Found::End => None,
             });
             acquirer.push_run(data.part(0..done), frames);
         }
@@ -427,6 +478,10 @@ impl Fetcher {
             {
                 rest.start = end;
             }
+        } else if let Found::Head(header) = stop
+            && self.may_lie_beside(&header, &asked)
+        {
+            self.go_beside(context, &header, asked);
         } else if done > 0 || matches!(stop, Found::More(_)) && asked.end.0 - position.0 > data.len() as u64 {
             rare!(FetcherCutShort);
             self.rescan(context);
@@ -434,7 +489,8 @@ impl Fetcher {
             rare!(FetcherDamaged);
             self.damaged = Some(end);
             self.retry_at = context.now.mono + RETRY_NS;
-            context.note(Note::Damaged { node: self.ring.node(), position: end });
+            context.note(Note::Damaged { node: self.node_of(asked.beside), position: end });
+            self.scans_beside = !asked.beside;
             self.rescan(context);
         }
     }

@@ -161,9 +161,9 @@ impl<B: Buffer> Manifests<B> {
             length: header.length,
             lane: header.lane.0,
             origin_lane: header.origin_lane.0,
+            data_at: header.data_at.0,
             first_region: u32::try_from(first_region).unwrap_or(0),
             regions: u32::try_from(regions).unwrap_or(0),
-            ..ManifestEntry::default()
         });
     }
 

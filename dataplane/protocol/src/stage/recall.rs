@@ -116,7 +116,7 @@ impl Recall {
                     rest = rest.get(range.end..).unwrap_or_default();
                 }
                 Found::More(_) => return,
-                Found::End => {
+                Found::Head(_) | Found::End => {
                     rare!(RecallDamaged);
                     walk.skip_block();
                     rest = rest.get(BLOCK..).unwrap_or_default();

@@ -175,7 +175,7 @@ impl Receipts {
                 }
                 Found::More(_) => break,
                 // Damaged on the way, or on the disk, where it says nothing and a later one says everything.
-                Found::End => {
+                Found::Head(_) | Found::End => {
                     let position = walk.tip().position;
                     if self.bad.replace(position) != Some(position) {
                         rare!(ReceiptReadAgain);

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use midspan_format::checksum::checksum;
 use midspan_format::frame::{FrameHeader, FrameKind, IN_TWO_LANES};
 use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
-use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, VolumeId};
+use midspan_format::ids::{AreaId, Epoch, GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::mark::Mark;
 use midspan_format::record::{MAX_RECORDS, MAY_UNMAP, OF_ROUND, Record, RecordKind};
 use midspan_format::seal::{RecordTable, records_head_length, seal_records};
@@ -56,6 +56,8 @@ pub struct Known {
     pub landed_time: Time,
     /// Durable in the lane before it.
     pub journaled: Position,
+    /// Where the frame's data goes, if not to each lane.
+    pub data_at: NodeId,
 }
 
 /// The open frame of one lane, and memory for sealed ones that is used again and again.
@@ -286,6 +288,7 @@ impl<B: Buffer> Sealer<B> {
             landed: known.landed,
             landed_time: known.landed_time,
             journaled: known.journaled,
+            data_at: known.data_at,
             ..FrameHeader::default()
         }
     }

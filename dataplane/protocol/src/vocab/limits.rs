@@ -9,6 +9,9 @@ pub struct Limits {
     pub frames: usize,
     /// Sealed frames not yet reported journaled: beyond it records gather in the open frame, so that load makes batches.
     pub unjournaled_frames: usize,
+    /// Where two lanes share the data of frames: shorter ones go whole to both. The head is a good part of them, and a lane writes many
+    /// of them at once where nothing lies between.
+    pub shared_bytes: u64,
     /// Range reads that a secondary keeps in flight towards the relay.
     pub fetches: usize,
     /// Bytes of one range read; a whole frame must fit.
@@ -25,6 +28,7 @@ impl Default for Limits {
             requests: 1024,
             frames: 1024,
             unjournaled_frames: 8,
+            shared_bytes: 64 * 1024,
             fetches: 32,
             fetch_bytes: 768 * 1024,
             apply_frames: 1024,

@@ -102,12 +102,13 @@ fn shared(group: &Group, field: &Field, report: &mut Report<'_>) {
     }
     match group.lane_set {
         LaneSet::Failover => {}
-        LaneSet::Mirror if relays >= 2 => {}
-        LaneSet::Mirror => {
+        LaneSet::Mirror | LaneSet::Stripe if relays >= 2 => {}
+        LaneSet::Mirror | LaneSet::Stripe => {
+            let wanted = group.lane_set.word();
             report.error(
                 &field.clone().key("lane_set"),
                 format!(
-                    "\"mirror\" needs lanes at two relays at least, here are {relays}: allowed is \"failover\""
+                    "\"{wanted}\" needs lanes at two relays at least, here are {relays}: allowed is \"failover\""
                 ),
             );
         }

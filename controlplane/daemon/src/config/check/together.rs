@@ -2,7 +2,7 @@
 
 use super::super::field::Field;
 use super::super::finding::Finding;
-use super::super::schema::{Config, ControlPath, Direct, Group, Initial, Isolated, LaneSet, Mode, Role};
+use super::super::schema::{Config, ControlPath, Direct, Group, Initial, Isolated, Mode, Role};
 use super::report::{Report, list};
 
 /// What does not fit between the files of several nodes, besides what [`Config::check`] finds in each.
@@ -148,11 +148,8 @@ fn policy(
     report: &mut Report<'_>,
 ) {
     if other.lane_set != group.lane_set {
-        let there = match other.lane_set {
-            LaneSet::Failover => "\"failover\"",
-            LaneSet::Mirror => "\"mirror\"",
-        };
-        report.error(&field.clone().key("lane_set"), differs("the lane set is", there.to_owned()));
+        let there = format!("\"{}\"", other.lane_set.word());
+        report.error(&field.clone().key("lane_set"), differs("the lane set is", there));
     }
     if other.direct != group.direct {
         let there = if other.direct == Direct::Allow { "\"allow\"" } else { "\"never\"" };

@@ -97,9 +97,10 @@ fn two_lanes_at_a_time_need_two_relays() {
             ],
         );
     }
+    found(&lanes(TWO_RELAYS, "lane_set = \"stripe\""), &[]);
     refused(
         &lanes(TWO_RELAYS, "lane_set = \"raid\""),
-        "a.toml:24: group[0].lane_set: unknown variant `raid`, expected `failover` or `mirror`",
+        "a.toml:24: group[0].lane_set: unknown variant `raid`, expected one of `failover`, `mirror`, `stripe`",
     );
     refused(
         &lanes(TWO_RELAYS, "direct = \"always\""),

@@ -1,6 +1,8 @@
 //! How a writer joins an area that may hold something else: it goes on where that stands in its chain, or tells it where to begin.
 
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
+use midspan_format::ids::AreaId;
 use midspan_format::message::{Begin, Message, Welcome};
 
 use super::Writer;
@@ -26,18 +28,19 @@ impl<B: Buffer> Writer<B> {
         welcome: &Welcome,
     ) -> Joined {
         let Some(base) = self.base() else { return Joined::Begins };
-        let has_begun = self.begun && welcome.journaled == base.position && welcome.last.is_none();
+        let is_last = welcome.last.is_none_or(|last| last.checksum == base.chain);
+        let has_begun = self.begun && welcome.journaled == base.position && is_last;
         let enough = welcome.began <= base.position || !self.may_begin;
         if welcome.area == self.area && (has_begun || enough && self.is_on_chain(welcome)) {
             self.joins = false;
             return Joined::Yes;
         }
-        // At the very beginning there is nothing to lose.
-        if !self.may_begin && base.position > Position(0) {
+        // At the very beginning there is nothing to lose; nor is there where what lies behind is of no use to anybody.
+        if !self.may_begin && base.position > Position(0) && !self.may_cut_back(welcome, base) {
             return Joined::Never;
         }
         if !self.begun {
-            self.begin(context);
+            self.begin(context, welcome.area);
         }
         Joined::Begins
     }
@@ -56,11 +59,16 @@ impl<B: Buffer> Writer<B> {
         self.unjournaled.front().map(|sent| Tip::before(&sent.frame.header)).or(self.tip)
     }
 
-    pub(super) fn begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+    /// `found`: the journal that the area holds.
+    pub(super) fn begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, found: AreaId) {
         let Some(base) = self.base() else { return };
         self.begun = true;
         let (journal, position) = (self.area, base.position);
-        let begin = Begin { journal, position, sequence: base.sequence, chain: base.chain };
+        let (sequence, chain) = (base.sequence, base.chain);
+        let is_it =
+            |last: &FrameHeader| found == journal && last.end() == position && last.checksum == base.chain;
+        let last = self.behind.filter(|last| self.keeps && is_it(last));
+        let begin = Begin { journal, position, sequence, chain, last };
         context.ask(Effect::SendBlock { link: self.link.id, message: Message::Begin(begin) });
     }
 

@@ -18,7 +18,8 @@ const AGAIN_NS: u64 = 2_000_000_000;
 impl<B: Buffer> Group<B> {
     /// Whether this site is a mere secondary, and the relay says that it is primary.
     fn is_left_over(&self, secondary: &Secondary<B>) -> bool {
-        let fenced = secondary.is_named_primary() || self.setting.owes.is_some();
+        let fenced =
+            secondary.is_named_primary() || secondary.named_beside().is_some() || self.setting.owes.is_some();
         fenced && !self.store.get().handover && !self.stopping
     }
 
@@ -34,6 +35,11 @@ impl<B: Buffer> Group<B> {
         if self.give_at == 0 {
             self.give_at = context.now.mono + AGAIN_NS;
         } else if context.now.mono >= self.give_at {
+            // One lane after the other: each goes on to name this site when it was given back.
+            self.setting.gives_beside = !self.setting.gives_beside;
+            if let Some(beside) = secondary.named_beside().filter(|_| self.setting.gives_beside) {
+                self.setting.owes.get_or_insert(beside);
+            }
             // First the lane that a takeover may have fenced before it turned to another one.
             let lane = self.setting.owes.unwrap_or(self.config.relay);
             let known = if self.setting.owes.is_some() { Epoch::NONE } else { self.store.get().epoch };

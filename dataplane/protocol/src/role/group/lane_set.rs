@@ -32,6 +32,8 @@ pub(super) struct Setting {
     takeover: Option<Asked>,
     /// A lane that a takeover may have fenced before it turned to another one: it is given back, unless that one ends well.
     pub(super) owes: Option<NodeId>,
+    /// Of two lanes that share the data, the one that is not read is given back next.
+    pub(super) gives_beside: bool,
     /// Since when the lane that is read is away.
     away_since: Option<u64>,
     /// When a site that was replaced began to look at the present lane.
@@ -138,6 +140,8 @@ impl<B: Buffer> Group<B> {
         });
         if !set.nodes.contains(&self.config.relay) {
             self.read_from(context, set.first());
+        } else if let Play::Secondary(secondary) = &mut self.play {
+            secondary.follow_set(context, &self.store);
         }
         Some(change)
     }
@@ -204,7 +208,10 @@ impl<B: Buffer> Group<B> {
         let Some(other) = others.filter(|_| set.second().is_some()) else { return };
         let asked = match &self.play {
             Play::Secondary(secondary) if !secondary.has_lane() => None,
-            Play::TakingOver(_, takeover) if takeover.waits_for_lane() => Some(takeover.asked()),
+            // Where lanes share the data, it takes both.
+            Play::TakingOver(_, takeover) if takeover.waits_for_lane() && !set.is_striped() => {
+                Some(takeover.asked())
+            }
             Play::Secondary(_)
             | Play::TakingOver(..)
             | Play::Starting(_)

@@ -44,6 +44,7 @@ impl<B: Buffer> Group<B> {
     /// The other site is there: from now on hosts are answered in the lanes, and a round brings it what differs.
     fn return_to_the_lanes<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, begin: Begin) {
         let Play::Outside(mut outside) = core::mem::replace(&mut self.play, Play::Stopped) else { return };
+        self.config.relay = outside.comeback().lane_node();
         outside.leave(context);
         self.tracker = outside.take_tracker();
         let state = self.store.get();

@@ -203,7 +203,8 @@ impl<B: Buffer> Group<B> {
         }
         self.stop_giving(context);
         let Some(tracker) = self.tracker.as_ref() else { return };
-        if let Play::Secondary(secondary) = core::mem::replace(&mut self.play, Play::Stopped) {
+        if let Play::Secondary(mut secondary) = core::mem::replace(&mut self.play, Play::Stopped) {
+            secondary.hold_lanes(true);
             let config = self.config.clone();
             let takeover = Takeover::new(config, context.now.mono, asked, &self.store, &secondary, tracker);
             self.play = Play::TakingOver(secondary, Box::new(takeover));
@@ -225,6 +226,7 @@ impl<B: Buffer> Group<B> {
         let planned = matches!(&self.play, Play::TakingOver(_, takeover) if takeover.is_planned());
         if let Play::TakingOver(secondary, mut takeover) = core::mem::replace(&mut self.play, Play::Stopped) {
             takeover.close(context);
+            self.setting.owes = takeover.fenced_beside().or(self.setting.owes);
             self.play = if takeover.has_changed_secondary() {
                 rare!(TakeoverBeginsAnew);
                 // It read exactly to the fenced prefix: what runs settles, then it begins anew.
@@ -235,6 +237,8 @@ impl<B: Buffer> Group<B> {
                 Play::Aborting(secondary, ended, 0)
             } else {
                 self.unbind(context);
+                let mut secondary = secondary;
+                secondary.hold_lanes(false);
                 Play::Secondary(secondary)
             };
             self.on_aborted(context, FencerEvent::Nothing);
@@ -282,7 +286,9 @@ impl<B: Buffer> Group<B> {
                 self.resume_again(context);
             }
             FencerEvent::Done(fenced) => {
-                let facts = LaneFacts::new(&fenced, self.config.lane);
+                // By which one of two that share the data it goes is looked at when it comes back into them.
+                let shares = self.store.get().set.is_striped();
+                let facts = LaneFacts::new(&fenced, self.config.lane).filter(|_| !shares);
                 self.store.change(context, |state| {
                     (state.epoch, state.takeover_replaces) = (fenced.epoch, Epoch::NONE);
                     if let Some(facts) = &facts {
@@ -318,6 +324,7 @@ impl<B: Buffer> Group<B> {
         let Play::TakingOver(_, takeover) = &self.play else { return };
         self.setting.owes = None;
         let (facts, handed) = (*takeover.facts(), takeover.is_planned());
+        self.config.relay = takeover.lane_node();
         if !handed {
             let contested = takeover.is_contested();
             return self.serve_outside(context, report, Some(facts), None, contested);
@@ -356,6 +363,9 @@ impl<B: Buffer> Group<B> {
             }
         }
         self.stop_giving(context);
+        if let Play::TakingOver(_, takeover) = &self.play {
+            self.setting.owes = takeover.fenced_beside().or(self.setting.owes);
+        }
         // What the secondary has under way must settle: it begins anew afterwards.
         self.close_role(context);
         let mut fencer = Box::new(self.config.fencer(FenceIntent::Probe, self.store.get().epoch));

@@ -31,15 +31,17 @@ impl<B: Buffer> Primary<B> {
         &mut self,
         context: &mut Context<'_, S>,
     ) -> Option<FrameHeader> {
-        let tip = self.ring.tip().filter(|_| self.used() + 2 * BLOCK as u64 <= self.ring_size())?;
+        let fits = self.used() + 2 * BLOCK as u64 <= self.ring_size();
+        let tip = self.ring.tip().filter(|_| fits && self.may_seal())?;
         let block = context.buffers.take(BLOCK)?;
         let time = self.clock.next(context.now.wall.min(LATEST_WALL));
         let mark = Mark::Handover(Handover { epoch: self.epoch, to: self.config.other_site() });
         self.sealer.join_mark(block, time, &mark);
         let known = self.known();
         let mut ops = self.landing.blank();
-        // Nothing comes behind it that would say when both lanes hold it, and whoever reads it decides what counts.
-        self.sealer.mark_doubled(false);
+        // Nothing comes behind it that would say when both lanes hold it, and whoever reads it decides what counts. Where lanes share the
+        // data that is the one that ends first: there it is said by a ping, and by a manifest.
+        self.sealer.mark_doubled(self.shares());
         let frame = self.sealer.seal(context.buffers, tip, known, &mut ops);
         self.sealer.mark_doubled(self.lanes.is_doubled());
         self.landing.give_blank(ops);

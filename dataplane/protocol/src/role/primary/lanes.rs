@@ -8,16 +8,20 @@
 //! old *and* the new set allow is answered (I1, I5).
 
 mod changing;
+mod striping;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::SetRecorded;
 use midspan_format::superblock::FenceSet;
 
+use self::striping::Stripe;
 use super::Primary;
+use super::begin::Begin;
 use super::second::{Second, SecondEvent};
 use crate::role::policy::{Wanted, wanted};
 use crate::stage::resend::Resend;
@@ -60,6 +64,10 @@ pub(super) struct Lanes<B> {
     /// The other site may go by another set: nothing more is answered until it has recorded this one.
     held_back: bool,
     resend: Resend<B>,
+    /// How two lanes share the data of frames, if they do.
+    stripe: Stripe,
+    /// The last frame of the journal when this role began.
+    last: Option<FrameHeader>,
     /// Which links the first lane uses.
     side: u32,
     /// Newest epoch that this site had followed or left behind before it began with the present one.
@@ -73,7 +81,7 @@ pub(super) struct Lanes<B> {
 
 impl<B: Buffer> Lanes<B> {
     /// `floor`: known to have been in as many lanes as an answer needs.
-    pub(super) fn new(first: NodeId, known: Epoch, floor: Position, resend_bytes: u64) -> Self {
+    pub(super) fn new(first: NodeId, begin: &Begin, floor: Position, resend_bytes: u64) -> Self {
         Self {
             set: FenceSet::of(&[first], 1),
             asked: None,
@@ -83,8 +91,10 @@ impl<B: Buffer> Lanes<B> {
             floor,
             held_back: false,
             resend: Resend::new(resend_bytes),
+            stripe: Stripe::Off,
+            last: begin.last,
             side: 0,
-            known,
+            known: begin.known,
             second_lost: None,
             tried: 0,
             try_at: 0,
@@ -121,6 +131,7 @@ impl<B: Buffer> Primary<B> {
             self.ring.preset_answerable(self.lanes.floor);
             self.sealer.mark_doubled(true);
         }
+        self.await_stripe();
     }
 
     /// From now on this epoch is established: lanes with older ones are replaced whoever held them.
@@ -137,6 +148,7 @@ impl<B: Buffer> Primary<B> {
     pub fn await_record(&mut self) {
         self.lanes.floor = self.lanes.floor.max(self.ring.journaled());
         self.lanes.held_back = true;
+        self.drop_stripe();
     }
 
     /// The lane set in force.
@@ -312,13 +324,16 @@ impl<B: Buffer> Primary<B> {
         } else {
             second.open(context, config, *epoch, area, tip, core::iter::empty());
         }
-        let floor = lanes.floor;
+        let (floor, keeps) = (lanes.floor, second.is_in_force() && lanes.stripe != Stripe::Off);
         if let Some(writer) = second.writer() {
+            writer.share(keeps, true);
+            writer.go_on_behind(lanes.last);
             writer.tell_answerable(context, floor);
         }
     }
 
     fn drop_second<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.drop_filling();
         if let Some(mut second) = self.lanes.second.take() {
             second.close(context);
         }
@@ -353,11 +368,11 @@ impl<B: Buffer> Primary<B> {
             return self.ask_again(context);
         }
         if let Some(node) = self.lanes.set.second() {
-            // The mirror: it must be there, or go.
+            // It must be there, or go.
             if self.lanes.second.is_none() && now >= self.lanes.try_at {
                 self.begin_second(context, node);
             }
-            return;
+            return self.keep_stripe(context);
         }
         // Nothing may follow the mark that hands the role over.
         if self.handover.is_some() {
@@ -448,6 +463,6 @@ impl<B: Buffer> Primary<B> {
     /// Whether a change of the set is under way: the lanes are not left meanwhile.
     pub(super) fn lanes_change(&self) -> bool {
         let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
-        self.lanes.asked.is_some() || told && self.second_is_good()
+        self.lanes.asked.is_some() || told && self.second_is_good() && !self.is_torn()
     }
 }

@@ -29,6 +29,7 @@ impl<B: Buffer> Primary<B> {
             && self.landing.has_room()
             && !self.closed
             && !self.departs
+            && self.may_seal()
             && !self.repair.as_ref().is_some_and(|repair| repair.is_opening())
     }
 
@@ -77,12 +78,12 @@ impl<B: Buffer> Primary<B> {
 
     pub(super) fn known(&self) -> Known {
         let (landed, landed_time) = self.landing.landed();
-        Known { landed, landed_time, journaled: self.journaled() }
+        Known { landed, landed_time, journaled: self.journaled(), ..Known::default() }
     }
 
     pub(super) fn seal_one<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
         let Some(tip) = self.ring.tip() else { return false };
-        let known = self.known();
+        let known = Known { data_at: self.place_of_data(), ..self.known() };
         let mut ops = self.landing.blank();
         let Some(frame) = self.sealer.seal(context.buffers, tip, known, &mut ops) else {
             rare!(SealStarved);
@@ -105,7 +106,7 @@ impl<B: Buffer> Primary<B> {
     }
 
     pub(super) fn seal_empty<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let Some(tip) = self.ring.tip() else { return };
+        let Some(tip) = self.ring.tip().filter(|_| self.may_seal()) else { return };
         let known = self.known();
         let ops = self.landing.blank();
         if let Some(frame) = self.sealer.seal_empty(context.buffers, tip, known) {

@@ -157,6 +157,19 @@ impl<B: Buffer> Second<B> {
         }
     }
 
+    /// Bytes that it has not acknowledged.
+    pub fn owed(&self) -> u64 {
+        match &self.step {
+            Step::Fencing(_) => u64::MAX,
+            Step::Open(writer) => writer.owed(),
+        }
+    }
+
+    /// Whether data that was filled in is there.
+    pub fn is_filled(&self) -> bool {
+        matches!(&self.step, Step::Open(writer) if writer.is_filled())
+    }
+
     /// Bytes of its ring; `None` until known.
     pub fn size(&self) -> Option<u64> {
         match &self.step {

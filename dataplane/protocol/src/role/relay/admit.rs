@@ -104,7 +104,7 @@ impl<B: Buffer> Relay<B> {
     ) {
         self.open_session(link, hello, Some(index));
         let mut welcome = self.welcome(hello.group, Some(index));
-        welcome.journaled = self.readable(index, hello.node);
+        welcome.journaled = self.readable(index, hello.node, false);
         context.ask(Effect::Send { link, message: Message::Welcome(welcome) });
     }
 

@@ -1,6 +1,7 @@
 //! What is written: frames of the permitted session, their completions, and the prefix found after a start (I2, I8).
 
 use midspan_format::area::AreaKind;
+use midspan_format::geometry::BLOCK;
 use midspan_format::ids::{Epoch, GroupId, LaneId, VolumeId};
 use midspan_format::message::{Message, Pong, Progress, RefusedReason, Released, SessionKind};
 
@@ -24,6 +25,7 @@ impl<B: Buffer> Relay<B> {
             return self.refuse(context, index, RefusedReason::BadFrame);
         };
         let epoch = self.permits.guard(group).map_or(Epoch::NONE, |g| g.permit.epoch);
+        let mut is_head = false;
         let Some(area) = self.areas.get_mut(at).filter(|a| a.session == Some(link) && a.session_open) else {
             rare!(RelayBeforeWelcome);
             return self.refuse(context, index, RefusedReason::NotPermitted);
@@ -40,8 +42,11 @@ impl<B: Buffer> Relay<B> {
             }
             Ok(Message::Begin(begin)) => {
                 let token = Token(TAG_CLEAR | (at as u64) << 40);
-                if let Err(reason) = area.begin(context, &begin, token) {
-                    self.refuse(context, index, reason);
+                let keeps = area.keeps(&begin);
+                match area.begin(context, &begin, token) {
+                    Ok(()) if keeps => self.on_cleared(context, at, false),
+                    Ok(()) => {}
+                    Err(reason) => self.refuse(context, index, reason),
                 }
                 return;
             }
@@ -51,10 +56,16 @@ impl<B: Buffer> Relay<B> {
                 context.ask(Effect::Send { link, message: Message::Released(released) });
                 return;
             }
+            Ok(Message::Head(_)) => is_head = true,
             Ok(_) | Err(_) => {}
         }
         let position = area.received();
-        if let Err(reason) = area.on_frame(context, unit, epoch) {
+        let taken = if is_head {
+            area.on_head(context, unit.part(BLOCK..unit.len()), epoch)
+        } else {
+            area.on_frame(context, unit, epoch)
+        };
+        if let Err(reason) = taken {
             if reason == RefusedReason::BadFrame {
                 rare!(RelayBadFrame);
                 context.note(Note::Damaged { node, position });
@@ -127,10 +138,14 @@ impl<B: Buffer> Relay<B> {
             }
             return;
         }
-        let Some(entry) = area.on_cleared() else { return };
+        let Some(entry) = area.on_cleared() else { return self.settle(context) };
         match self.permits.change_area(area.group, &entry) {
             Some(change) => area.is_recorded_by(change),
-            None => area.drop_beginning(),
+            None => {
+                // Nothing says where it goes on: it is not what it was in memory.
+                area.drop_beginning();
+                area.health = Health::Failed;
+            }
         }
         self.settle(context);
     }
@@ -146,6 +161,9 @@ impl<B: Buffer> Relay<B> {
         else {
             return;
         };
+        if !area.may_begin(context, Token(TAG_CLEAR | (index as u64) << 40)) {
+            return;
+        }
         rare!(AreaBegins);
         area.has_begun();
         let (group, _) = (area.group, change);

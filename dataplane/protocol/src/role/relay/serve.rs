@@ -24,7 +24,8 @@ impl<B: Buffer> Relay<B> {
             let (read, until, link) = (waiting.read, waiting.until, session.link);
             let unsaid = context.now.mono < waiting.unsaid_until;
             let node = session.node;
-            let journaled = self.readable(at, node);
+            let known = waiting.read.known;
+            let journaled = self.readable(at, node, known);
             let (Some(session), Some(area)) = (self.sessions.get_mut(index), self.areas.get(at)) else {
                 return;
             };
@@ -76,10 +77,11 @@ impl<B: Buffer> Relay<B> {
     }
 
     /// How far a node may read an area: who holds its permission everything that is journaled, the other site what it may use.
-    pub(super) fn readable(&self, area: usize, node: NodeId) -> Position {
+    /// `known`: also what it knows from another lane.
+    pub(super) fn readable(&self, area: usize, node: NodeId, known: bool) -> Position {
         let Some(area) = self.areas.get(area) else { return Position(0) };
         let holds = self.permits.guard(area.group).is_some_and(|guard| guard.permit.primary == node);
-        if holds { area.journaled() } else { area.readable() }
+        if holds || known { area.journaled() } else { area.readable() }
     }
 
     pub(super) fn on_read<S: Buffers<Buf = B>>(
@@ -91,7 +93,8 @@ impl<B: Buffer> Relay<B> {
         let Some(index) = self.sessions.iter().position(|s| s.link == link) else { return };
         let Some(session) = self.sessions.get_mut(index) else { return };
         let (area, node) = (session.area, session.node);
-        let journaled = area.map_or(Position(0), |area| self.readable(area, node));
+        let known = session.waiting.front().is_some_and(|waiting| waiting.read.known);
+        let journaled = area.map_or(Position(0), |area| self.readable(area, node, known));
         let Some(session) = self.sessions.get_mut(index) else { return };
         match session.disk_read.on_disk(context, result) {
             ReadStep::Running => return,
@@ -102,12 +105,16 @@ impl<B: Buffer> Relay<B> {
             ReadStep::Done(_, data) => {
                 let Some(waiting) = session.waiting.pop_front() else { return };
                 session.sending += 1;
-                let length = u32::try_from(data.len()).unwrap_or(0);
+                // The lane may have been told meanwhile to go on before its end.
+                let there = journaled.0.saturating_sub(waiting.read.position.0);
+                let length = data.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+                let data = data.part(0..length);
+                let length = u32::try_from(length).unwrap_or(0);
                 if let Some(area) = session.area.and_then(|a| self.areas.get(a)) {
                     reach_served(context, area, &waiting.read, length);
                 }
                 let mut parts: Parts<B> = [const { None }; MAX_PARTS];
-                if let Some(first) = parts.first_mut() {
+                if let Some(first) = parts.first_mut().filter(|_| length > 0) {
                     *first = Some(data);
                 }
                 send_range(context, link, &waiting.read, length, journaled, parts);

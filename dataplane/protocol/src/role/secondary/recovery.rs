@@ -80,7 +80,7 @@ fn take_acquired<B: Buffer>(walk: &mut Walk, data: &Slice<B>, acquirer: &mut Acq
                 done += range.end;
             }
             Found::More(_) => return false,
-            Found::End => return true,
+            Found::Head(_) | Found::End => return true,
         }
     }
 }

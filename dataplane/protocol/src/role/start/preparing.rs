@@ -39,12 +39,16 @@ pub(super) struct Preparing {
     was_late: bool,
     /// The change that made its outcome the set in force.
     recorded: Option<u64>,
+    /// Both lanes share the data of frames: none will do without the other.
+    shares: bool,
 }
 
 #[derive(Debug)]
 struct Probe {
     fencer: Fencer,
     ring: Option<FencedLane>,
+    /// It is not of the recorded journal, and holds nothing.
+    is_new: bool,
 }
 
 impl Preparing {
@@ -57,6 +61,7 @@ impl Preparing {
         let probe = |(index, node): (usize, &NodeId)| Probe {
             fencer: config.prober(u32::try_from(index).unwrap_or(0), *node, state.epoch),
             ring: None,
+            is_new: false,
         };
         let nodes = if state.asked.is_none() { &state.set.nodes[..] } else { &[] };
         Some(Self {
@@ -68,6 +73,7 @@ impl Preparing {
             began: None,
             was_late: false,
             recorded: None,
+            shares: state.asked.is_none() && state.set.is_striped(),
         })
     }
 
@@ -81,9 +87,10 @@ impl Preparing {
         probes.min(again).min(self.site_link.deadline()).min(late)
     }
 
-    /// Whether the other site, which alone can say which lanes count, is away.
+    /// Whether the other site, which alone can say which lanes count, is away, or a lane that nothing goes on without.
     pub(super) fn is_cut_off(&self) -> bool {
-        !self.site_link.is_up() && self.recorded.is_none()
+        let away = !self.site_link.is_up() && self.recorded.is_none();
+        away || self.shares && self.probes.iter().any(|probe| probe.ring.is_none())
     }
 
     /// Whether a lane answers.
@@ -104,6 +111,9 @@ impl Preparing {
 
     /// The lane that a start may go by at once, or the one that must count alone first. `late`: who has not answered is away.
     fn choose(&self, late: bool) -> Option<Result<NodeId, NodeId>> {
+        if self.shares {
+            return self.shorter().map(Ok);
+        }
         let found: Vec<_> =
             self.probes.iter().filter_map(|probe| Some((probe.fencer.node(), probe.ring?))).collect();
         let end = |ring: &FencedLane| (ring.last.map_or(0, |last| last.checksum), ring.journaled);
@@ -116,6 +126,26 @@ impl Preparing {
             (true, false) => Some(Err(best.0)),
             (false, _) => late.then_some(Err(best.0)),
         }
+    }
+}
+
+impl Preparing {
+    /// Of two lanes that share the data of frames, the one that ends first; `None` as long as one is not known.
+    fn shorter(&self) -> Option<NodeId> {
+        let mut shortest: Option<(Position, bool, NodeId)> = None;
+        for probe in &self.probes {
+            let ring = probe.ring?;
+            let end = (ring.journaled, ring.last.is_none(), probe.fencer.node());
+            if !probe.is_new && shortest.is_none_or(|so_far| (end.0, end.1) < (so_far.0, so_far.1)) {
+                shortest = Some(end);
+            }
+        }
+        let lacks = self.probes.iter().any(|probe| probe.is_new);
+        let ends = || self.probes.iter().filter(|probe| !probe.is_new).filter_map(|probe| probe.ring);
+        if ends().any(|one| ends().any(|other| !one.may_share_with(&other))) {
+            return None;
+        }
+        shortest.filter(|(end, ..)| !lacks || *end == Position(0)).map(|(_, _, node)| node)
     }
 }
 
@@ -206,13 +236,15 @@ impl<B: Buffer> Start<B> {
         let Some(ring) = facts.map(|facts| facts.ring) else { return };
         // The set began with empty lanes, or this is the journal that was recorded.
         let fits = known == ring.area || known == midspan_format::ids::AreaId::NONE;
-        if !fits {
+        let shares = matches!(&self.step, Step::Preparing(preparing) if preparing.shares);
+        let is_new = shares && !fits && ring.journaled == Position(0);
+        if !fits && !is_new {
             return context.note(Note::LaneLost { node, had: ring.journaled, found: Position(0) });
         }
         if let Step::Preparing(preparing) = &mut self.step
             && let Some(probe) = preparing.probes.iter_mut().find(|probe| probe.fencer.node() == node)
         {
-            probe.ring = Some(ring);
+            (probe.ring, probe.is_new) = (Some(ring), is_new);
         }
     }
 

@@ -96,6 +96,38 @@ impl<B: Buffer> Start<B> {
             context.disk(Disk::Volume(volume.id), token, DiskOp::Flush);
         }
     }
+
+    pub(super) fn on_damaged<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        position: Position,
+    ) {
+        // The bytes may have been damaged on their way: everything is read again, a little later.
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+        if let Step::Redoing(redo) = &mut self.step
+            && !redo.applier.is_idle()
+        {
+            rare!(StartRedoDamaged);
+            redo.damaged = Some(position);
+            return;
+        }
+        self.wait(context, Note::Damaged { node: self.config.relay, position });
+    }
+
+    pub(super) fn on_disk_failed<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        volume: VolumeId,
+    ) {
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+        rare!(StartDiskFailed);
+        self.step = Step::Failed;
+        context.note(Note::DiskFailed { disk_is_journal: false, volume });
+    }
 }
 
 /// Marks what a frame that was just applied has touched.

@@ -9,7 +9,8 @@ use super::{Asked, Step, Takeover};
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::stage::state_store::StateStore;
-use crate::vocab::buffer::Buffer;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, Note};
 
 impl Takeover {
     /// Whether it waits for its lane to answer.
@@ -63,5 +64,49 @@ impl Takeover {
                 }
             }
         };
+    }
+
+    /// What stands in the secondary's way: damage must last, a failed disk is final.
+    pub(super) fn judge<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+    ) -> Option<LossReason> {
+        let now = context.now.mono;
+        match secondary.obstacle() {
+            None => self.damaged_since = None,
+            Some(Note::Damaged { position, .. }) => {
+                if self.hopes(now) {
+                    return None;
+                }
+                let why = LossReason::JournalDamaged { position };
+                self.why = Some(why);
+                if !self.asked.accept_loss {
+                    return Some(why);
+                }
+                self.reads_no_more = true;
+                secondary.stop_fetching(context);
+            }
+            Some(_) => return Some(LossReason::DiskFailed),
+        }
+        None
+    }
+
+    /// Whether the secondary's volumes hold the cut that is to be served, and its state says so.
+    pub(super) fn is_applied<B: Buffer>(&self, secondary: &mut Secondary<B>) -> bool {
+        if secondary.acquired().position >= self.facts.ring.journaled || self.reads_no_more {
+            secondary.give_up_round();
+        }
+        let persisted = secondary.persisted().tip.position;
+        let reached = match self.why {
+            None => persisted == self.facts.ring.journaled,
+            // With loss accepted: whatever could be acquired.
+            Some(_) => {
+                let at_end =
+                    persisted >= self.facts.ring.journaled || self.damaged_since.is_some() || self.unfenced;
+                at_end && persisted == secondary.acquired().position
+            }
+        };
+        secondary.is_recovered() && secondary.is_idle() && reached
     }
 }

@@ -62,7 +62,7 @@ impl Takeover {
                 self.step = Step::SavingMarks;
             }
             (None, Some(span)) => {
-                let mut tail = self.config.tail(span, self.facts.epoch);
+                let mut tail = self.config.tail(span, self.facts.epoch).heads();
                 tail.on_tick(context);
                 self.step = Step::Marking(Marking { tail, since: context.now.mono, again_at: 0 });
             }

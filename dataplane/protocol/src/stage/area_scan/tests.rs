@@ -74,7 +74,7 @@ fn ring() -> Vec<u8> {
 /// What a scan comes to, and the prefix, when its reads do this, one after the other, and all further ones the last of it.
 fn scan(disk: &[u8], hint: AreaHint, does: &[Does]) -> (Verdict, Position) {
     let entry = AreaEntry { area: AREA, size: RING, hint, ..AreaEntry::default() };
-    let mut scan = AreaScan::new(&entry, Token(0), 64 << 10);
+    let mut scan = AreaScan::new(&entry, NodeId(2), Token(0), 64 << 10);
     let (mut buffers, mut effects) = (Heap, Effects::<Plain>::with_capacity(8));
     let now = Now { mono: 1, wall: 1 };
     let mut reads = 0;

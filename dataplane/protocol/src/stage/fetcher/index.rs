@@ -10,22 +10,27 @@ use midspan_format::time::Time;
 use super::{Fetcher, MANIFEST_BYTES, PLAN, Range};
 use crate::lane::reader::ReaderEvent;
 use crate::recovery::walk::{Found, Walk};
-use crate::vocab::buffer::{Buffers, Slice};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Note};
 
-impl Fetcher {
+impl<B: Buffer> Fetcher<B> {
     /// The primary has told a manifest. One that finds no room is left out: a later one, or a look at the ring, says as much.
-    pub fn take_told<S: Buffers>(&mut self, context: &mut Context<'_, S>, frame: &[u8], has_room: bool) {
+    pub fn take_told<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: &[u8],
+        has_room: bool,
+    ) {
         if self.target.is_none() && self.plan.len() < PLAN / 2 {
             self.plan_listed(frame);
             self.poke(context, has_room);
         }
     }
 
-    pub(super) fn on_manifest_event<S: Buffers>(
+    pub(super) fn on_manifest_event<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
-        outcome: ReaderEvent<S::Buf>,
+        outcome: ReaderEvent<B>,
     ) {
         match outcome {
             ReaderEvent::Up(welcome) => {
@@ -58,7 +63,7 @@ impl Fetcher {
         }
     }
 
-    pub(super) fn ask_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+    pub(super) fn ask_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let room = self.plan.len() < PLAN / 2 && self.consumed.len() < PLAN / 2 && self.target.is_none();
         let (Some(walk), Some(manifests)) = (self.manifest_walk.as_ref(), self.manifests.as_mut()) else {
             return;
@@ -68,7 +73,7 @@ impl Fetcher {
         }
     }
 
-    fn read_manifests<S: Buffers>(&mut self, context: &mut Context<'_, S>, data: &Slice<S::Buf>) {
+    fn read_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, data: &Slice<B>) {
         let mut rest = data.bytes();
         loop {
             let Some(walk) = self.manifest_walk.as_mut() else { return };
@@ -80,7 +85,7 @@ impl Fetcher {
                     rest = rest.get(range.end..).unwrap_or_default();
                 }
                 Found::More(_) => return,
-                Found::End => {
+                Found::Head(_) | Found::End => {
                     // Damage in the index: what it listed is found along the chain.
                     rare!(ManifestDamaged);
                     let (node, position) = (self.ring.node(), walk.tip().position);
@@ -112,29 +117,31 @@ impl Fetcher {
             let stop = Position(start.0 + u64::from(entry.length));
             covers = covers.max(stop);
             self.newest = self.newest.max(Time(entry.last_time));
-            self.plan_frame(start, stop);
+            self.plan_frame(start, stop, self.is_at_beside(entry.data_at));
         }
         Some(covers)
     }
 
-    fn plan_frame(&mut self, start: Position, end: Position) {
+    fn plan_frame(&mut self, start: Position, end: Position, beside: bool) {
         if end <= self.planned_to || self.target.is_some() {
             return;
         }
         if start != self.planned_to {
             rare!(ManifestGap);
-            self.plan.push_back(Range { start: self.planned_to, end, scan: true, has_rest: false });
+            let start = self.planned_to;
+            self.plan.push_back(Range { start, end, scan: true, has_rest: false, beside: false });
             self.planned_to = end;
             return;
         }
         self.planned_to = end;
         if let Some(last) = self.plan.back_mut()
             && !last.scan
+            && last.beside == beside
             && end.0 - last.start.0 <= u64::from(self.limits.fetch_bytes)
         {
             last.end = end;
             return;
         }
-        self.plan.push_back(Range { start, end, scan: false, has_rest: false });
+        self.plan.push_back(Range { start, end, scan: false, has_rest: false, beside });
     }
 }

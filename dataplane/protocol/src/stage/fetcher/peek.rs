@@ -2,9 +2,11 @@
 
 use midspan_format::geometry::Position;
 
-use super::{Fetcher, Range};
+use super::{Asked, Fetcher, PEEK_BYTES, Range};
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::Context;
 
-impl Fetcher {
+impl<B: Buffer> Fetcher<B> {
     /// Whether nothing is planned or asked.
     pub(super) fn may_peek(&self) -> bool {
         let idle = self.plan.is_empty() && self.asked.is_empty() && self.target.is_none();
@@ -22,9 +24,36 @@ impl Fetcher {
         now + u64::from(self.pace.poll_ms) * 1_000_000
     }
 
+    /// Takes a look; where two lanes share the data of frames, at one and then at the other: what comes when they are left stands in one
+    /// of them.
+    pub(super) fn peek<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let start = self.tip().position;
+        self.peeks_beside = !self.peeks_beside && self.beside.as_ref().is_some_and(|beside| beside.is_up());
+        let beside = self.peeks_beside;
+        if !self.is_trusted(beside) {
+            // It is asked once more who may write there.
+            self.put_off_peek(context.now.mono);
+            if !self.takes {
+                rare!(FetcherDistrusts);
+                let reader = self.beside.as_mut().filter(|_| beside).unwrap_or(&mut self.ring);
+                reader.restart(context);
+            }
+            return;
+        }
+        self.peeks = true;
+        let range = Range { start, end: start, scan: true, has_rest: false, beside };
+        self.asked.push_back(Asked { range, answer: None });
+        let reader = self.beside.as_mut().filter(|_| beside).unwrap_or(&mut self.ring);
+        reader.read(context, start, PEEK_BYTES, 0);
+    }
+
     /// The ring says how far it goes.
-    pub(super) fn on_peeked(&mut self, journaled: Position) {
+    pub(super) fn on_peeked(&mut self, journaled: Position, beside: bool) {
         self.asked.pop_front();
+        // It was asked before a takeover fenced the lane.
+        if !self.is_trusted(beside) {
+            return;
+        }
         if self.plan.is_empty() && self.asked.is_empty() && journaled > self.planned_to {
             rare!(PeekFindsMore);
             self.plan.push_back(Range {
@@ -32,6 +61,7 @@ impl Fetcher {
                 end: journaled,
                 scan: true,
                 has_rest: false,
+                beside,
             });
             self.planned_to = journaled;
         }

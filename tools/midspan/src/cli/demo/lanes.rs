@@ -35,10 +35,18 @@ pub fn play(arguments: &Arguments, layout: &Layout, show: &Show) -> Result<Playe
     watch(&handle, nodes.get(Place::Primary)?, part, show);
     let figures = handle.snapshot();
 
-    let mut scene = Scene { layout, nodes: &mut nodes, handle: &handle, part, show, pause_ms: 0 };
+    let mut scene = Scene {
+        layout,
+        nodes: &mut nodes,
+        handle: &handle,
+        part,
+        show,
+        scenario: arguments.scenario,
+        pause_ms: 0,
+    };
     match arguments.scenario {
         Scenario::AlternateRelay => scene.alternate()?,
-        Scenario::Mirrored => scene.mirrored()?,
+        Scenario::Mirrored | Scenario::Striped => scene.mirrored()?,
         Scenario::Direct => scene.direct()?,
         Scenario::Local => scene.local()?,
         Scenario::RelayLoss | Scenario::PrimaryLoss | Scenario::Failback => scene.relay_loss()?,
@@ -149,6 +157,7 @@ struct Scene<'a> {
     /// A third of the workload's time.
     part: Duration,
     show: &'a Show,
+    scenario: Scenario,
     /// The longest pause of hosts so far.
     pause_ms: u64,
 }
@@ -172,13 +181,17 @@ impl Scene<'_> {
     }
 
     fn mirrored(&mut self) -> Result<(), Failure> {
-        self.wait("each write is in both lanes", is_mirrored)?;
+        let shares = self.scenario == Scenario::Striped;
+        let how =
+            if shares { "the journal is spread over both lanes" } else { "each write is in both lanes" };
+        self.wait(how, is_mirrored)?;
         self.kill(&[Place::Relay])?;
         let alone = |group: &GroupStatus| group.lanes_holding == Some(1) && !group.lanes_changing;
-        self.wait("the lane at relay-2 counts alone: exposed, single relay", alone)?;
+        let what = if shares { "" } else { ": exposed, single relay" };
+        self.wait(&format!("the lane at relay-2 counts alone{what}"), alone)?;
         self.write_on(self.part / 2)?;
         self.start(Place::Relay, "relay comes back: its lane is filled, then counts")?;
-        self.wait("each write is in both lanes again", is_mirrored)?;
+        self.wait(&format!("{how} again"), is_mirrored)?;
         self.write_on(self.part / 2)
     }
 

@@ -55,6 +55,9 @@ impl Shape {
     /// Two relays, and each write in both.
     pub const MIRROR: Self =
         Self { at_sites: "lane_set = \"mirror\"\nresend = \"32MiB\"\n", ..Self::FAILOVER };
+    /// Two relays that share the data.
+    pub const STRIPE: Self =
+        Self { at_sites: "lane_set = \"stripe\"\nresend = \"32MiB\"\n", ..Self::FAILOVER };
     /// Two relays, and the other site where neither is there.
     pub const DIRECT: Self = Self {
         lanes: &[Place::Relay, Place::Relay2, Place::Secondary, Place::Primary],

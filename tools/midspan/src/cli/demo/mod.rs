@@ -82,6 +82,8 @@ pub enum Scenario {
     AlternateRelay,
     /// Two relays, each write in both: one is lost and comes back; then the primary and a relay die at the same instant.
     Mirrored,
+    /// Two relays that share the data: one is lost and comes back; then the primary is killed with frames under way to both.
+    Striped,
     /// Both relays are killed: the lane at the other site carries until one is back; then the primary is killed.
     Direct,
     /// Hosts are answered from the primary's own disk: what a takeover could lose is told, a planned change of roles loses nothing.
@@ -96,6 +98,7 @@ impl Scenario {
             Scenario::RelayLoss => "relay-loss",
             Scenario::AlternateRelay => "alternate-relay",
             Scenario::Mirrored => "mirrored",
+            Scenario::Striped => "striped",
             Scenario::Direct => "direct",
             Scenario::Local => "local",
         }
@@ -106,6 +109,7 @@ impl Scenario {
             Scenario::PrimaryLoss | Scenario::Failback => Shape::ONE,
             Scenario::RelayLoss | Scenario::AlternateRelay => Shape::FAILOVER,
             Scenario::Mirrored => Shape::MIRROR,
+            Scenario::Striped => Shape::STRIPE,
             Scenario::Direct => Shape::DIRECT,
             Scenario::Local => Shape::LOCAL,
         }
@@ -126,6 +130,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> super::exit::Outcome {
         Scenario::RelayLoss
         | Scenario::AlternateRelay
         | Scenario::Mirrored
+        | Scenario::Striped
         | Scenario::Direct
         | Scenario::Local => lanes::play(arguments, &layout, &show),
     };

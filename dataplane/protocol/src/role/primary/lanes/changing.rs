@@ -9,6 +9,7 @@ use midspan_format::superblock::FenceSet;
 use super::{AGAIN_NS, ASK_AGAIN_NS, AskedFor, LOST_NS};
 use crate::lane::reader::Reader;
 use crate::lane::writer::Writer;
+use crate::role::policy::LanePolicy;
 use crate::role::primary::Primary;
 use crate::stage::receipts::Receipts;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -27,7 +28,8 @@ impl<B: Buffer> Primary<B> {
         }
         let first = self.ring.node();
         let next = |nodes: &[NodeId]| {
-            let k = u8::try_from(nodes.len()).unwrap_or(1);
+            let shared = self.config.lane_policy == LanePolicy::Stripe;
+            let k = if shared { 1 } else { u8::try_from(nodes.len()).unwrap_or(1) };
             let version = lanes.set.version + 1;
             Some(FenceSet { epoch: self.epoch, version, ..FenceSet::of(nodes, k) })
         };
@@ -35,8 +37,8 @@ impl<B: Buffer> Primary<B> {
             let first_lost = self.lost_since.is_some_and(|since| now >= since + LOST_NS);
             let second_lost = lanes.second_lost.is_some_and(|since| now >= since + LOST_NS);
             return match (first_lost, second_lost) {
-                (true, false) if self.second_has_all() => next(&[second]),
-                (false, true) if self.ring.is_up() => next(&[first]),
+                (true, false) if self.second_has_all() && self.holds_all_data(false) => next(&[second]),
+                (false, true) if self.ring.is_up() && self.holds_all_data(true) => next(&[first]),
                 (true | false, _) => None,
             };
         }
@@ -123,6 +125,7 @@ impl<B: Buffer> Primary<B> {
             self.sealer.mark_doubled(false);
             self.ring.tell_answerable(context, Position::BEYOND);
         }
+        self.settle_stripe(&set);
         context.note(Note::LaneSet { set });
         self.on_progress(context);
         self.proceed(context);

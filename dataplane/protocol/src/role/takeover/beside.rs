@@ -1,0 +1,249 @@
+//! Where two lanes share the data of frames a takeover takes both, and goes by the one that ends first (decision 0021).
+//!
+//! Both are asked before either is fenced: where one is away, a primary that lives is not disturbed for nothing. Without it nobody says
+//! that nothing is lost.
+
+use alloc::boxed::Box;
+
+use midspan_format::control::LossReason;
+use midspan_format::geometry::Position;
+use midspan_format::ids::NodeId;
+use midspan_format::message::{FenceIntent, Fenced};
+
+use super::{Outcome, Takeover, UNFENCED_NS, UNHEARD_PROBE_NS, UNREACHABLE_NS};
+use crate::lane::fencer::{Fencer, FencerEvent};
+use crate::role::facts::LaneFacts;
+use crate::role::secondary::Secondary;
+use crate::role::site::SiteConfig;
+use crate::stage::state_store::StateStore;
+use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, StartRefusal};
+
+/// The lane that shares the data with the one that the takeover began with.
+#[derive(Debug)]
+pub(super) enum Beside {
+    /// There is none.
+    None,
+    /// It is asked what it holds.
+    Probing(Box<Fencer>),
+    /// It has answered, or is done without.
+    Seen(NodeId),
+    /// The first one is fenced, and this one is to be, until then.
+    Fencing(Box<Fencer>, u64),
+    /// It is fenced.
+    Fenced(NodeId),
+}
+
+impl Beside {
+    pub(super) fn of(config: &SiteConfig, store: &StateStore) -> Self {
+        let state = store.get();
+        let other = state.set.nodes.iter().copied().find(|node| *node != config.relay);
+        match other.filter(|_| state.set.is_striped()) {
+            Some(node) => Self::Probing(Box::new(config.prober(0, node, state.epoch))),
+            None => Self::None,
+        }
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    pub(super) fn is_fencing(&self) -> bool {
+        matches!(self, Self::Fencing(..))
+    }
+
+    pub(super) fn owns(&self, link: LinkId) -> bool {
+        match self {
+            Self::Probing(fencer) | Self::Fencing(fencer, _) => fencer.id() == link,
+            Self::None | Self::Seen(_) | Self::Fenced(_) => false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        match self {
+            Self::Probing(fencer) => fencer.deadline(),
+            Self::Fencing(fencer, until) => fencer.deadline().min(*until),
+            Self::None | Self::Seen(_) | Self::Fenced(_) => u64::MAX,
+        }
+    }
+
+    pub(super) fn close<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        if let Self::Probing(fencer) | Self::Fencing(fencer, _) = self {
+            fencer.close(context);
+        }
+    }
+}
+
+impl Takeover {
+    /// The lane that it goes by.
+    pub fn lane_node(&self) -> NodeId {
+        self.config.relay
+    }
+
+    /// A lane beside the first one that it has fenced, or may have.
+    pub fn fenced_beside(&self) -> Option<NodeId> {
+        match &self.beside {
+            Beside::Fencing(fencer, _) => Some(fencer.node()),
+            Beside::Fenced(node) => Some(*node),
+            Beside::None | Beside::Probing(_) | Beside::Seen(_) => None,
+        }
+    }
+
+    /// What was handed over does not stand in the lane. It may have been read in the other one, and be on its way to this one.
+    pub(super) fn wait_for_mark(&mut self, now: u64) -> Outcome {
+        if self.beside.is_none() || !self.hopes(now) {
+            return Outcome::Refused(StartRefusal::NotSecondary);
+        }
+        self.fencer.look_again(now);
+        Outcome::Running
+    }
+
+    /// Whether the lane beside is known, or is done without. The first one has just answered.
+    pub(super) fn see_beside(&mut self, now: u64) -> Result<bool, StartRefusal> {
+        // The look at the first lane begins anew each time.
+        self.why = self.why.or(self.beside_why);
+        let Beside::Probing(fencer) = &self.beside else { return Ok(true) };
+        let node = fencer.node();
+        let patience = match (self.asked.dry_run, self.may_go_unfenced()) {
+            (true, _) => UNHEARD_PROBE_NS,
+            (false, true) => UNFENCED_NS,
+            (false, false) => UNREACHABLE_NS,
+        };
+        if now < self.began + patience {
+            return Ok(false);
+        }
+        if !self.asked.dry_run && !self.may_go_unfenced() {
+            return Err(StartRefusal::LaneUnreachable { node, missing: None });
+        }
+        rare!(TakeoverWithoutBeside);
+        self.beside_why = Some(LossReason::LaneUnreachable);
+        self.why = self.why.or(self.beside_why);
+        self.beside = Beside::Seen(node);
+        Ok(true)
+    }
+
+    /// The first lane is fenced: the one beside it is to be, unless it is done without. `false`: there is nothing to wait for.
+    pub(super) fn fence_beside<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &StateStore,
+    ) -> bool {
+        let Beside::Seen(node) = self.beside else { return false };
+        if self.beside_why.is_some() {
+            self.why = self.why.or(self.beside_why);
+            return false;
+        }
+        let (epoch, known) = (self.facts.epoch, store.get().epoch);
+        let mut fencer = self.config.fencer_beside(node, FenceIntent::Takeover, known, epoch);
+        fencer.on_tick(context);
+        let patience = if self.asked.accept_loss { UNFENCED_NS } else { UNREACHABLE_NS };
+        self.beside = Beside::Fencing(Box::new(fencer), context.now.mono + patience);
+        true
+    }
+
+    /// An event of the lane beside.
+    pub(super) fn on_beside<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        event: LinkEvent<S::Buf>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &StateStore,
+    ) -> Outcome {
+        let (Beside::Probing(fencer) | Beside::Fencing(fencer, _)) = &mut self.beside else {
+            return Outcome::Running;
+        };
+        let node = fencer.node();
+        match fencer.on_link(context, event) {
+            FencerEvent::Probed(fenced) => {
+                fencer.close(context);
+                self.beside = Beside::Seen(node);
+                self.judge_beside(&fenced, store);
+                Outcome::Running
+            }
+            FencerEvent::Done(fenced) => {
+                self.beside = Beside::Fenced(node);
+                self.go_by_shorter(node, &fenced, secondary);
+                self.on_all_fenced(context, secondary, store)
+            }
+            // A newer epoch of the other site is there: both are taken anew, beyond that one.
+            FencerEvent::Foreign(found) => {
+                rare!(TakeoverBesideNewer);
+                self.beside = Beside::Seen(node);
+                self.fencer = self.config.lagging_fencer(FenceIntent::Takeover, found);
+                self.fencer.on_tick(context);
+                Outcome::Running
+            }
+            FencerEvent::Nothing
+            | FencerEvent::Forgotten(_)
+            | FencerEvent::Released
+            | FencerEvent::Refused(_) => Outcome::Running,
+        }
+    }
+
+    /// Timers of the lane beside; an outcome when it is waited for no more.
+    pub(super) fn keep_beside<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &StateStore,
+    ) -> Option<Outcome> {
+        let now = context.now.mono;
+        match &mut self.beside {
+            Beside::Probing(fencer) => fencer.on_tick(context),
+            Beside::Fencing(fencer, until) => {
+                fencer.on_tick(context);
+                let node = fencer.node();
+                if now < *until {
+                    return None;
+                }
+                if self.asked.accept_loss {
+                    self.why = Some(LossReason::LaneUnreachable);
+                    self.beside.close(context);
+                    self.beside = Beside::Fenced(node);
+                    return Some(self.on_all_fenced(context, secondary, store));
+                }
+                let missing = Some(self.missing(LossReason::LaneUnreachable, secondary, store));
+                return Some(Outcome::Refused(StartRefusal::LaneUnreachable { node, missing }));
+            }
+            Beside::None | Beside::Seen(_) | Beside::Fenced(_) => {}
+        }
+        None
+    }
+
+    /// What the lane beside permits to say.
+    fn judge_beside(&mut self, fenced: &Fenced, store: &StateStore) {
+        let recorded = store.get().lanes().first().map(|lane| lane.ring).unwrap_or_default();
+        let Some(facts) = LaneFacts::new(fenced, self.config.lane) else {
+            self.beside_why = Some(LossReason::LaneUnreachable);
+            return;
+        };
+        let ring = facts.ring;
+        let foreign = recorded != midspan_format::ids::AreaId::NONE && recorded != ring.area;
+        if foreign && (self.acquired_before > Position(0) || ring.journaled > Position(0)) {
+            self.beside_why = Some(LossReason::LaneUnreachable);
+        } else if !ring.open || ring.journaled < self.acquired_before {
+            self.beside_why = Some(LossReason::JournalDamaged { position: ring.journaled });
+        }
+    }
+
+    /// Both are fenced: nothing behind the end of either was answered to anybody.
+    fn go_by_shorter<B: Buffer>(&mut self, node: NodeId, fenced: &Fenced, secondary: &Secondary<B>) {
+        let Some(other) = LaneFacts::new(fenced, self.config.lane) else { return };
+        let (here, there) = (self.facts.ring, other.ring);
+        self.facts.found = self.facts.found.max(other.found);
+        let is_of_it = here.area == there.area;
+        if !is_of_it && here.journaled > Position(0) {
+            self.why = self.why.or(Some(LossReason::LaneUnreachable));
+            return;
+        }
+        if (there.journaled, there.last.is_none()) < (here.journaled, here.last.is_none()) && is_of_it {
+            rare!(TakeoverTurnsToShorter);
+            self.facts = LaneFacts { epoch: self.facts.epoch, found: self.facts.found, ..other };
+            self.config.relay = node;
+        }
+        let fits = here.may_share_with(&there) && there.may_share_with(&here);
+        if !there.open || is_of_it && !fits || there.journaled < secondary.acquired().position {
+            self.why = self.why.or(Some(LossReason::JournalDamaged { position: there.journaled }));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! An area goes on at another place, as its writer says, or gets the data of frames of which it holds the head.
+
+use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
+use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::ids::{AreaId, Epoch};
+use midspan_format::message::{Begin, RefusedReason};
+use midspan_format::superblock::{AreaEntry, AreaHint};
+
+use super::{Area, Beginning, Health, Queued};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
+use crate::vocab::effect::{Context, Disk, DiskOp, Token};
+use crate::vocab::tip::Tip;
+
+impl<B: Buffer> Area<B> {
+    /// The writer goes on at another place: what the area holds behind it is dropped. First the block there is cleared, so
+    /// that nothing from before continues the journal after a crash; then the permit says where it goes on.
+    ///
+    /// # Errors
+    /// Something of this session is still on its way to the disk, or no buffer is free.
+    pub fn begin<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        begin: &Begin,
+        token: Token,
+    ) -> Result<(), RefusedReason> {
+        if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
+            return Err(RefusedReason::BadFrame);
+        }
+        let keep = self.keeps(begin);
+        let within = self.entry.began <= begin.position && begin.position <= self.journaled;
+        let fits = |last: &FrameHeader| last.end() == begin.position && last.checksum == begin.chain;
+        if begin.last.is_some_and(|last| !within || !keep || !fits(&last) || !self.has(&last)) {
+            return Err(RefusedReason::BadFrame);
+        }
+        if !keep {
+            self.clear(context, begin.position, token)?;
+        }
+        let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
+        let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
+        let beginning = Beginning { journal: begin.journal, tip, keep, recorded_by: None, cleared: false };
+        self.beginning = Some(beginning);
+        self.session_open = false;
+        if keep {
+            // What is behind it counts no more, from now on. It is cleared when the permit says so, too: a ring whose journal ends
+            // before a place that its permit knows of would be damaged.
+            self.ends_before = self.received();
+            (self.journaled, self.last, self.received) = (tip.position, begin.last, tip);
+        }
+        Ok(())
+    }
+
+    /// Whether the area goes on in the journal that it holds: what lies before the place stays.
+    pub fn keeps(&self, begin: &Begin) -> bool {
+        let known = begin.last.is_some() || begin.position == Position(0);
+        known && begin.journal == self.entry.frames() && self.entry.began <= begin.position
+    }
+
+    /// Whether memory says that this very frame stands in the area. One that is not known any more counts as another one.
+    fn has(&self, frame: &FrameHeader) -> bool {
+        let is_it = |header: &FrameHeader| header.checksum == frame.checksum;
+        let kept = || self.cached(frame.position, u32::try_from(BLOCK).unwrap_or(0));
+        let read = || {
+            let [first, ..] = kept()?;
+            FrameHeader::decode(first?.bytes()).ok()
+        };
+        self.last.as_ref().is_some_and(is_it) || read().as_ref().is_some_and(is_it)
+    }
+
+    fn clear<S: Buffers<Buf = B>>(
+        &self,
+        context: &mut Context<'_, S>,
+        position: Position,
+        token: Token,
+    ) -> Result<(), RefusedReason> {
+        let mut block = context.buffers.take(BLOCK).ok_or(RefusedReason::Busy)?;
+        block.bytes_mut().ok_or(RefusedReason::Busy)?.get_mut(..BLOCK).ok_or(RefusedReason::Busy)?.fill(0);
+        block.set_filled(BLOCK);
+        let (first, _) = self.ring.split(position, BLOCK as u64);
+        let data = Slice::new(block, 0..BLOCK);
+        context.disk(Disk::Journal, token, DiskOp::Write { offset: first.offset, data, durable: true });
+        Ok(())
+    }
+
+    /// The permit says where the area goes on: whether it can. If not, the block there is cleared first; it is tried again while no
+    /// buffer is free.
+    pub fn may_begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, token: Token) -> bool {
+        let Some(beginning) = self.beginning else { return false };
+        if beginning.cleared || !beginning.keep {
+            return true;
+        }
+        if !self.clearing {
+            self.clearing = self.clear(context, beginning.tip.position, token).is_ok();
+        }
+        false
+    }
+
+    /// It does not come to that.
+    pub fn drop_beginning(&mut self) {
+        self.beginning = None;
+    }
+
+    /// The block is clear: the entry that the permit is to hold.
+    pub fn on_cleared(&mut self) -> Option<AreaEntry> {
+        self.clearing = false;
+        let mut beginning = self.beginning?;
+        if beginning.recorded_by.is_some() {
+            beginning.cleared = true;
+            self.beginning = Some(beginning);
+            return None;
+        }
+        let position = beginning.tip.position;
+        let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
+        let stale_to = self.received().max(self.ends_before).max(self.entry.stale_to);
+        let last = self.last.filter(|_| beginning.keep);
+        let hint = last.map_or(AreaHint { position, header_checksum: 0, journaled: position }, |last| {
+            AreaHint { position: last.position, header_checksum: last.checksum, journaled: position }
+        });
+        let began = if beginning.keep { self.entry.began } else { position };
+        self.entry = AreaEntry { hint, journal, stale_to, began, ..self.entry };
+        Some(self.entry)
+    }
+
+    /// The change of the permit that is waited for.
+    pub fn is_recorded_by(&mut self, change: u64) {
+        if let Some(beginning) = self.beginning.as_mut() {
+            beginning.recorded_by = Some(change);
+        }
+    }
+
+    /// The change that the beginning waits for.
+    pub fn recording(&self) -> Option<u64> {
+        self.beginning.as_ref()?.recorded_by
+    }
+
+    /// The permit says where the area goes on: frames are taken from there.
+    pub fn has_begun(&mut self) {
+        let Some(beginning) = self.beginning.take() else { return };
+        let last = self.last.filter(|_| beginning.keep);
+        (self.journaled, self.last, self.received) = (beginning.tip.position, last, beginning.tip);
+        (self.hinted, self.answerable) = (self.journaled, Position(0));
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.health = Health::Open;
+        self.session_open = self.session.is_some();
+        self.is_resent = true;
+    }
+
+    /// The data of a frame whose head has come: the lane that held it is lost. It counts as soon as a later frame does.
+    pub(super) fn fill<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: &Slice<B>,
+        header: &FrameHeader,
+    ) -> Result<(), RefusedReason> {
+        rare!(AreaFills);
+        let is_ours = self.entry.kind == AreaKind::Ring
+            && header.area == self.entry.frames()
+            && header.group == self.group;
+        let fits = header.end() <= self.received.position && self.holds(header.position);
+        if self.health != Health::Open || !is_ours || !fits {
+            return Err(RefusedReason::BadFrame);
+        }
+        let head = header.head_length as usize;
+        if head < frame.len() {
+            let position = header.position.add(head as u64);
+            self.queued.push_back(Queued { data: frame.part(head..frame.len()), position, last: None });
+            self.write_next(context);
+        }
+        Ok(())
+    }
+}
