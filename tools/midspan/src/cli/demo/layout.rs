@@ -56,8 +56,12 @@ impl Shape {
     pub const MIRROR: Self =
         Self { at_sites: "lane_set = \"mirror\"\nresend = \"32MiB\"\n", ..Self::FAILOVER };
     /// Two relays that share the data.
-    pub const STRIPE: Self =
-        Self { at_sites: "lane_set = \"stripe\"\nresend = \"32MiB\"\n", ..Self::FAILOVER };
+    pub const STRIPE: Self = Self {
+        // As much as the ring holds: a lane that is lost is replaced from memory, however far the other site is behind.
+        at_sites: "lane_set = \"stripe\"\nresend = \"72MiB\"\n",
+        memory: "320MiB",
+        ..Self::FAILOVER
+    };
     /// Two relays, and the other site where neither is there.
     pub const DIRECT: Self = Self {
         lanes: &[Place::Relay, Place::Relay2, Place::Secondary, Place::Primary],
