@@ -9,7 +9,6 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ReceiptsLaneLost, REFUSED_FIRST),
     (Rare::ComebackLaneLost, REFUSED_FIRST),
     (Rare::RelayBeforeWelcome, FOREIGN),
-    (Rare::RelayReadBeyond, FOREIGN),
     (Rare::WriterIndexEndsInside, FOREIGN),
     (Rare::CourseGivesUpBegin, NARROW),
     (Rare::DirectGivenUp, NARROW),
@@ -21,6 +20,11 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
     (Rare::SetAskedTooLate, NARROW),
+    (Rare::ComebackTurnsToShorter, STRIPES),
+    (Rare::FetcherElsewhere, STRIPES),
+    (Rare::StartTurnsToShorter, STRIPES),
+    (Rare::TakeoverBesideNewer, STRIPES),
+    (Rare::TakeoverWithoutBeside, STRIPES),
     (Rare::TakeoverMarksAll, SELDOM),
     (Rare::ReceiptSkipped, SELDOM),
     (Rare::RoundStarved, SELDOM),
@@ -32,6 +36,8 @@ const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; 
 const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
 /// What fixed seeds passed until something else in them changed.
 const SELDOM: &str = "once in some thousand seeds, and none of the fixed ones any more";
+/// What the first seeds of stripes do not come by.
+const STRIPES: &str = "of two lanes that share: none of the 240 seeds from 4000000 does, no test does";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";
