@@ -48,20 +48,17 @@ impl Shape {
     pub const FAILOVER: Self = Self {
         places: &[Place::Relay, Place::Relay2, Place::Secondary, Place::Primary],
         lanes: &[Place::Relay, Place::Relay2],
-        at_sites: "lane_set = \"failover\"\nresend = \"32MiB\"\n",
-        memory: "192MiB",
+        // As much as the ring holds: a lane that is lost is replaced from memory, however far the other site is behind.
+        at_sites: "lane_set = \"failover\"\nresend = \"72MiB\"\n",
+        memory: "320MiB",
         ..Self::ONE
     };
     /// Two relays, and each write in both.
     pub const MIRROR: Self =
-        Self { at_sites: "lane_set = \"mirror\"\nresend = \"32MiB\"\n", ..Self::FAILOVER };
+        Self { at_sites: "lane_set = \"mirror\"\nresend = \"72MiB\"\n", ..Self::FAILOVER };
     /// Two relays that share the data.
-    pub const STRIPE: Self = Self {
-        // As much as the ring holds: a lane that is lost is replaced from memory, however far the other site is behind.
-        at_sites: "lane_set = \"stripe\"\nresend = \"72MiB\"\n",
-        memory: "320MiB",
-        ..Self::FAILOVER
-    };
+    pub const STRIPE: Self =
+        Self { at_sites: "lane_set = \"stripe\"\nresend = \"72MiB\"\n", ..Self::FAILOVER };
     /// Two relays, and the other site where neither is there.
     pub const DIRECT: Self = Self {
         lanes: &[Place::Relay, Place::Relay2, Place::Secondary, Place::Primary],
@@ -74,7 +71,7 @@ impl Shape {
         places: &[Place::Secondary, Place::Primary],
         lanes: &[Place::Primary, Place::Secondary],
         everywhere: "mode = \"max-performance\"\n",
-        at_sites: "resend = \"32MiB\"\n",
+        at_sites: "resend = \"72MiB\"\n",
         memory: "256MiB",
     };
 }
