@@ -154,8 +154,7 @@ mod tests {
 
     #[test]
     fn a_report_becomes_counts_and_latencies() {
-        let report =
-            parse(REPORT.split_once(' ').unwrap().1.trim_start_matches("a warning "), Mix::Write).unwrap();
+        let report = parse(REPORT, Mix::Write).unwrap();
         assert_eq!(report.operations, 4);
         assert_eq!(report.used, Usage { cpu_us: 50_000, switches: 7 });
         assert!((report.latencies.at_us(0.5).unwrap() - 1.0).abs() < 0.01);
@@ -167,9 +166,7 @@ mod tests {
     fn what_is_no_report_or_tells_of_an_error_is_refused() {
         assert!(parse("fio: nothing to do", Mix::Write).is_err());
         let failed = REPORT.replace("\"error\": 0", "\"error\": 5");
-        assert!(
-            parse(&failed[failed.find('{').unwrap()..], Mix::Write).unwrap_err().to_string().contains('5')
-        );
+        assert!(parse(&failed, Mix::Write).unwrap_err().to_string().contains("error 5"));
     }
 
     #[test]
