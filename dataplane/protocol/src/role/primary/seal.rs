@@ -1,6 +1,6 @@
 //! What goes into the lane: frames where the ring has room (I3), manifests of what is journaled.
 
-use midspan_format::geometry::Position;
+use midspan_format::geometry::{BLOCK_U64, Position};
 use midspan_format::time::Time;
 
 use super::Primary;
@@ -106,7 +106,9 @@ impl<B: Buffer> Primary<B> {
     }
 
     pub(super) fn seal_empty<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let Some(tip) = self.ring.tip().filter(|_| self.may_seal()) else { return };
+        // It is what the reserve is for, and still goes over nothing that is needed, however often it is asked for (I3).
+        let fits = self.used() + BLOCK_U64 <= self.ring_size();
+        let Some(tip) = self.ring.tip().filter(|_| fits && self.may_seal()) else { return };
         let known = self.known();
         let ops = self.landing.blank();
         if let Some(frame) = self.sealer.seal_empty(context.buffers, tip, known) {
