@@ -48,6 +48,7 @@ pub struct Reader {
     link: Link,
     pending: VecDeque<Pending>,
     requests: u64,
+    told: Position,
 }
 
 impl Reader {
@@ -57,6 +58,7 @@ impl Reader {
             link: Link::new(id, node, hello, pace),
             pending: VecDeque::with_capacity(capacity),
             requests: 0,
+            told: Position(0),
         }
     }
 
@@ -78,6 +80,11 @@ impl Reader {
     /// Whether reads can be sent.
     pub fn is_up(&self) -> bool {
         self.link.is_up()
+    }
+
+    /// The largest prefix that this very area has told.
+    pub fn told(&self) -> Position {
+        self.told
     }
 
     /// Reads in flight.
@@ -126,6 +133,7 @@ impl Reader {
             LinkEvent::Message(Message::Welcome(welcome)) => {
                 self.link.on_welcome(now);
                 self.link.hello_mut().area = welcome.area;
+                self.told = self.told.max(welcome.journaled);
                 ReaderEvent::Up(welcome)
             }
             LinkEvent::Message(Message::Refused(refused)) => {
@@ -206,6 +214,7 @@ impl Reader {
         self.link.on_heard(context.now.mono, self.pending.is_empty());
         let data = (length > 0).then(|| unit.part(BLOCK..BLOCK + length));
         let (position, asked, journaled) = (asked.position, asked.length, reply.journaled);
+        self.told = self.told.max(journaled);
         ReaderEvent::Data { position, asked, data, journaled }
     }
 }

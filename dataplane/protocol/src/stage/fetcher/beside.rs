@@ -89,6 +89,11 @@ impl<B: Buffer> Fetcher<B> {
         waits.filter(|range| range.beside && away).map(|range| range.start)
     }
 
+    /// What the first lane itself has told to be journaled there: only that may be held against it (I8).
+    pub fn told(&self) -> Position {
+        self.ring.told()
+    }
+
     /// The node of the lane beside, as long as it shares the data of what is written now.
     pub fn shares_with(&self) -> Option<NodeId> {
         self.beside().filter(|_| self.shares)
