@@ -95,6 +95,11 @@ impl<B: Buffer> Area<B> {
         false
     }
 
+    /// Whether it is about to go on at another place.
+    pub fn begins(&self) -> bool {
+        self.beginning.is_some()
+    }
+
     /// It does not come to that.
     pub fn drop_beginning(&mut self) {
         self.beginning = None;
