@@ -5,7 +5,7 @@
 //! changes nothing while it looks.
 
 use midspan_format::checked::CheckedFrame;
-use midspan_format::frame::FrameHeader;
+use midspan_format::frame::{FrameHeader, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::mark::{Leave, Mark};
@@ -269,10 +269,11 @@ impl Rejoin {
             self.step = Step::Comparing { tail, point };
             return Outcome::Running;
         }
-        // Nothing of the new primary is there as long as its takeover has not ended.
+        // Nothing of the new primary is there as long as its takeover has not ended. What it says then it says in one lane alone; of
+        // what two lanes must hold a lane that has just started gives nothing.
         let Some((facts, last)) = facts
             .and_then(|facts| facts.ring.last.map(|last| (facts, last)))
-            .filter(|(_, last)| last.epoch.node == fenced.epoch.node)
+            .filter(|(_, last)| last.epoch.node == fenced.epoch.node && last.flags & IN_TWO_LANES == 0)
         else {
             return self.wait(context);
         };

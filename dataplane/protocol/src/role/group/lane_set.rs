@@ -202,7 +202,13 @@ impl<B: Buffer> Group<B> {
         let set = state.set;
         // One that has left the lanes says what it does in the first of them.
         let has_left = state.left || state.told_left > Time::ZERO;
-        if has_left && set.first() == self.config.relay {
+        if let Play::Secondary(secondary) = &self.play
+            && let Some(node) = secondary.stands_beside()
+        {
+            rare!(FollowsLeave);
+            return self.read_from(context, node);
+        }
+        if has_left && !set.is_striped() && set.first() == self.config.relay {
             self.setting.away_since = None;
             return;
         }

@@ -9,7 +9,7 @@ use midspan_format::message::{Refused, RefusedReason, Welcome};
 use super::{Answer, Fetcher, RETRY_NS, Range};
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::stage::acquirer::Acquirer;
-use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, LinkId, Note};
 
 /// How long a lane that does not count may be away before the first one is looked at again.
@@ -94,6 +94,12 @@ impl<B: Buffer> Fetcher<B> {
         self.ring.told()
     }
 
+    /// The node of the lane beside, where that alone holds the newest frame: who has left the lanes says so there, and waits there for
+    /// an answer.
+    pub fn stands_beside(&self) -> Option<NodeId> {
+        self.shares_with().filter(|_| self.alone_beside)
+    }
+
     /// The node of the lane beside, as long as it shares the data of what is written now.
     pub fn shares_with(&self) -> Option<NodeId> {
         self.beside().filter(|_| self.shares)
@@ -143,7 +149,9 @@ impl<B: Buffer> Fetcher<B> {
         context: &mut Context<'_, S>,
         welcome: &Welcome,
     ) {
-        self.journaled = self.journaled.max(welcome.journaled);
+        if self.shares {
+            self.journaled = self.journaled.max(welcome.journaled);
+        }
         self.see_trust(true, welcome);
         self.name_beside();
         if let Some(node) = self.beside() {
@@ -215,6 +223,7 @@ impl<B: Buffer> Fetcher<B> {
         context: &mut Context<'_, S>,
         header: &FrameHeader,
         asked: Range,
+        data: Slice<B>,
     ) {
         let other = if asked.beside { Some(self.ring.node()) } else { self.beside() };
         if other != Some(header.data_at) {
@@ -232,7 +241,7 @@ impl<B: Buffer> Fetcher<B> {
             self.scans_beside = false;
             return self.rescan(context);
         }
-        let end = header.end();
+        let end = self.plan_ahead(header, &asked, data);
         let has_more = |range: &Range| range.end > end;
         if asked.has_rest {
             match self.plan.front_mut().filter(|rest| has_more(rest)) {
@@ -242,8 +251,7 @@ impl<B: Buffer> Fetcher<B> {
         } else if has_more(&asked) {
             self.plan.push_front(Range { start: end, ..asked });
         }
-        let (start, beside) = (header.position, !asked.beside);
-        self.plan.push_front(Range { start, end, scan: false, has_rest: false, beside });
+        self.plan_first();
         self.planned_to = self.planned_to.max(end);
     }
 
@@ -271,6 +279,7 @@ impl<B: Buffer> Fetcher<B> {
         if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
             rare!(FetcherRefused);
             self.damaged = Some(self.tip().position);
+            self.scans_beside = !is_beside;
         }
         self.retry_at = context.now.mono + RETRY_NS;
         self.on_reader_down(context);
