@@ -59,6 +59,7 @@ mod operating;
 mod promises;
 mod checks;
 mod judging;
+mod sharing;
 pub mod run;
 pub mod shrink;
 pub mod unseen;
