@@ -69,6 +69,8 @@ pub struct Writer<B> {
     joins: bool,
     /// It may be told so: what it holds is not needed.
     may_begin: bool,
+    /// It must be told so, wherever it ends.
+    anew: bool,
     /// It was told, in this session.
     begun: bool,
     /// What the area holds begins there.
@@ -117,6 +119,7 @@ impl<B: Buffer> Writer<B> {
             area,
             joins: false,
             may_begin: true,
+            anew: false,
             begun: false,
             began: Position(0),
             answerable: Position::BEYOND,
