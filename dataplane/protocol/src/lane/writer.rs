@@ -303,6 +303,7 @@ impl<B: Buffer> Writer<B> {
             LinkEvent::Message(Message::Progress(progress)) => {
                 if self.advance(progress.journaled) {
                     self.link.on_heard(now, self.unjournaled.is_empty());
+                    self.fill_on(context);
                     WriterEvent::Progress
                 } else {
                     self.drop_session(context);
@@ -312,6 +313,7 @@ impl<B: Buffer> Writer<B> {
             LinkEvent::Message(Message::Pong(pong)) if pong.stamp <= self.last_sent => {
                 self.confirmed_at = self.confirmed_at.max(pong.stamp);
                 self.link.on_heard(now, self.unjournaled.is_empty());
+                self.fill_on(context);
                 WriterEvent::Progress
             }
             LinkEvent::Message(Message::Refused(refused)) => {

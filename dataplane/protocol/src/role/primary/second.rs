@@ -171,6 +171,11 @@ impl<B: Buffer> Second<B> {
         matches!(&self.step, Step::Open(writer) if writer.is_filled())
     }
 
+    /// Whether all of it is on its way.
+    pub fn is_sent(&self) -> bool {
+        matches!(&self.step, Step::Open(writer) if writer.is_sent())
+    }
+
     /// Bytes of its ring; `None` until known.
     pub fn size(&self) -> Option<u64> {
         match &self.step {
