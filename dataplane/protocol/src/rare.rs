@@ -59,6 +59,7 @@ rare_paths! {
     FetcherDistrusts = "a lane may tell a secondary of more than both lanes hold, because a takeover has fenced it",
     StripeTurns = "of two lanes that share, the one that was being filled is lost, and the other one is back",
     AreaAsksDisk = "a ring reads what it holds before the place where its writer goes on",
+    AreaCounts = "a ring that goes on elsewhere holds the first frame that two lanes must hold",
     AreaBegins = "a ring goes on at another place, as its writer says",
     WriterCannotContinue = "a lane that counts does not stand in the chain, and is not told to begin anew",
     WriterBeginsAgain = "a ring must be told again where its writer goes on",
