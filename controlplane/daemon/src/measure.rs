@@ -190,6 +190,7 @@ fn site_lane(names: &Names, lane: &MeasuredLane) -> LaneStatus {
         },
         damaged_at: position(lane.damaged),
         ring: RingUse::default(),
+        fetched_bytes: lane.fetched,
     }
 }
 

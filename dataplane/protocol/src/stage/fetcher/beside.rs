@@ -99,6 +99,16 @@ impl<B: Buffer> Fetcher<B> {
         self.beside.as_ref().map(Reader::node)
     }
 
+    /// Bytes that came of the first lane.
+    pub fn fetched(&self) -> u64 {
+        self.ring.fetched()
+    }
+
+    /// The lane beside: its node, whether it is connected, and the bytes that came of it.
+    pub fn fetched_beside(&self) -> Option<(NodeId, bool, u64)> {
+        self.beside.as_ref().map(|beside| (beside.node(), beside.is_up(), beside.fetched()))
+    }
+
     pub(super) fn is_beside(&self, link: LinkId) -> bool {
         self.beside.as_ref().is_some_and(|beside| beside.id() == link)
     }
