@@ -291,7 +291,8 @@ impl<B: Buffer> Secondary<B> {
             self.record_identity(context, store);
             if let Some(node) = self.fetcher.wants_beside() {
                 let reader = beside_at(&self.config, store, node);
-                self.fetcher.read_beside(context, Some(reader), false);
+                let shares = beside(&self.config, store).is_some_and(|beside| beside.node() == node);
+                self.fetcher.read_beside(context, Some(reader), shares);
             }
         }
         self.advance(context, store);

@@ -195,6 +195,7 @@ impl<B: Buffer> Fetcher<B> {
     pub fn begin_at(&mut self, tip: Tip) {
         self.tip = tip;
         self.planned_to = tip.position;
+        self.plan.clear();
     }
 
     /// Whether a connection to the ring is up.
@@ -217,9 +218,10 @@ impl<B: Buffer> Fetcher<B> {
         self.target = Some(prefix);
         self.close_manifests(context);
         if self.peeks && self.asked.len() == 1 {
-            self.rescan_plan();
+            self.plan.clear();
+            self.fill_plan();
         } else {
-            self.rescan(context);
+            self.rescan_all(context);
         }
     }
 
@@ -398,30 +400,69 @@ impl<B: Buffer> Fetcher<B> {
             self.planned_to = self.planned_to.max(welcome.journaled);
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
-        self.rescan_plan();
+        self.fill_plan();
     }
 
+    /// What was asked for and has not come is planned again, as it was; of a piece the rest still stands in the plan, from its start on.
     fn forget_reads(&mut self) {
         self.peeks = false;
-        self.asked.clear();
-        self.rescan_plan();
-    }
-
-    /// Plans everything behind the last verified frame anew, as a scan.
-    fn rescan_plan(&mut self) {
-        let start = self.tip().position;
-        let end = self.target.unwrap_or(self.planned_to);
-        self.plan.clear();
-        if end > start {
-            let beside = self.scans_beside && self.beside.is_some();
-            self.plan.push_back(Range { start, end, scan: true, has_rest: false, beside });
+        while let Some(asked) = self.asked.pop_back() {
+            let range = asked.range;
+            if range.end > range.start && !range.has_rest {
+                self.plan.push_front(range);
+            }
         }
-        self.planned_to = end.max(start);
+        self.fill_plan();
     }
 
+    /// The plan goes from the last verified frame to its end: what it leaves out, or has lost, is a scan.
+    fn fill_plan(&mut self) {
+        let start = self.tip().position;
+        let end = self.target.unwrap_or(self.planned_to).max(start);
+        let beside = self.scans_beside && self.beside.is_some();
+        let scan = |start, end| Range { start, end, scan: true, has_rest: false, beside };
+        while self.plan.front().is_some_and(|range| range.end <= start) {
+            self.plan.pop_front();
+        }
+        if let Some(first) = self.plan.front_mut() {
+            let gap = first.start;
+            first.start = gap.max(start);
+            first.beside = if first.scan { beside } else { first.beside };
+            if gap > start {
+                self.plan.push_front(scan(start, gap));
+            }
+        }
+        let planned = self.plan.back().map_or(start, |last| last.end);
+        if end > planned {
+            self.plan.push_back(scan(planned, end));
+        }
+        self.planned_to = end;
+    }
+
+    /// What comes next is looked for along the chain: it was not what was asked for. What is planned behind it stays.
     fn rescan<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.forget_answers(context);
         self.forget_reads();
+    }
+
+    /// So is everything.
+    fn rescan_all<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        self.plan.clear();
+        self.asked.clear();
+        self.rescan(context);
+    }
+
+    /// A scan goes on at `from`, behind what came of a piece.
+    fn go_on_scanning(&mut self, asked: Range, from: Position) {
+        let has_more = |range: &Range| range.end > from;
+        if asked.has_rest {
+            match self.plan.front_mut().filter(|rest| has_more(rest)) {
+                Some(rest) => rest.start = from,
+                None => drop(self.plan.pop_front()),
+            }
+        } else if has_more(&asked) {
+            self.plan.push_front(Range { start: from, ..asked });
+        }
     }
 
     fn on_data<S: Buffers<Buf = B>>(
@@ -471,13 +512,9 @@ impl<B: Buffer> Fetcher<B> {
             acquirer.push_run(data.part(0..done), frames);
         }
         let end = walk.tip().position;
-        if end == asked.end {
-            // The piece is complete. Another scan may stand at the front of the plan when this one has no rest.
-            if asked.has_rest
-                && let Some(rest) = self.plan.front_mut()
-            {
-                rest.start = end;
-            }
+        // The end of a piece may lie inside a frame.
+        if end == asked.end || asked.has_rest && done > 0 && matches!(stop, Found::More(_)) {
+            self.go_on_scanning(asked, end);
         } else if let Found::Head(header) = stop
             && self.may_lie_beside(&header, &asked)
         {
@@ -491,7 +528,7 @@ impl<B: Buffer> Fetcher<B> {
             self.retry_at = context.now.mono + RETRY_NS;
             context.note(Note::Damaged { node: self.node_of(asked.beside), position: end });
             self.scans_beside = !asked.beside;
-            self.rescan(context);
+            self.rescan_all(context);
         }
     }
 }

@@ -29,6 +29,9 @@ impl<B: Buffer> Fetcher<B> {
         self.wants_beside = None;
         self.far_since = context.now.mono;
         self.scans_beside = false;
+        // What was planned was planned for other lanes.
+        self.plan.clear();
+        self.asked.clear();
         if let Some(walk) = self.walk.as_mut() {
             walk.whole();
         }
@@ -238,15 +241,7 @@ impl<B: Buffer> Fetcher<B> {
             return self.rescan(context);
         }
         let end = header.end();
-        let has_more = |range: &Range| range.end > end;
-        if asked.has_rest {
-            match self.plan.front_mut().filter(|rest| has_more(rest)) {
-                Some(rest) => rest.start = end,
-                None => drop(self.plan.pop_front()),
-            }
-        } else if has_more(&asked) {
-            self.plan.push_front(Range { start: end, ..asked });
-        }
+        self.go_on_scanning(asked, end);
         let (start, beside) = (header.position, !asked.beside);
         self.plan.push_front(Range { start, end, scan: false, has_rest: false, beside });
         self.planned_to = self.planned_to.max(end);
@@ -276,6 +271,8 @@ impl<B: Buffer> Fetcher<B> {
         if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
             rare!(FetcherRefused);
             self.damaged = Some(self.tip().position);
+            self.plan.clear();
+            self.asked.clear();
         }
         self.retry_at = context.now.mono + RETRY_NS;
         self.on_reader_down(context);
