@@ -50,6 +50,7 @@ pub struct Reader {
     requests: u64,
     /// Bytes of the area that came.
     fetched: u64,
+    told: Position,
 }
 
 impl Reader {
@@ -60,6 +61,7 @@ impl Reader {
             pending: VecDeque::with_capacity(capacity),
             requests: 0,
             fetched: 0,
+            told: Position(0),
         }
     }
 
@@ -81,6 +83,11 @@ impl Reader {
     /// Whether reads can be sent.
     pub fn is_up(&self) -> bool {
         self.link.is_up()
+    }
+
+    /// The largest prefix that this very area has told.
+    pub fn told(&self) -> Position {
+        self.told
     }
 
     /// Reads in flight.
@@ -134,6 +141,7 @@ impl Reader {
             LinkEvent::Message(Message::Welcome(welcome)) => {
                 self.link.on_welcome(now);
                 self.link.hello_mut().area = welcome.area;
+                self.told = self.told.max(welcome.journaled);
                 ReaderEvent::Up(welcome)
             }
             LinkEvent::Message(Message::Refused(refused)) => {
@@ -215,6 +223,7 @@ impl Reader {
         self.fetched += u64::from(reply.length);
         let data = (length > 0).then(|| unit.part(BLOCK..BLOCK + length));
         let (position, asked, journaled) = (asked.position, asked.length, reply.journaled);
+        self.told = self.told.max(journaled);
         ReaderEvent::Data { position, asked, data, journaled }
     }
 }

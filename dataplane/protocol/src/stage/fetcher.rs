@@ -4,6 +4,7 @@
 //! asked, it falls back to the scan along the chain, one read at a time: the manifests are an index, the chain is the
 //! truth (I8, I9).
 
+mod ahead;
 mod beside;
 mod index;
 mod peek;
@@ -11,12 +12,13 @@ mod peek;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use midspan_format::frame::FrameKind;
+use midspan_format::frame::{FrameKind, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::{RefusedReason, Welcome};
 use midspan_format::time::Time;
 
+use self::ahead::Ahead;
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::recovery::walk::{Found, Walk};
 use crate::stage::acquirer::{Acquirer, Held};
@@ -87,6 +89,10 @@ pub struct Fetcher<B> {
     far_since: u64,
     /// A scan goes along that one's heads.
     scans_beside: bool,
+    /// The newest frame is in that one alone.
+    alone_beside: bool,
+    ahead: Option<Ahead<B>>,
+    ahead_ranges: Vec<Range>,
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
     manifest_walk: Option<Walk>,
@@ -150,6 +156,9 @@ impl<B: Buffer> Fetcher<B> {
             hollow: None,
             far_since: 0,
             scans_beside: false,
+            alone_beside: false,
+            ahead: None,
+            ahead_ranges: Vec::with_capacity(PLAN / 4),
             manifest_from,
             manifest_walk: None,
             consumed: VecDeque::with_capacity(PLAN),
@@ -311,7 +320,10 @@ impl<B: Buffer> Fetcher<B> {
         if !has_room {
             return self.put_off_peek(context.now.mono);
         }
-        while self.asked.len() < self.limits.fetches {
+        while self.in_flight() < self.limits.fetches {
+            if self.take_at_hand() {
+                continue;
+            }
             let Some(range) = self.plan.front_mut() else { break };
             // A scan goes on where the last range ended; a look at the ring is not waited for.
             if range.scan && self.asked.len() > usize::from(self.peeks) {
@@ -356,16 +368,6 @@ impl<B: Buffer> Fetcher<B> {
         self.asked.clear();
     }
 
-    fn is_of_manifests(&self, link: LinkId) -> bool {
-        self.manifests.as_ref().is_some_and(|reader| reader.id() == link)
-    }
-
-    fn close_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        if let Some(manifests) = self.manifests.as_mut() {
-            manifests.close(context);
-        }
-    }
-
     fn on_ring_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
         let tip = self.tip();
         self.journaled = self.journaled.max(welcome.journaled);
@@ -405,7 +407,7 @@ impl<B: Buffer> Fetcher<B> {
 
     /// What was asked for and has not come is planned again, as it was; of a piece the rest still stands in the plan, from its start on.
     fn forget_reads(&mut self) {
-        self.peeks = false;
+        (self.peeks, self.ahead) = (false, None);
         while let Some(asked) = self.asked.pop_back() {
             let range = asked.range;
             if range.end > range.start && !range.has_rest {
@@ -419,7 +421,7 @@ impl<B: Buffer> Fetcher<B> {
     fn fill_plan(&mut self) {
         let start = self.tip().position;
         let end = self.target.unwrap_or(self.planned_to).max(start);
-        let beside = self.scans_beside && self.beside.is_some();
+        let beside = self.scans_beside && self.shares;
         let scan = |start, end| Range { start, end, scan: true, has_rest: false, beside };
         while self.plan.front().is_some_and(|range| range.end <= start) {
             self.plan.pop_front();
@@ -492,6 +494,7 @@ impl<B: Buffer> Fetcher<B> {
             match &found {
                 Found::Frame(header, range) => {
                     context.reach(Milestone::frame(Stage::Fetched, header));
+                    self.alone_beside = asked.beside && header.flags & IN_TWO_LANES == 0;
                     done += range.end;
                     self.found.push(found);
                 }
@@ -518,7 +521,7 @@ impl<B: Buffer> Fetcher<B> {
         } else if let Found::Head(header) = stop
             && self.may_lie_beside(&header, &asked)
         {
-            self.go_beside(context, &header, asked);
+            self.go_beside(context, &header, asked, data.part(done..data.len()));
         } else if done > 0 || matches!(stop, Found::More(_)) && asked.end.0 - position.0 > data.len() as u64 {
             rare!(FetcherCutShort);
             self.rescan(context);

@@ -1,6 +1,7 @@
 //! What is read: ranges up to the journaled prefix, in the order in which they were asked for.
 
 use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{Message, Read, ReadReply, Refused, RefusedReason};
@@ -103,6 +104,11 @@ impl<B: Buffer> Relay<B> {
                 return self.refuse(context, index, RefusedReason::Damaged);
             }
             ReadStep::Done(_, data) => {
+                if let Some(begin) = session.begin.take() {
+                    rare!(AreaAsksDisk);
+                    let found = FrameHeader::decode(data.bytes()).unwrap_or_default();
+                    return self.begin(context, index, &begin, Some(&found));
+                }
                 let Some(waiting) = session.waiting.pop_front() else { return };
                 session.sending += 1;
                 // The lane may have been told meanwhile to go on before its end.

@@ -9,7 +9,7 @@ use midspan_format::message::{Refused, RefusedReason, Welcome};
 use super::{Answer, Fetcher, RETRY_NS, Range};
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::stage::acquirer::Acquirer;
-use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, LinkId, Note};
 
 /// How long a lane that does not count may be away before the first one is looked at again.
@@ -92,6 +92,17 @@ impl<B: Buffer> Fetcher<B> {
         waits.filter(|range| range.beside && away).map(|range| range.start)
     }
 
+    /// What the first lane itself has told to be journaled there: only that may be held against it (I8).
+    pub fn told(&self) -> Position {
+        self.ring.told()
+    }
+
+    /// The node of the lane beside, where that alone holds the newest frame: who has left the lanes says so there, and waits there for
+    /// an answer.
+    pub fn stands_beside(&self) -> Option<NodeId> {
+        self.shares_with().filter(|_| self.alone_beside)
+    }
+
     /// The node of the lane beside, as long as it shares the data of what is written now.
     pub fn shares_with(&self) -> Option<NodeId> {
         self.beside().filter(|_| self.shares)
@@ -151,7 +162,9 @@ impl<B: Buffer> Fetcher<B> {
         context: &mut Context<'_, S>,
         welcome: &Welcome,
     ) {
-        self.journaled = self.journaled.max(welcome.journaled);
+        if self.shares {
+            self.journaled = self.journaled.max(welcome.journaled);
+        }
         self.see_trust(true, welcome);
         self.name_beside();
         if let Some(node) = self.beside() {
@@ -223,6 +236,7 @@ impl<B: Buffer> Fetcher<B> {
         context: &mut Context<'_, S>,
         header: &FrameHeader,
         asked: Range,
+        data: Slice<B>,
     ) {
         let other = if asked.beside { Some(self.ring.node()) } else { self.beside() };
         if other != Some(header.data_at) {
@@ -240,10 +254,9 @@ impl<B: Buffer> Fetcher<B> {
             self.scans_beside = false;
             return self.rescan(context);
         }
-        let end = header.end();
+        let end = self.plan_ahead(header, &asked, data);
         self.go_on_scanning(asked, end);
-        let (start, beside) = (header.position, !asked.beside);
-        self.plan.push_front(Range { start, end, scan: false, has_rest: false, beside });
+        self.plan_first();
         self.planned_to = self.planned_to.max(end);
     }
 
@@ -273,6 +286,7 @@ impl<B: Buffer> Fetcher<B> {
             self.damaged = Some(self.tip().position);
             self.plan.clear();
             self.asked.clear();
+            self.scans_beside = !is_beside;
         }
         self.retry_at = context.now.mono + RETRY_NS;
         self.on_reader_down(context);
