@@ -8,6 +8,7 @@ mod ahead;
 mod beside;
 mod index;
 mod peek;
+mod plan;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -31,8 +32,10 @@ use crate::vocab::tip::Tip;
 /// Bytes of a look at the ring: what counts is the prefix that comes with them.
 const PEEK_BYTES: u32 = 4096;
 const MANIFEST_BYTES: u32 = 256 * 1024;
-/// Ranges planned ahead at most; beyond it no manifest is read.
+/// Ranges planned ahead; beyond half of it no manifest is read.
 const PLAN: usize = 1024;
+/// So many where two lanes share the data of frames: what lies in turn in both makes a range for each frame.
+const SHARED_PLAN: usize = 16 * 1024;
 /// Pause before a range that did not verify is read again.
 const RETRY_NS: u64 = 500_000_000;
 
@@ -403,68 +406,6 @@ impl<B: Buffer> Fetcher<B> {
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
         self.fill_plan();
-    }
-
-    /// What was asked for and has not come is planned again, as it was; of a piece the rest still stands in the plan, from its start on.
-    fn forget_reads(&mut self) {
-        (self.peeks, self.ahead) = (false, None);
-        while let Some(asked) = self.asked.pop_back() {
-            let range = asked.range;
-            if range.end > range.start && !range.has_rest {
-                self.plan.push_front(range);
-            }
-        }
-        self.fill_plan();
-    }
-
-    /// The plan goes from the last verified frame to its end: what it leaves out, or has lost, is a scan.
-    fn fill_plan(&mut self) {
-        let start = self.tip().position;
-        let end = self.target.unwrap_or(self.planned_to).max(start);
-        let beside = self.scans_beside && self.shares;
-        let scan = |start, end| Range { start, end, scan: true, has_rest: false, beside };
-        while self.plan.front().is_some_and(|range| range.end <= start) {
-            self.plan.pop_front();
-        }
-        if let Some(first) = self.plan.front_mut() {
-            let gap = first.start;
-            first.start = gap.max(start);
-            first.beside = if first.scan { beside } else { first.beside };
-            if gap > start {
-                self.plan.push_front(scan(start, gap));
-            }
-        }
-        let planned = self.plan.back().map_or(start, |last| last.end);
-        if end > planned {
-            self.plan.push_back(scan(planned, end));
-        }
-        self.planned_to = end;
-    }
-
-    /// What comes next is looked for along the chain: it was not what was asked for. What is planned behind it stays.
-    fn rescan<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        self.forget_answers(context);
-        self.forget_reads();
-    }
-
-    /// So is everything.
-    fn rescan_all<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        self.plan.clear();
-        self.asked.clear();
-        self.rescan(context);
-    }
-
-    /// A scan goes on at `from`, behind what came of a piece.
-    fn go_on_scanning(&mut self, asked: Range, from: Position) {
-        let has_more = |range: &Range| range.end > from;
-        if asked.has_rest {
-            match self.plan.front_mut().filter(|rest| has_more(rest)) {
-                Some(rest) => rest.start = from,
-                None => drop(self.plan.pop_front()),
-            }
-        } else if has_more(&asked) {
-            self.plan.push_front(Range { start: from, ..asked });
-        }
     }
 
     fn on_data<S: Buffers<Buf = B>>(

@@ -31,6 +31,7 @@ impl<B: Buffer> Fetcher<B> {
         self.scans_beside = false;
         // What was planned was planned for other lanes.
         self.plan.clear();
+        self.reserve_plan();
         self.asked.clear();
         if let Some(walk) = self.walk.as_mut() {
             walk.whole();
@@ -44,6 +45,7 @@ impl<B: Buffer> Fetcher<B> {
         self.node = node;
         self.shares = beside.is_some();
         self.beside = beside;
+        self.reserve_plan();
     }
 
     /// A takeover is under way, or is not any more. Whoever has fenced a lane may read what one of two holds and the other does not; as long
