@@ -191,6 +191,7 @@ fn site_lane(names: &Names, lane: &MeasuredLane) -> LaneStatus {
         },
         damaged_at: position(lane.damaged),
         ring: RingUse::default(),
+        fetched_bytes: lane.fetched,
     }
 }
 
@@ -281,6 +282,7 @@ pub fn held(names: &Names, known: &Known, node: NodeId, relay: &RelayStatus) -> 
         },
         damaged_at: (area.health == Health::Damaged).then_some(area.journaled.0),
         ring: RingUse { size_bytes: Some(area.size), ..RingUse::default() },
+        fetched_bytes: None,
     };
     let rings = relay.areas.iter().filter(|area| area.group == known.id && area.kind == AreaKind::Ring);
     rings.map(lane).collect()

@@ -114,6 +114,8 @@ pub struct LaneStatus {
     pub ring_size: u64,
     /// Bytes of it in use.
     pub ring_used: u64,
+    /// Bytes of the ring that this site has read as its secondary since it began to follow there; `None` elsewhere.
+    pub fetched: Option<u64>,
 }
 
 /// Why it is not certain that a takeover loses nothing.

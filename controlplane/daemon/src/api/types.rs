@@ -256,6 +256,9 @@ pub struct LaneStatus {
     pub damaged_at: Option<u64>,
     /// The ring.
     pub ring: RingUse,
+    /// Bytes that this site has read there as the group's secondary since it began to; what is read twice counts twice.
+    #[serde(default)]
+    pub fetched_bytes: Option<u64>,
 }
 
 /// Watermarks of a lane as absolute ring positions; they never decrease.

@@ -200,6 +200,7 @@ pub fn reports() -> Vec<(&'static str, Report)> {
         damaged: None,
         ring_size: 16 << 20,
         ring_used: 4 << 20,
+        fetched: Some(9 << 20),
     };
     let status = GroupStatus {
         group: GROUP,

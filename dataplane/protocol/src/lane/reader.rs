@@ -48,6 +48,8 @@ pub struct Reader {
     link: Link,
     pending: VecDeque<Pending>,
     requests: u64,
+    /// Bytes of the area that came.
+    fetched: u64,
     told: Position,
 }
 
@@ -58,6 +60,7 @@ impl Reader {
             link: Link::new(id, node, hello, pace),
             pending: VecDeque::with_capacity(capacity),
             requests: 0,
+            fetched: 0,
             told: Position(0),
         }
     }
@@ -90,6 +93,11 @@ impl Reader {
     /// Reads in flight.
     pub fn in_flight(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Bytes of the area that came, whatever became of them.
+    pub fn fetched(&self) -> u64 {
+        self.fetched
     }
 
     /// Asks for `length` bytes from `position`; waits up to `wait_ms` for the first of them.
@@ -212,6 +220,7 @@ impl Reader {
             return self.start_over(context);
         }
         self.link.on_heard(context.now.mono, self.pending.is_empty());
+        self.fetched += u64::from(reply.length);
         let data = (length > 0).then(|| unit.part(BLOCK..BLOCK + length));
         let (position, asked, journaled) = (asked.position, asked.length, reply.journaled);
         self.told = self.told.max(journaled);

@@ -60,12 +60,7 @@ impl LaneFacts {
     pub fn tail(&self, landed: Position) -> Option<Span> {
         let from = if landed <= self.ring.journaled { self.landed.0.max(landed) } else { self.landed.0 };
         let last = self.ring.last.filter(|_| from < self.ring.journaled)?;
-        Some(Span {
-            area: self.ring.area,
-            from,
-            to: self.ring.journaled,
-            last_checksum: last.checksum,
-        })
+        Some(Span { area: self.ring.area, from, to: self.ring.journaled, last_checksum: last.checksum })
     }
 
     /// Where an area of the lane goes on.

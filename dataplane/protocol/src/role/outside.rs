@@ -409,7 +409,8 @@ impl<B: Buffer> Outside<B> {
                         (state.pair, state.by_word, state.handover) = (PairState::Resync, false, false);
                         // A start that finds no more than this goes by the lane in which it was said, not by two that share.
                         if state.set.is_striped() {
-                            state.asked = FenceSet { epoch: state.epoch, version, ..FenceSet::of(&[lane], 1) };
+                            state.asked =
+                                FenceSet { epoch: state.epoch, version, ..FenceSet::of(&[lane], 1) };
                         }
                     });
                     self.step = Step::Recording { change, begin };

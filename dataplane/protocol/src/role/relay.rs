@@ -13,7 +13,9 @@ use alloc::vec::Vec;
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, GroupId, NodeId, VolumeId};
-use midspan_format::message::{Begin, FenceIntent, Hello, Message, Read, Refused, RefusedReason, SessionKind};
+use midspan_format::message::{
+    Begin, FenceIntent, Hello, Message, Read, Refused, RefusedReason, SessionKind,
+};
 use midspan_format::superblock::GroupPermit;
 
 use crate::role::relay_fence::Permits;

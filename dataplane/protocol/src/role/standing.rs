@@ -254,8 +254,14 @@ fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Se
         damaged: found.damaged,
         ring_size: found.ring_size,
         ring_used: found.acquired.0.saturating_sub(found.persisted.0),
+        fetched: Some(found.fetched),
         ..lane
     };
+    let mut lanes = one(lane);
+    if let Some((node, connected, fetched)) = found.beside {
+        let fetched = Some(fetched);
+        lanes.push(LaneStatus { lane: lane.lane, node, connected, fetched, ..LaneStatus::default() });
+    }
     let newest = found.newest.max(found.applied_time);
     let lag_bytes = found.connected.then(|| found.journaled.0.saturating_sub(found.persisted.0));
     let why = match found.damaged {
@@ -274,7 +280,7 @@ fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Se
         disk_failed: status.disk_failed || found.disk_failed,
         zero_loss: why.is_none(),
         why,
-        lanes: one(lane),
+        lanes,
         ..status
     }
 }

@@ -8,6 +8,7 @@ mod ahead;
 mod beside;
 mod index;
 mod peek;
+mod plan;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -31,8 +32,10 @@ use crate::vocab::tip::Tip;
 /// Bytes of a look at the ring: what counts is the prefix that comes with them.
 const PEEK_BYTES: u32 = 4096;
 const MANIFEST_BYTES: u32 = 256 * 1024;
-/// Ranges planned ahead at most; beyond it no manifest is read.
+/// Ranges planned ahead; beyond half of it no manifest is read.
 const PLAN: usize = 1024;
+/// So many where two lanes share the data of frames: what lies in turn in both makes a range for each frame.
+const SHARED_PLAN: usize = 16 * 1024;
 /// Pause before a range that did not verify is read again.
 const RETRY_NS: u64 = 500_000_000;
 
@@ -204,6 +207,7 @@ impl<B: Buffer> Fetcher<B> {
     pub fn begin_at(&mut self, tip: Tip) {
         self.tip = tip;
         self.planned_to = tip.position;
+        self.plan.clear();
     }
 
     /// Whether a connection to the ring is up.
@@ -226,9 +230,10 @@ impl<B: Buffer> Fetcher<B> {
         self.target = Some(prefix);
         self.close_manifests(context);
         if self.peeks && self.asked.len() == 1 {
-            self.rescan_plan();
+            self.plan.clear();
+            self.fill_plan();
         } else {
-            self.rescan(context);
+            self.rescan_all(context);
         }
     }
 
@@ -400,30 +405,7 @@ impl<B: Buffer> Fetcher<B> {
             self.planned_to = self.planned_to.max(welcome.journaled);
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
-        self.rescan_plan();
-    }
-
-    fn forget_reads(&mut self) {
-        (self.peeks, self.ahead) = (false, None);
-        self.asked.clear();
-        self.rescan_plan();
-    }
-
-    /// Plans everything behind the last verified frame anew, as a scan.
-    fn rescan_plan(&mut self) {
-        let start = self.tip().position;
-        let end = self.target.unwrap_or(self.planned_to);
-        self.plan.clear();
-        if end > start {
-            let beside = self.scans_beside && self.shares;
-            self.plan.push_back(Range { start, end, scan: true, has_rest: false, beside });
-        }
-        self.planned_to = end.max(start);
-    }
-
-    fn rescan<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        self.forget_answers(context);
-        self.forget_reads();
+        self.fill_plan();
     }
 
     fn on_data<S: Buffers<Buf = B>>(
@@ -474,13 +456,9 @@ impl<B: Buffer> Fetcher<B> {
             acquirer.push_run(data.part(0..done), frames);
         }
         let end = walk.tip().position;
-        if end == asked.end {
-            // The piece is complete. Another scan may stand at the front of the plan when this one has no rest.
-            if asked.has_rest
-                && let Some(rest) = self.plan.front_mut()
-            {
-                rest.start = end;
-            }
+        // The end of a piece may lie inside a frame.
+        if end == asked.end || asked.has_rest && done > 0 && matches!(stop, Found::More(_)) {
+            self.go_on_scanning(asked, end);
         } else if let Found::Head(header) = stop
             && self.may_lie_beside(&header, &asked)
         {
@@ -494,7 +472,7 @@ impl<B: Buffer> Fetcher<B> {
             self.retry_at = context.now.mono + RETRY_NS;
             context.note(Note::Damaged { node: self.node_of(asked.beside), position: end });
             self.scans_beside = !asked.beside;
-            self.rescan(context);
+            self.rescan_all(context);
         }
     }
 }

@@ -32,7 +32,8 @@ impl<B: Buffer> Area<B> {
         let keep = self.keeps(begin);
         let within = self.entry.began <= begin.position && begin.position <= self.journaled;
         let fits = |last: &FrameHeader| last.end() == begin.position && last.checksum == begin.chain;
-        let has = |last: &FrameHeader| found.or(self.last.as_ref()).is_some_and(|it| it.checksum == last.checksum);
+        let has =
+            |last: &FrameHeader| found.or(self.last.as_ref()).is_some_and(|it| it.checksum == last.checksum);
         if begin.last.is_some_and(|last| !within || !keep || !fits(&last) || !has(&last)) {
             return Err(RefusedReason::BadFrame);
         }
@@ -61,7 +62,8 @@ impl<B: Buffer> Area<B> {
 
     /// Where the disk must be asked whether the last frame that is to stay stands there: it is not the last one of all.
     pub fn unknown(&self, begin: &Begin) -> Option<Position> {
-        let last = begin.last.filter(|last| self.entry.began <= last.position && last.end() <= self.journaled)?;
+        let last =
+            begin.last.filter(|last| self.entry.began <= last.position && last.end() <= self.journaled)?;
         let is_last = self.last.is_some_and(|own| own.checksum == last.checksum);
         (!is_last).then_some(last.position)
     }

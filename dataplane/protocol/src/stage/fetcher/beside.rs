@@ -29,6 +29,10 @@ impl<B: Buffer> Fetcher<B> {
         self.wants_beside = None;
         self.far_since = context.now.mono;
         self.scans_beside = false;
+        // What was planned was planned for other lanes.
+        self.plan.clear();
+        self.reserve_plan();
+        self.asked.clear();
         if let Some(walk) = self.walk.as_mut() {
             walk.whole();
         }
@@ -41,6 +45,7 @@ impl<B: Buffer> Fetcher<B> {
         self.node = node;
         self.shares = beside.is_some();
         self.beside = beside;
+        self.reserve_plan();
     }
 
     /// A takeover is under way, or is not any more. Whoever has fenced a lane may read what one of two holds and the other does not; as long
@@ -108,6 +113,16 @@ impl<B: Buffer> Fetcher<B> {
     /// The node of the lane beside.
     pub fn beside(&self) -> Option<NodeId> {
         self.beside.as_ref().map(Reader::node)
+    }
+
+    /// Bytes that came of the first lane.
+    pub fn fetched(&self) -> u64 {
+        self.ring.fetched()
+    }
+
+    /// The lane beside: its node, whether it is connected, and the bytes that came of it.
+    pub fn fetched_beside(&self) -> Option<(NodeId, bool, u64)> {
+        self.beside.as_ref().map(|beside| (beside.node(), beside.is_up(), beside.fetched()))
     }
 
     pub(super) fn is_beside(&self, link: LinkId) -> bool {
@@ -242,15 +257,7 @@ impl<B: Buffer> Fetcher<B> {
             return self.rescan(context);
         }
         let end = self.plan_ahead(header, &asked, data);
-        let has_more = |range: &Range| range.end > end;
-        if asked.has_rest {
-            match self.plan.front_mut().filter(|rest| has_more(rest)) {
-                Some(rest) => rest.start = end,
-                None => drop(self.plan.pop_front()),
-            }
-        } else if has_more(&asked) {
-            self.plan.push_front(Range { start: end, ..asked });
-        }
+        self.go_on_scanning(asked, end);
         self.plan_first();
         self.planned_to = self.planned_to.max(end);
     }
@@ -279,6 +286,8 @@ impl<B: Buffer> Fetcher<B> {
         if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
             rare!(FetcherRefused);
             self.damaged = Some(self.tip().position);
+            self.plan.clear();
+            self.asked.clear();
             self.scans_beside = !is_beside;
         }
         self.retry_at = context.now.mono + RETRY_NS;

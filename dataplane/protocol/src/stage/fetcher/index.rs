@@ -31,7 +31,7 @@ impl<B: Buffer> Fetcher<B> {
         frame: &[u8],
         has_room: bool,
     ) {
-        if self.target.is_none() && self.plan.len() < PLAN / 2 {
+        if self.target.is_none() && self.has_plan_room() {
             self.plan_listed(frame);
             self.poke(context, has_room);
         }
@@ -74,7 +74,7 @@ impl<B: Buffer> Fetcher<B> {
     }
 
     pub(super) fn ask_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let room = self.plan.len() < PLAN / 2 && self.consumed.len() < PLAN / 2 && self.target.is_none();
+        let room = self.has_plan_room() && self.consumed.len() < PLAN / 2 && self.target.is_none();
         let (Some(walk), Some(manifests)) = (self.manifest_walk.as_ref(), self.manifests.as_mut()) else {
             return;
         };
