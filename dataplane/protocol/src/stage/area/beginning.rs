@@ -131,10 +131,11 @@ impl<B: Buffer> Area<B> {
         Some(self.entry)
     }
 
-    /// A frame is here that two lanes must hold: from now on frames speak of this lane, too. The entry that the permit is to hold, the first
-    /// time.
+    /// A frame is here that two lanes must hold, or the writer says that this lane is enough: from now on frames speak of it, too. The entry
+    /// that the permit is to hold, the first time.
     pub fn counts(&mut self) -> Option<AreaEntry> {
-        if self.entry.stale_to < Position::BEYOND || !self.is_limited() {
+        let counts = self.is_limited() || self.answerable == Position::BEYOND;
+        if self.entry.stale_to < Position::BEYOND || !counts || self.begins() {
             return None;
         }
         self.entry.stale_to = self.journaled;
