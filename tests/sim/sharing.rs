@@ -106,7 +106,10 @@ impl World {
     fn lacks(&mut self, need: &Need, position: Position, link: &Link) -> bool {
         let lanes = self.lanes_of(&need.set);
         // It held it when it was still there; and who holds nothing yet is not gone by.
-        if lanes.is_empty() || lanes.iter().any(|lane| self.harmed.wiped[lane.0]) || self.is_given_up(need.site) {
+        if lanes.is_empty()
+            || lanes.iter().any(|lane| self.harmed.wiped[lane.0])
+            || self.is_given_up(need.site)
+        {
             return false;
         }
         !lanes.into_iter().any(|lane| {

@@ -337,8 +337,7 @@ impl AreaWatch {
 
 fn changed(frame: &CheckedFrame<'_>) -> Vec<(u32, Range<u64>)> {
     let records = frame.records().filter(|record| record.kind().is_some_and(RecordKind::changes_disk));
-    let blocks =
-        records.map(|r| (r.volume, r.offset / BLOCK_U64..(r.offset + r.length) / BLOCK_U64));
+    let blocks = records.map(|r| (r.volume, r.offset / BLOCK_U64..(r.offset + r.length) / BLOCK_U64));
     blocks.collect()
 }
 

@@ -167,6 +167,14 @@ impl<B: Buffer> Area<B> {
         self.is_resent = true;
     }
 
+    /// Whether memory knows that another frame stands there. The session's chain says that none does; the disk is not asked for each.
+    fn holds_other(&self, header: &FrameHeader) -> bool {
+        let block = u32::try_from(BLOCK).unwrap_or(0);
+        let head = self.cached(header.position, block).and_then(|parts| parts.into_iter().next().flatten());
+        let found = head.and_then(|head| FrameHeader::decode(head.bytes()).ok());
+        found.is_some_and(|found| found.checksum != header.checksum)
+    }
+
     /// The data of a frame whose head has come: the lane that held it is lost. It counts as soon as a later frame does.
     pub(super) fn fill<S: Buffers<Buf = B>>(
         &mut self,
@@ -179,7 +187,7 @@ impl<B: Buffer> Area<B> {
             && header.area == self.entry.frames()
             && header.group == self.group;
         let fits = header.end() <= self.received.position && self.holds(header.position);
-        if self.health != Health::Open || !is_ours || !fits {
+        if self.health != Health::Open || !is_ours || !fits || self.holds_other(header) {
             return Err(RefusedReason::BadFrame);
         }
         let head = header.head_length as usize;
