@@ -4,8 +4,9 @@
 //! added; where a lane goes on with a newer epoch at an earlier place, a start has left out what was behind. That may never be what
 //! is *firm*: what a host was answered for, or what a secondary's disks hold.
 
+mod data;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
@@ -238,16 +239,6 @@ impl LaneEye {
         self.bytes_of(&header, disk).map(|bytes| (header, bytes))
     }
 
-    /// Whether a frame of the journal is there with all of its data.
-    pub fn has_whole(&self, position: Position, link: &Link, disk: &Pages) -> bool {
-        let length = u32::try_from(link.end.0 - position.0).unwrap_or(u32::MAX);
-        let bytes = self.read(position, length, disk);
-        let is_it = |bytes: &[u8]| {
-            CheckedFrame::parse(bytes).is_ok_and(|frame| frame.header().checksum == link.checksum)
-        };
-        bytes.is_some_and(|bytes| is_it(&bytes))
-    }
-
     /// A frame, if all of it is there.
     fn bytes_of(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let bytes = self.read(header.position, header.length, disk)?;
@@ -376,18 +367,6 @@ impl Journal {
     /// Whether this very frame is in the journal.
     pub fn knows(&self, header: &FrameHeader) -> bool {
         self.chain.get(&header.position.0).is_some_and(|link| link.checksum == header.checksum)
-    }
-
-    /// The frames that begin in a part of the journal.
-    pub fn frames(&self, range: Range<Position>) -> impl Iterator<Item = (Position, Link)> {
-        let found = self.chain.range(range.start.0..range.end.0.max(range.start.0));
-        found.map(|(position, link)| (Position(*position), *link))
-    }
-
-    /// The frame that ends there.
-    pub fn frame_before(&self, end: Position) -> Option<(Position, Link)> {
-        let (position, link) = self.chain.range(..end.0).next_back()?;
-        (link.end == end).then_some((Position(*position), *link))
     }
 
     /// Where the first frame with data of an op ends.
