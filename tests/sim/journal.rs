@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, VecDeque};
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{BLOCK, Position, Ring};
+use midspan_format::geometry::{Position, Ring};
 use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::superblock::{AreaEntry, GROUP_SLOTS, GroupPermit, permit_offset};
 
 use crate::content;
 use crate::event::NodeIndex;
 use crate::layout::node_id;
+use crate::pages::Pages;
 use crate::watch::{AreaWatch, Key};
 
 /// A frame of a chain: its checksum, its end and its epoch.
@@ -114,28 +115,26 @@ impl LaneEye {
     }
 
     /// Something became durable on the disk.
-    fn on_durable(&mut self, disk: &[u8], offset: usize, cleared: bool) -> Result<(), String> {
+    fn on_durable(&mut self, disk: &Pages, offset: usize, cleared: bool) -> Result<(), String> {
         if offset < usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0) {
             self.see_permit(disk);
         }
         if !self.holds(offset as u64) {
             return Ok(());
         }
-        let at = |position: u64, link: &Link| {
-            self.ring.offset_of(Position(position)) == offset as u64 && link.end.0 > self.began.0
-        };
-        let mut known = self.chain.range(self.end.0.saturating_sub(self.ring.size)..);
-        let Some((position, known)) = known.rfind(|(position, link)| at(**position, link)) else {
-            return Ok(());
-        };
-        let (position, known) = (Position(*position), *known);
+        // Of all places that lie there, the one within the last turn of the ring.
+        let place = offset as u64 - self.ring.start;
+        let from = self.end.0.saturating_sub(self.ring.size);
+        let position = Position(from + (place + self.ring.size - from % self.ring.size) % self.ring.size);
+        let known = self.chain.get(&position.0).filter(|link| link.end.0 > self.began.0);
+        let Some(known) = known.copied() else { return Ok(()) };
         if cleared {
             // It goes on here: what is behind is dropped.
             self.cut_back(position);
             self.claimed = self.claimed.min(position);
             return Ok(());
         }
-        let Ok(header) = FrameHeader::decode(&disk[offset..]) else { return Ok(()) };
+        let Ok(header) = FrameHeader::decode(disk.at(offset)) else { return Ok(()) };
         let is_other = header.area == self.journal
             && header.kind == FrameKind::Journal
             && header.position == position
@@ -154,10 +153,10 @@ impl LaneEye {
     }
 
     /// The permit may say that the lane has begun at another place.
-    fn see_permit(&mut self, disk: &[u8]) {
+    fn see_permit(&mut self, disk: &Pages) {
         let block = |slot, sequence| {
             let offset = usize::try_from(permit_offset(slot, sequence)).unwrap_or(0);
-            &disk[offset..offset + BLOCK]
+            disk.at(offset)
         };
         let permits =
             (0..GROUP_SLOTS).filter_map(|slot| GroupPermit::choose_slot(block(slot, 0), block(slot, 1)).ok());
@@ -189,7 +188,7 @@ impl LaneEye {
     }
 
     /// Finds the frames that are durable now.
-    fn advance(&mut self, disk: &[u8]) {
+    fn advance(&mut self, disk: &Pages) {
         while let Some((header, bytes)) = self.next_frame(disk) {
             let link = Link { checksum: header.checksum, end: header.end(), epoch: header.epoch };
             self.chain.insert(header.position.0, link);
@@ -206,9 +205,9 @@ impl LaneEye {
         }
     }
 
-    fn next_frame(&self, disk: &[u8]) -> Option<(FrameHeader, Vec<u8>)> {
+    fn next_frame(&self, disk: &Pages) -> Option<(FrameHeader, Vec<u8>)> {
         let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(&disk[offset..]).ok()?;
+        let header = FrameHeader::decode(disk.at(offset)).ok()?;
         let fits =
             |(sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
         let links = header.area == self.journal
@@ -228,18 +227,18 @@ impl LaneEye {
     }
 
     /// A frame, if all of it is there.
-    fn bytes_of(&self, header: &FrameHeader, disk: &[u8]) -> Option<Vec<u8>> {
+    fn bytes_of(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let bytes = self.read(header.position, header.length, disk)?;
         let is_it = CheckedFrame::parse(&bytes).is_ok_and(|frame| frame.header().checksum == header.checksum);
         is_it.then_some(bytes)
     }
 
-    fn read(&self, position: Position, length: u32, disk: &[u8]) -> Option<Vec<u8>> {
+    fn read(&self, position: Position, length: u32, disk: &Pages) -> Option<Vec<u8>> {
         let (first, second) = self.ring.split(position, u64::from(length));
         let mut bytes = Vec::with_capacity(length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
             let start = usize::try_from(piece.offset).ok()?;
-            bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
+            disk.append_to(&mut bytes, start, usize::try_from(piece.length).ok()?);
         }
         Some(bytes)
     }
@@ -297,7 +296,7 @@ impl Journal {
     pub fn on_durable(
         &mut self,
         node: NodeIndex,
-        disk: &[u8],
+        disk: &Pages,
         offset: usize,
         cleared: bool,
         whole: &mut AreaWatch,
@@ -313,7 +312,7 @@ impl Journal {
     ///
     /// # Errors
     /// Something firm is left out.
-    pub fn see(&mut self, node: NodeIndex, disk: &[u8], whole: &mut AreaWatch) -> Result<(), String> {
+    pub fn see(&mut self, node: NodeIndex, disk: &Pages, whole: &mut AreaWatch) -> Result<(), String> {
         let Some(eye) = self.eye(node) else { return Ok(()) };
         eye.advance(disk);
         self.settle(whole)
@@ -326,7 +325,7 @@ impl Journal {
     pub fn claim(
         &mut self,
         node: NodeIndex,
-        disk: &[u8],
+        disk: &Pages,
         position: Position,
         whole: &mut AreaWatch,
     ) -> Result<(), String> {

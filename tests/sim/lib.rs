@@ -20,6 +20,7 @@ pub mod trace;
 mod event;
 pub mod harm;
 mod memory;
+mod pages;
 mod content;
 mod register;
 mod history;
