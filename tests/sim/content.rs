@@ -30,21 +30,20 @@ pub fn place(volume: u32, cell: u64) -> u64 {
     u64::from(volume) << 40 | cell
 }
 
-fn word(op: u64, place: u64, index: u64) -> u64 {
-    match index {
-        0 => op,
-        1 => place,
-        _ => mix(op.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place)
-            .wrapping_add(index.wrapping_mul(0xD6E8_FEB8_6659_FD93)),
-    }
+/// All words of a cell.
+fn words(op: u64, place: u64) -> impl Iterator<Item = u64> {
+    let first = mix(op.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place);
+    let step = 0xD6E8_FEB8_6659_FD93_u64;
+    let others = (2..CELL as u64 / 8).map(move |index| first.wrapping_add(index.wrapping_mul(step)));
+    [op, place].into_iter().chain(others)
 }
 
 /// Fills whole cells from `first_cell` on with what `op` writes there.
 pub fn fill(op: u64, volume: u32, first_cell: u64, bytes: &mut [u8]) {
     for (cell, bytes) in (first_cell..).zip(bytes.chunks_exact_mut(CELL)) {
         let place = place(volume, cell);
-        for (index, bytes) in (0..).zip(bytes.chunks_exact_mut(8)) {
-            bytes.copy_from_slice(&word(op, place, index).to_le_bytes());
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words(op, place)) {
+            bytes.copy_from_slice(&word.to_le_bytes());
         }
     }
 }
@@ -55,9 +54,9 @@ pub fn classify(volume: u32, cell: u64, bytes: &[u8]) -> Held {
         return Held::Zero;
     }
     let place = place(volume, cell);
-    let mut words = bytes.chunks_exact(8).map(|w| w.try_into().map_or(0, u64::from_le_bytes));
-    let op = words.next().unwrap_or(0);
-    let whole = (1..).zip(words).all(|(index, found)| found == word(op, place, index));
+    let found = bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
+    let op = found.clone().next().unwrap_or(0);
+    let whole = found.zip(words(op, place)).all(|(found, word)| found == word);
     if whole { Held::Op(op) } else { Held::Foreign(op) }
 }
 

@@ -16,7 +16,7 @@ use midspan_format::record::RecordKind;
 use midspan_format::superblock::{AreaEntry, LanePoint};
 
 use crate::content;
-use crate::pages::Pages;
+use crate::pages::{Page, Pages};
 
 /// A range and content that a journal holds: volume, offset, length, checksum of the data (0 for zeroes).
 pub type Key = (u32, u64, u64, u64);
@@ -37,6 +37,8 @@ pub struct AreaWatch {
     ring: Ring,
     /// Frames behind the image.
     recent: VecDeque<Seen>,
+    /// The block that does not begin the frame which would be the next one.
+    other: Option<Page>,
     end: Position,
     sequence: u64,
     chain: u64,
@@ -84,6 +86,7 @@ impl AreaWatch {
             kind,
             ring: entry.ring(),
             recent: VecDeque::new(),
+            other: None,
             end: Position(0),
             sequence: 1,
             chain: 0,
@@ -114,6 +117,7 @@ impl AreaWatch {
         self.base = (self.end, self.sequence, self.chain, self.epoch);
         self.claimed = point.position;
         (self.whole, self.returns) = (false, false);
+        self.other = None;
     }
 
     /// Whether what is folded is what a site's volumes hold.
@@ -130,6 +134,7 @@ impl AreaWatch {
     pub fn call(&mut self, area: AreaId) {
         if self.frames == 0 && self.end == Position(0) {
             self.area = area;
+            self.other = None;
         }
     }
 
@@ -189,10 +194,21 @@ impl AreaWatch {
 
     /// Finds the frames that are durable now.
     pub fn advance(&mut self, disk: &Pages) {
-        while let Some(bytes) = self.next_frame(disk) {
-            let Ok(header) = FrameHeader::decode(&bytes) else { return };
+        while let Some(header) = self.next_header(disk) {
+            let Some(bytes) = self.frame(&header, disk) else { return };
             self.take(header, bytes);
         }
+    }
+
+    fn next_header(&mut self, disk: &Pages) -> Option<FrameHeader> {
+        let page = disk.page(usize::try_from(self.ring.offset_of(self.end)).ok()?);
+        if self.other.as_ref().is_some_and(|other| other.is_same(page)) {
+            return None;
+        }
+        let header = FrameHeader::decode(page.bytes()).ok();
+        let next = header.filter(|h| self.continues(h) && u64::from(h.length) <= self.ring.size);
+        self.other = next.is_none().then(|| page.clone());
+        next
     }
 
     /// Whether a frame is the next one.
@@ -224,6 +240,7 @@ impl AreaWatch {
         self.sequence = header.sequence + 1;
         self.chain = header.checksum;
         self.epoch = header.epoch;
+        self.other = None;
         self.landed = self.landed.max(header.landed);
         self.frames += 1;
         self.wraps = self.end.0 / self.ring.size;
@@ -317,14 +334,10 @@ impl AreaWatch {
             Some(Seen { header, .. }) => (header.end(), header.sequence + 1, header.checksum, header.epoch),
             None => self.base,
         };
+        self.other = None;
     }
 
-    fn next_frame(&self, disk: &Pages) -> Option<Vec<u8>> {
-        let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(disk.at(offset)).ok()?;
-        if !self.continues(&header) || u64::from(header.length) > self.ring.size {
-            return None;
-        }
+    fn frame(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let (first, second) = self.ring.split(header.position, u64::from(header.length));
         let mut bytes = Vec::with_capacity(header.length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
