@@ -225,8 +225,9 @@ impl LaneEye {
         if self.other.as_ref().is_some_and(|other| other.is_same(page)) {
             return None;
         }
-        let fits =
-            |header: &FrameHeader, (sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
+        let fits = |header: &FrameHeader, (sequence, chain)| {
+            chain == header.chain && (sequence == 0 || sequence == header.sequence)
+        };
         let links = |header: &FrameHeader| {
             header.area == self.journal
                 && header.kind == FrameKind::Journal

@@ -227,7 +227,8 @@ impl Layout {
             limits: swarm.limits,
             pace: swarm.pace,
         };
-        let recovered = Recovered { state: self.state(disk.seen()), dirty: DirtyMap::clone(&self.map(disk.seen())) };
+        let recovered =
+            Recovered { state: self.state(disk.seen()), dirty: DirtyMap::clone(&self.map(disk.seen())) };
         (config, recovered)
     }
 

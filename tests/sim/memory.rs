@@ -79,24 +79,32 @@ impl Drop for Shared {
     }
 }
 
-/// Vectors that are kept for what goes over the wire, at most.
-const VECTORS: usize = 64;
-
 thread_local! {
-    static VECTORS_KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Vectors for what goes over the wire, by their room.
+    static VECTORS: RefCell<BTreeMap<usize, Vec<Vec<u8>>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// An empty vector with room, from those that were given back.
-pub fn vector(room: usize) -> Vec<u8> {
-    let kept = VECTORS_KEPT.with_borrow_mut(Vec::pop);
-    kept.filter(|kept| kept.capacity() >= room).unwrap_or_else(|| Vec::with_capacity(room))
+/// Vectors of one size that are kept, at most.
+const VECTORS_KEPT: usize = 64;
+
+/// Bytes of the buffer that holds so many.
+fn class(length: usize) -> usize {
+    length.next_power_of_two().max(SMALLEST)
+}
+
+/// An empty vector with room for so many bytes, and for a whole buffer of them.
+pub fn vector(length: usize) -> Vec<u8> {
+    let room = class(length);
+    let kept = VECTORS.with_borrow_mut(|vectors| vectors.get_mut(&room).and_then(Vec::pop));
+    kept.unwrap_or_else(|| Vec::with_capacity(room))
 }
 
 /// A vector is not needed any more.
 pub fn give_back(mut vector: Vec<u8>) {
     vector.clear();
-    VECTORS_KEPT.with_borrow_mut(|kept| {
-        if kept.len() < VECTORS {
+    VECTORS.with_borrow_mut(|vectors| {
+        let kept = vectors.entry(vector.capacity()).or_default();
+        if kept.len() < VECTORS_KEPT {
             kept.push(vector);
         }
     });
@@ -176,7 +184,7 @@ impl Pool {
 
     /// A buffer, whatever chance says.
     pub fn take_surely(&self, length: usize) -> Option<SimBuf> {
-        let size = length.next_power_of_two().max(SMALLEST);
+        let size = class(length);
         if self.available() < size {
             return None;
         }
@@ -204,12 +212,23 @@ impl Buffers for Pool {
 
 impl SimBuf {
     /// Fills bytes from `at` on. `None`: somebody else holds the buffer.
-    pub fn put(&mut self, at: usize, from: &[u8]) -> Option<()> {
+    pub fn take_over(&mut self, at: usize, from: Vec<u8>) -> Option<()> {
         let Data { bytes, zeroes, touched } = &mut Rc::get_mut(&mut self.0)?.data;
         let end = at + from.len();
-        bytes[at..end].copy_from_slice(from);
+        bytes[at..end].copy_from_slice(&from);
         zeroes.clear();
         *touched = (*touched).max(end);
+        give_back(from);
+        Some(())
+    }
+
+    /// Fills it with these bytes, and nothing else. `None`: somebody else holds the buffer.
+    pub fn hold(&mut self, mut from: Vec<u8>) -> Option<()> {
+        let Data { bytes, zeroes, touched } = &mut Rc::get_mut(&mut self.0)?.data;
+        zeroes.clear();
+        *touched = from.len();
+        from.resize(bytes.len(), 0xA5);
+        give_back(std::mem::replace(bytes, from));
         Some(())
     }
 

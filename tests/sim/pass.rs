@@ -12,7 +12,7 @@ use midspan_protocol::vocab::effect::{Context, LinkEvent, LinkId};
 use crate::disk::Owner;
 use crate::event::{ConnId, Event, NodeIndex, Side};
 use crate::lies::Lie;
-use crate::memory::{self, Pool, SimBuf};
+use crate::memory::{Pool, SimBuf};
 use crate::node::Inbox;
 use crate::swarm::{MS, SECOND, US};
 use crate::trace;
@@ -248,11 +248,11 @@ impl World {
         let mut at = 0;
         for _ in 0..count {
             let Some(Payload::Bulk(bytes)) = self.wire.take(&mut self.schedule, conn, side) else { break };
+            let end = at + bytes.len();
             // Nobody else has the chunk yet.
-            let _ = chunk.put(at, &bytes);
-            ranges.push(at..at + bytes.len());
-            at += bytes.len();
-            memory::give_back(bytes);
+            let _ = if count == 1 { chunk.hold(bytes) } else { chunk.take_over(at, bytes) };
+            ranges.push(at..end);
+            at = end;
         }
         chunk.set_filled(at);
         for range in ranges {
