@@ -12,6 +12,8 @@ pub const CELL: usize = 512;
 /// Cells of a block.
 pub const CELLS_PER_BLOCK: usize = 4096 / CELL;
 
+const ZEROES: [u8; CELL] = [0; CELL];
+
 /// What a cell holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
@@ -28,35 +30,50 @@ pub fn place(volume: u32, cell: u64) -> u64 {
     u64::from(volume) << 40 | cell
 }
 
-fn word(op: u64, place: u64, index: u64) -> u64 {
-    match index {
-        0 => op,
-        1 => place,
-        _ => mix(op.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place)
-            .wrapping_add(index.wrapping_mul(0xD6E8_FEB8_6659_FD93)),
+/// All of a cell, word by word.
+fn words(op: u64, place: u64) -> [u64; CELL / 8] {
+    let step = 0xD6E8_FEB8_6659_FD93_u64;
+    let mut next = mix(op.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place).wrapping_add(step);
+    let mut words = [0; CELL / 8];
+    for word in &mut words[2..] {
+        next = next.wrapping_add(step);
+        *word = next;
     }
+    (words[0], words[1]) = (op, place);
+    words
 }
 
 /// Fills whole cells from `first_cell` on with what `op` writes there.
 pub fn fill(op: u64, volume: u32, first_cell: u64, bytes: &mut [u8]) {
     for (cell, bytes) in (first_cell..).zip(bytes.chunks_exact_mut(CELL)) {
         let place = place(volume, cell);
-        for (index, bytes) in (0..).zip(bytes.chunks_exact_mut(8)) {
-            bytes.copy_from_slice(&word(op, place, index).to_le_bytes());
+        for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words(op, place)) {
+            *bytes = word.to_le_bytes();
         }
     }
 }
 
 /// What a cell holds.
 pub fn classify(volume: u32, cell: u64, bytes: &[u8]) -> Held {
-    if bytes.iter().all(|byte| *byte == 0) {
+    if bytes == &ZEROES[..bytes.len()] {
         return Held::Zero;
     }
     let place = place(volume, cell);
-    let mut words = bytes.chunks_exact(8).map(|w| w.try_into().map_or(0, u64::from_le_bytes));
-    let op = words.next().unwrap_or(0);
-    let whole = (1..).zip(words).all(|(index, found)| found == word(op, place, index));
+    let found = bytes.as_chunks::<8>().0;
+    let op = found.first().map_or(0, |word| u64::from_le_bytes(*word));
+    let differing = found.iter().zip(words(op, place)).map(|(found, word)| u64::from_le_bytes(*found) ^ word);
+    let whole = differing.fold(0, |all, bits| all | bits) == 0;
     if whole { Held::Op(op) } else { Held::Foreign(op) }
+}
+
+/// What the cells of a block of a volume hold.
+pub fn cells(volume: u32, block: u64, bytes: &[u8]) -> [Held; CELLS_PER_BLOCK] {
+    let mut held = [Held::Zero; CELLS_PER_BLOCK];
+    let first = block * CELLS_PER_BLOCK as u64;
+    for (cell, (held, bytes)) in (first..).zip(held.iter_mut().zip(bytes.chunks_exact(CELL))) {
+        *held = classify(volume, cell, bytes);
+    }
+    held
 }
 
 /// The ops that the cells of some bytes name, without looking at more; 0 where a cell is zero.

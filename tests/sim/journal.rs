@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, VecDeque};
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{BLOCK, Position, Ring};
+use midspan_format::geometry::{Position, Ring};
 use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::superblock::{AreaEntry, GROUP_SLOTS, GroupPermit, permit_offset};
 
 use crate::content;
 use crate::event::NodeIndex;
 use crate::layout::node_id;
+use crate::pages::{Page, Pages};
 use crate::watch::{AreaWatch, Key};
 
 /// A frame of a chain: its checksum, its end and its epoch.
@@ -53,6 +54,8 @@ pub struct LaneEye {
     /// What it holds behind that.
     waiting: VecDeque<(FrameHeader, Vec<u8>)>,
     claimed: Position,
+    /// The block that does not begin the frame which would be the next one.
+    other: Option<Page>,
 }
 
 impl LaneEye {
@@ -74,6 +77,7 @@ impl LaneEye {
             agreed: Position(0),
             waiting: VecDeque::new(),
             claimed: Position(0),
+            other: None,
         }
     }
 
@@ -114,28 +118,26 @@ impl LaneEye {
     }
 
     /// Something became durable on the disk.
-    fn on_durable(&mut self, disk: &[u8], offset: usize, cleared: bool) -> Result<(), String> {
+    fn on_durable(&mut self, disk: &Pages, offset: usize, cleared: bool) -> Result<(), String> {
         if offset < usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0) {
             self.see_permit(disk);
         }
         if !self.holds(offset as u64) {
             return Ok(());
         }
-        let at = |position: u64, link: &Link| {
-            self.ring.offset_of(Position(position)) == offset as u64 && link.end.0 > self.began.0
-        };
-        let mut known = self.chain.range(self.end.0.saturating_sub(self.ring.size)..);
-        let Some((position, known)) = known.rfind(|(position, link)| at(**position, link)) else {
-            return Ok(());
-        };
-        let (position, known) = (Position(*position), *known);
+        // Of all places that lie there, the one within the last turn of the ring.
+        let place = offset as u64 - self.ring.start;
+        let from = self.end.0.saturating_sub(self.ring.size);
+        let position = Position(from + (place + self.ring.size - from % self.ring.size) % self.ring.size);
+        let known = self.chain.get(&position.0).filter(|link| link.end.0 > self.began.0);
+        let Some(known) = known.copied() else { return Ok(()) };
         if cleared {
             // It goes on here: what is behind is dropped.
             self.cut_back(position);
             self.claimed = self.claimed.min(position);
             return Ok(());
         }
-        let Ok(header) = FrameHeader::decode(&disk[offset..]) else { return Ok(()) };
+        let Ok(header) = FrameHeader::decode(disk.at(offset)) else { return Ok(()) };
         let is_other = header.area == self.journal
             && header.kind == FrameKind::Journal
             && header.position == position
@@ -154,10 +156,10 @@ impl LaneEye {
     }
 
     /// The permit may say that the lane has begun at another place.
-    fn see_permit(&mut self, disk: &[u8]) {
+    fn see_permit(&mut self, disk: &Pages) {
         let block = |slot, sequence| {
             let offset = usize::try_from(permit_offset(slot, sequence)).unwrap_or(0);
-            &disk[offset..offset + BLOCK]
+            disk.at(offset)
         };
         let permits =
             (0..GROUP_SLOTS).filter_map(|slot| GroupPermit::choose_slot(block(slot, 0), block(slot, 1)).ok());
@@ -170,6 +172,7 @@ impl LaneEye {
         (self.journal, self.began, self.end, self.agreed) =
             (entry.frames(), entry.began, entry.began, entry.began);
         (self.next, self.epoch, self.claimed) = (None, Epoch::NONE, entry.began);
+        self.other = None;
         self.chain.clear();
         self.waiting.clear();
     }
@@ -180,6 +183,7 @@ impl LaneEye {
             self.waiting.pop_back();
         }
         self.end = to;
+        self.other = None;
         let last = self.chain.last_key_value().map(|(_, link)| *link);
         self.epoch = last.map_or(Epoch::NONE, |link| link.epoch);
         // Its sequence is not kept: the next frame must fit the chain.
@@ -189,7 +193,7 @@ impl LaneEye {
     }
 
     /// Finds the frames that are durable now.
-    fn advance(&mut self, disk: &[u8]) {
+    fn advance(&mut self, disk: &Pages) {
         while let Some((header, bytes)) = self.next_frame(disk) {
             let link = Link { checksum: header.checksum, end: header.end(), epoch: header.epoch };
             self.chain.insert(header.position.0, link);
@@ -206,19 +210,8 @@ impl LaneEye {
         }
     }
 
-    fn next_frame(&self, disk: &[u8]) -> Option<(FrameHeader, Vec<u8>)> {
-        let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(&disk[offset..]).ok()?;
-        let fits =
-            |(sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
-        let links = header.area == self.journal
-            && header.kind == FrameKind::Journal
-            && header.position == self.end
-            && self.next.is_none_or(fits)
-            && header.epoch >= self.epoch;
-        if !links || u64::from(header.length) > self.ring.size {
-            return None;
-        }
+    fn next_frame(&mut self, disk: &Pages) -> Option<(FrameHeader, Vec<u8>)> {
+        let header = self.next_header(disk)?;
         if header.is_head_only_at(node_id(self.node)) {
             let head = self.read(header.position, header.head_length, disk)?;
             let bytes = CheckedFrame::parse_head(&head).is_ok().then(|| self.bytes_of(&header, disk));
@@ -227,19 +220,40 @@ impl LaneEye {
         self.bytes_of(&header, disk).map(|bytes| (header, bytes))
     }
 
+    fn next_header(&mut self, disk: &Pages) -> Option<FrameHeader> {
+        let page = disk.page(usize::try_from(self.ring.offset_of(self.end)).ok()?);
+        if self.other.as_ref().is_some_and(|other| other.is_same(page)) {
+            return None;
+        }
+        let fits = |header: &FrameHeader, (sequence, chain)| {
+            chain == header.chain && (sequence == 0 || sequence == header.sequence)
+        };
+        let links = |header: &FrameHeader| {
+            header.area == self.journal
+                && header.kind == FrameKind::Journal
+                && header.position == self.end
+                && self.next.is_none_or(|next| fits(header, next))
+                && header.epoch >= self.epoch
+                && u64::from(header.length) <= self.ring.size
+        };
+        let header = FrameHeader::decode(page.bytes()).ok().filter(links);
+        self.other = header.is_none().then(|| page.clone());
+        header
+    }
+
     /// A frame, if all of it is there.
-    fn bytes_of(&self, header: &FrameHeader, disk: &[u8]) -> Option<Vec<u8>> {
+    fn bytes_of(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let bytes = self.read(header.position, header.length, disk)?;
         let is_it = CheckedFrame::parse(&bytes).is_ok_and(|frame| frame.header().checksum == header.checksum);
         is_it.then_some(bytes)
     }
 
-    fn read(&self, position: Position, length: u32, disk: &[u8]) -> Option<Vec<u8>> {
+    fn read(&self, position: Position, length: u32, disk: &Pages) -> Option<Vec<u8>> {
         let (first, second) = self.ring.split(position, u64::from(length));
         let mut bytes = Vec::with_capacity(length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
             let start = usize::try_from(piece.offset).ok()?;
-            bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
+            disk.append_to(&mut bytes, start, usize::try_from(piece.length).ok()?);
         }
         Some(bytes)
     }
@@ -297,7 +311,7 @@ impl Journal {
     pub fn on_durable(
         &mut self,
         node: NodeIndex,
-        disk: &[u8],
+        disk: &Pages,
         offset: usize,
         cleared: bool,
         whole: &mut AreaWatch,
@@ -313,7 +327,7 @@ impl Journal {
     ///
     /// # Errors
     /// Something firm is left out.
-    pub fn see(&mut self, node: NodeIndex, disk: &[u8], whole: &mut AreaWatch) -> Result<(), String> {
+    pub fn see(&mut self, node: NodeIndex, disk: &Pages, whole: &mut AreaWatch) -> Result<(), String> {
         let Some(eye) = self.eye(node) else { return Ok(()) };
         eye.advance(disk);
         self.settle(whole)
@@ -326,7 +340,7 @@ impl Journal {
     pub fn claim(
         &mut self,
         node: NodeIndex,
-        disk: &[u8],
+        disk: &Pages,
         position: Position,
         whole: &mut AreaWatch,
     ) -> Result<(), String> {

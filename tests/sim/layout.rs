@@ -1,5 +1,9 @@
 //! The simulated nodes' journal disks: formatted as real ones are, and read again at every boot.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 use midspan_format::area::{AreaKind, AreaSuperblock};
 use midspan_format::dirty_map::{DirtyMap, blocks_for};
 use midspan_format::geometry::{BLOCK, BLOCK_U64};
@@ -14,6 +18,7 @@ use midspan_protocol::role::site::{Recovered, SiteConfig, Volume};
 
 use crate::disk::FakeDisk;
 use crate::event::NodeIndex;
+use crate::pages::{Page, Pages};
 use crate::random::Random;
 use crate::swarm::{Lanes, Swarm};
 
@@ -21,6 +26,8 @@ use crate::swarm::{Lanes, Swarm};
 pub const GROUP: GroupId = GroupId(7);
 /// Its one lane.
 pub const LANE: LaneId = LaneId(1);
+/// States and maps that are remembered: what both sites' disks hold, now and durably, and a few that were.
+const KEPT: usize = 8;
 
 /// The id of a node.
 pub fn node_id(node: NodeIndex) -> NodeId {
@@ -50,6 +57,10 @@ pub struct Layout {
     relay_size: u64,
     site_size: u64,
     lanes: Option<Lanes>,
+    /// States that were read last, by the blocks that they were read from.
+    read: RefCell<VecDeque<([Page; 2], Option<GroupState>)>>,
+    /// So for dirty maps.
+    maps: RefCell<VecDeque<(Vec<Page>, Rc<DirtyMap>)>>,
 }
 
 impl Layout {
@@ -96,6 +107,8 @@ impl Layout {
             volumes,
             relay_size,
             site_size,
+            read: RefCell::default(),
+            maps: RefCell::default(),
         }
     }
 
@@ -214,23 +227,48 @@ impl Layout {
             limits: swarm.limits,
             pace: swarm.pace,
         };
-        let recovered = Recovered { state: self.state(disk.seen()), dirty: self.map(disk.seen()) };
+        let recovered =
+            Recovered { state: self.state(disk.seen()), dirty: DirtyMap::clone(&self.map(disk.seen())) };
         (config, recovered)
     }
 
     /// The group state on a site's journal disk.
-    pub fn state(&self, bytes: &[u8]) -> Option<GroupState> {
-        let slots = [0, 1].map(|slot| block(bytes, self.state_offset + slot * BLOCK_U64));
-        GroupState::choose_slot(slots[0], slots[1]).ok()
+    pub fn state(&self, disk: &Pages) -> Option<GroupState> {
+        let first = usize::try_from(self.state_offset / BLOCK_U64).unwrap_or(usize::MAX);
+        let slots = &disk.pages()[first..first + 2];
+        let mut read = self.read.borrow_mut();
+        let known = read.iter().find(|(known, _)| known.iter().zip(slots).all(|(a, b)| a.is_same(b)));
+        if let Some((_, state)) = known {
+            return *state;
+        }
+        let state = GroupState::choose_slot(slots[0].bytes(), slots[1].bytes()).ok();
+        if read.len() == KEPT {
+            read.pop_front();
+        }
+        read.push_back(([slots[0].clone(), slots[1].clone()], state));
+        state
     }
 
     /// The dirty map on a site's journal disk; a damaged block counts as all dirty.
-    pub fn map(&self, bytes: &[u8]) -> DirtyMap {
-        let mut map = self.empty_map();
-        for index in 0..map.blocks() {
-            // Damage marks everything, which is what it must do.
-            let _ = map.load_block(index, block(bytes, self.dirty_offset + index as u64 * BLOCK_U64));
+    pub fn map(&self, disk: &Pages) -> Rc<DirtyMap> {
+        let first = usize::try_from(self.dirty_offset / BLOCK_U64).unwrap_or(usize::MAX);
+        let blocks = usize::try_from(blocks_for(self.volumes.iter().copied())).unwrap_or(usize::MAX);
+        let pages = &disk.pages()[first..first + blocks];
+        let mut maps = self.maps.borrow_mut();
+        let known = maps.iter().find(|(known, _)| known.iter().zip(pages).all(|(a, b)| a.is_same(b)));
+        if let Some((_, map)) = known {
+            return Rc::clone(map);
         }
+        let mut map = self.empty_map();
+        for (index, page) in pages.iter().enumerate() {
+            // Damage marks everything, which is what it must do.
+            let _ = map.load_block(index, page.bytes());
+        }
+        let map = Rc::new(map);
+        if maps.len() == KEPT {
+            maps.pop_front();
+        }
+        maps.push_back((pages.to_vec(), Rc::clone(&map)));
         map
     }
 
@@ -294,7 +332,6 @@ fn put(disk: &mut FakeDisk, offset: u64, encode: impl FnOnce(&mut [u8; BLOCK])) 
     disk.format(usize::try_from(offset).unwrap_or(usize::MAX), &block);
 }
 
-fn block(bytes: &[u8], offset: u64) -> &[u8] {
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    &bytes[offset..offset + BLOCK]
+fn block(disk: &Pages, offset: u64) -> &[u8] {
+    disk.at(usize::try_from(offset).unwrap_or(usize::MAX))
 }

@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod trace;
 mod event;
 pub mod harm;
+mod pages;
 mod memory;
 mod content;
 mod register;
