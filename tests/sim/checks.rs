@@ -2,16 +2,19 @@
 
 use midspan_format::checked::CheckedFrame;
 use midspan_format::control::{GroupCommand, GroupStatus};
-use midspan_format::geometry::{BLOCK, Position};
+use midspan_format::geometry::{BLOCK, BLOCK_U64, Position};
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role, STATE_BYTES};
 use midspan_protocol::vocab::effect::Frame;
 
 use crate::accounts::Said;
+use crate::disk::FakeDisk;
+use crate::effects::frame_bytes;
 use crate::event::{Event, NodeIndex};
 use crate::layout::{node_id, volume_id};
 use crate::memory::SimBuf;
-use crate::node::Inbox;
+use crate::node::{Inbox, Stand};
+use crate::pages::Pages;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
 use crate::world::{Phase, Reign, World};
@@ -101,25 +104,25 @@ impl World {
 
     /// What a site is, as its machine says.
     pub(crate) fn role_of(&self, node: NodeIndex) -> Option<Role> {
-        self.standing(node).map(|status| status.role)
+        self.stand(node).map(|stand| stand.role)
     }
 
     /// Whether a site is a primary outside the lanes.
     pub(crate) fn is_outside(&self, node: NodeIndex) -> bool {
-        self.standing(node).is_some_and(|status| {
+        self.stand(node).is_some_and(|stand| {
             let outside = matches!(
-                status.pair,
+                stand.pair,
                 PairState::TakenOver | PairState::InitialCopy | PairState::Suspended | PairState::Degraded
             );
             // With a dead journal disk it cannot record that it goes back, and serves on where it is: nothing is sealed there.
-            let sealed = status.lanes.first().is_some_and(|lane| lane.sealed.is_some());
-            status.role == Role::Primary && (outside || self.harmed.dead_journal[node.0] && !sealed)
+            let mute = self.harmed.dead_journal[node.0] && !stand.seals;
+            stand.role == Role::Primary && (outside || mute)
         })
     }
 
     /// A site's role, how the sites stand, and whether it serves, as its machine says.
     pub(crate) fn stands(&self, node: NodeIndex) -> Option<(Role, PairState, bool)> {
-        self.standing(node).map(|status| (status.role, status.pair, status.serving))
+        self.stand(node).map(|stand| (stand.role, stand.pair, stand.serving))
     }
 
     /// Whether one site serves, the other follows, and nothing is to be repaired.
@@ -129,6 +132,11 @@ impl World {
             |role| stands.iter().flatten().any(|(r, pair, _)| *r == role && *pair == PairState::Paired);
         let serves = stands.iter().flatten().any(|(_, _, serves)| *serves);
         !self.alone && serves && paired(Role::Primary) && paired(Role::Secondary)
+    }
+
+    fn stand(&self, node: NodeIndex) -> Option<Stand> {
+        let now = self.nodes[node.0].now(self.schedule.now());
+        self.nodes[node.0].process.as_ref()?.stand(now)
     }
 
     pub(crate) fn standing(&self, node: NodeIndex) -> Option<GroupStatus> {
@@ -154,7 +162,7 @@ impl World {
             self.may_serve(node, epoch);
         }
         // It died before it could record that it leaves, or before a host was answered: it is in the lanes after all.
-        let paired = self.standing(node).is_some_and(|status| status.pair == PairState::Paired);
+        let paired = self.stand(node).is_some_and(|stand| stand.pair == PairState::Paired);
         if paired && self.outside.is_none() {
             self.alone = false;
         }
@@ -184,7 +192,7 @@ impl World {
         if self.is_outside(node) {
             self.alone = true;
             // Elsewhere the journal holds what the other site has not fetched.
-            if !of_two && self.standing(node).is_some_and(|status| status.pair == PairState::TakenOver) {
+            if !of_two && self.stand(node).is_some_and(|stand| stand.pair == PairState::TakenOver) {
                 self.check_marks(node);
             }
         }
@@ -217,6 +225,7 @@ impl World {
         let disks = &self.nodes[node.0].disks;
         let Some(state) = self.layout.state(disks[0].durable()) else { return };
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
+        self.look_at_set(node);
         if state.role != Role::Secondary {
             return self.look_at_landed(state.landed.0);
         }
@@ -237,25 +246,18 @@ impl World {
             return;
         }
         own.fold(cut);
-        let (image, newer) = own.folded();
-        for (volume, (wanted, disk)) in image.iter().zip(&disks[1..]).enumerate() {
-            let number = u32::try_from(volume).unwrap_or(u32::MAX);
-            let blocks = wanted.chunks_exact(BLOCK).zip(disk.durable().chunks_exact(BLOCK));
-            let wrong = (0..).zip(blocks).find(|(block, (wanted, found))| {
-                wanted != found && !newer.contains(&(number, *block)) && (!flipped || *block < sizes[volume])
-            });
-            if let Some((block, _)) = wrong {
-                let what = format!(
-                    "{node}'s cut is at {cut}, but block {block} of volume {volume} is not durably so"
-                );
-                return self.fail("I4", what);
-            }
+        let volumes = disks[1..].iter().map(FakeDisk::durable);
+        let wrong = own.differs(volumes, |volume, block| !flipped || block < sizes[volume]);
+        if let Some((volume, block)) = wrong {
+            let what =
+                format!("{node}'s cut is at {cut}, but block {block} of volume {volume} is not durably so");
+            self.fail("I4", what);
         }
     }
 
     /// A secondary says what it has acquired and applied: its own ring holds that durably, and its cut is recorded (I3).
     pub(crate) fn on_receipt_sent(&mut self, node: NodeIndex, frame: &Frame<SimBuf>) {
-        let bytes: Vec<u8> = frame.parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
+        let bytes = frame_bytes(frame);
         let Ok(checked) = CheckedFrame::parse(&bytes) else { return };
         let Some(lane) = checked.receipt().and_then(|receipt| receipt.lanes.iter().next()) else { return };
         if lane.epoch() == Epoch::NONE {
@@ -279,8 +281,7 @@ impl World {
         let Some(image) = self.watches.ring.replay(to) else { return };
         for (volume, wanted) in image.iter().enumerate() {
             let found = self.nodes[node.0].disks[volume + 1].seen();
-            let differs = |block: &usize| !self.is_cold(volume, *block);
-            let first = differences(wanted, found).find(differs);
+            let first = differences(wanted, found).find(|block| !self.is_cold(volume, *block));
             if let Some(block) = first {
                 let text = self.describe_block(volume, block, wanted, found);
                 return self
@@ -303,15 +304,12 @@ impl World {
         for volume in 0..self.swarm.volumes.len() {
             let (a, b) = (&a.disks[volume + 1], &b.disks[volume + 1]);
             for former in [a.seen(), a.durable()] {
-                let blocks = former.chunks_exact(BLOCK).zip(b.seen().chunks_exact(BLOCK));
-                let differ =
-                    (0..).zip(blocks).filter(|(_, (former, new))| former != new).map(|(block, _)| block);
-                let unmarked = differ.into_iter().find(|block| {
-                    let is_cold = self.comparing.flipped && *block >= self.host_blocks(volume);
-                    !is_cold && !map.is_marked(volume_id(volume), block * 4096)
+                let unmarked = differences(former, b.seen()).find(|block| {
+                    !self.is_cold(volume, *block)
+                        && !map.is_marked(volume_id(volume), *block as u64 * BLOCK_U64)
                 });
                 if let Some(block) = unmarked {
-                    return Some(self.describe_block(volume, usize::try_from(block).ok()?, former, b.seen()));
+                    return Some(self.describe_block(volume, block, former, b.seen()));
                 }
             }
         }
@@ -342,11 +340,11 @@ impl World {
         self.compare(NodeIndex::B, end, "I4", "at the end");
     }
 
-    fn describe_block(&self, volume: usize, block: usize, first: &[u8], second: &[u8]) -> String {
+    fn describe_block(&self, volume: usize, block: usize, first: &Pages, second: &Pages) -> String {
         let number = u32::try_from(volume).unwrap_or(u32::MAX);
-        let range = block * BLOCK..(block + 1) * BLOCK;
-        let ops = |bytes: &[u8]| -> Vec<String> {
-            let cells = (block as u64 * 8..).zip(bytes[range.clone()].chunks_exact(crate::content::CELL));
+        let ops = |pages: &Pages| -> Vec<String> {
+            let bytes = pages.at(block * BLOCK);
+            let cells = (block as u64 * 8..).zip(bytes.chunks_exact(crate::content::CELL));
             cells
                 .map(|(cell, bytes)| format!("{:?}", crate::content::classify(number, cell, bytes)))
                 .collect()
@@ -385,7 +383,7 @@ impl World {
     }
 }
 
-fn differences(first: &[u8], second: &[u8]) -> impl Iterator<Item = usize> {
-    let blocks = first.chunks_exact(BLOCK).zip(second.chunks_exact(BLOCK));
+fn differences(first: &Pages, second: &Pages) -> impl Iterator<Item = usize> {
+    let blocks = first.pages().iter().zip(second.pages());
     blocks.enumerate().filter(|(_, (first, second))| first != second).map(|(block, _)| block)
 }

@@ -14,6 +14,7 @@ use midspan_protocol::vocab::effect::{VerifyNote, VerifyRefusal, VerifyReport};
 use crate::accounts::{Last, Piece};
 use crate::event::NodeIndex;
 use crate::node::Inbox;
+use crate::pages::Pages;
 use crate::swarm::SECOND;
 use crate::trace;
 use crate::world::{Phase, World};
@@ -35,11 +36,11 @@ impl World {
     }
 
     /// The same volumes with nothing in blocks that may have flipped.
-    pub(crate) fn without_cold(&self, mut image: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    pub(crate) fn without_cold(&self, mut image: Vec<Pages>) -> Vec<Pages> {
         if self.comparing.flipped {
-            for (volume, bytes) in image.iter_mut().enumerate() {
+            for (volume, pages) in image.iter_mut().enumerate() {
                 let from = usize::try_from(self.host_blocks(volume)).unwrap_or(0) * BLOCK;
-                bytes[from..].fill(0);
+                pages.zero(from, pages.size() - from);
             }
         }
         image
@@ -63,9 +64,8 @@ impl World {
         let mut pieces = BTreeSet::new();
         for volume in 0..self.swarm.volumes.len() {
             for block in self.host_blocks(volume)..self.swarm.volumes[volume] {
-                let at = usize::try_from(block).unwrap_or(0) * BLOCK;
-                let range = at..at + BLOCK;
-                if a[volume + 1].seen()[range.clone()] != b[volume + 1].seen()[range] {
+                let at = usize::try_from(block).unwrap_or(0);
+                if a[volume + 1].seen().pages()[at] != b[volume + 1].seen().pages()[at] {
                     pieces.insert(piece(volume, block));
                 }
             }

@@ -12,6 +12,8 @@ pub const CELL: usize = 512;
 /// Cells of a block.
 pub const CELLS_PER_BLOCK: usize = 4096 / CELL;
 
+const ZEROES: [u8; CELL] = [0; CELL];
+
 /// What a cell holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
@@ -49,7 +51,7 @@ pub fn fill(op: u64, volume: u32, first_cell: u64, bytes: &mut [u8]) {
 
 /// What a cell holds.
 pub fn classify(volume: u32, cell: u64, bytes: &[u8]) -> Held {
-    if bytes.iter().all(|byte| *byte == 0) {
+    if bytes == &ZEROES[..bytes.len()] {
         return Held::Zero;
     }
     let place = place(volume, cell);
@@ -57,6 +59,16 @@ pub fn classify(volume: u32, cell: u64, bytes: &[u8]) -> Held {
     let op = words.next().unwrap_or(0);
     let whole = (1..).zip(words).all(|(index, found)| found == word(op, place, index));
     if whole { Held::Op(op) } else { Held::Foreign(op) }
+}
+
+/// What the cells of a block of a volume hold.
+pub fn cells(volume: u32, block: u64, bytes: &[u8]) -> [Held; CELLS_PER_BLOCK] {
+    let mut held = [Held::Zero; CELLS_PER_BLOCK];
+    let first = block * CELLS_PER_BLOCK as u64;
+    for (cell, (held, bytes)) in (first..).zip(held.iter_mut().zip(bytes.chunks_exact(CELL))) {
+        *held = classify(volume, cell, bytes);
+    }
+    held
 }
 
 /// The ops that the cells of some bytes name, without looking at more; 0 where a cell is zero.

@@ -1,7 +1,8 @@
 //! What volumes hold of a history of which a part may be lost: whether it is a cut, and whether what is said to be there is.
 
-use crate::content::{self, CELL, Held};
+use crate::content::{self, Held};
 use crate::history::{History, Kind, Op};
+use crate::pages::Pages;
 
 impl History {
     /// Whether volumes hold nothing but what hosts wrote there; where it is a *cut*, everything answered before the newest op that is there
@@ -9,15 +10,14 @@ impl History {
     ///
     /// # Errors
     /// What is missing, or foreign.
-    pub fn is_cut(&self, image: &[Vec<u8>], cut: bool, kept: impl Fn(u64) -> bool) -> Result<(), String> {
+    pub fn is_cut(&self, image: &[Pages], cut: bool, kept: impl Fn(u64) -> bool) -> Result<(), String> {
         let mut held = Vec::with_capacity(image.len());
         let mut newest = 0;
-        for (volume, bytes) in image.iter().enumerate() {
+        for (volume, pages) in image.iter().enumerate() {
             let number = u32::try_from(volume).unwrap_or(u32::MAX);
-            let cells: Vec<Held> = (0..)
-                .zip(bytes.chunks_exact(CELL))
-                .map(|(cell, bytes)| content::classify(number, cell, bytes))
-                .collect();
+            let blocks = (0..).zip(pages.pages());
+            let cells: Vec<Held> =
+                blocks.flat_map(|(block, page)| content::cells(number, block, page.bytes())).collect();
             for (cell, found) in (0..).zip(&cells) {
                 newest = newest.max(self.began(*found, volume, cell)?);
             }
@@ -81,14 +81,17 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::CELL;
 
-    fn image(cells: &[(u64, u64)]) -> Vec<Vec<u8>> {
-        let mut bytes = vec![0; 64 * CELL];
+    fn image(cells: &[(u64, u64)]) -> Vec<Pages> {
+        let mut pages = Pages::new(64 * CELL);
         for (cell, op) in cells {
             let at = usize::try_from(*cell).unwrap() * CELL;
-            content::fill(*op, 0, *cell, &mut bytes[at..at + CELL]);
+            let mut bytes = [0; CELL];
+            content::fill(*op, 0, *cell, &mut bytes);
+            pages.write(at, &bytes);
         }
-        vec![bytes]
+        vec![pages]
     }
 
     /// Two writes of a cell each, one after the other.

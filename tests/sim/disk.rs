@@ -13,6 +13,7 @@ use midspan_protocol::vocab::buffer::{Buffer, Slice};
 use midspan_protocol::vocab::effect::{DiskError, DiskOp, DiskResult, Token};
 
 use crate::memory::SimBuf;
+use crate::pages::{Page, Pages};
 use crate::random::Random;
 
 /// What a disk writes whole, bytes.
@@ -69,7 +70,7 @@ pub struct Flying {
 struct Cached {
     number: u64,
     offset: usize,
-    data: Vec<u8>,
+    data: Vec<Page>,
     /// Sectors that something newer has taken are not its business any more.
     alive: Vec<bool>,
 }
@@ -91,9 +92,9 @@ pub struct Completed {
 #[derive(Debug)]
 pub struct FakeDisk {
     /// What reads see.
-    seen: Vec<u8>,
+    seen: Pages,
     /// What a loss of power leaves for sure.
-    durable: Vec<u8>,
+    durable: Pages,
     cached: Vec<Cached>,
     flying: BTreeMap<u64, Flying>,
     operations: u64,
@@ -104,9 +105,9 @@ pub struct FakeDisk {
     /// What goes wrong with it.
     pub trouble: Trouble,
     /// What it said that it holds durably, once that is not what it holds.
-    told: Option<Vec<u8>>,
+    told: Option<Pages>,
     /// What was there a while ago, for one of them.
-    past: Vec<u8>,
+    past: Option<Pages>,
 }
 
 /// What goes wrong with a disk.
@@ -157,8 +158,8 @@ impl FakeDisk {
     /// A disk of zeroes.
     pub fn new(size: usize, random: Random) -> Self {
         Self {
-            seen: vec![0; size],
-            durable: vec![0; size],
+            seen: Pages::new(size),
+            durable: Pages::new(size),
             cached: Vec::new(),
             flying: BTreeMap::new(),
             operations: 0,
@@ -167,29 +168,29 @@ impl FakeDisk {
             lies: DiskLies::default(),
             trouble: Trouble::default(),
             told: None,
-            past: Vec::new(),
+            past: None,
         }
     }
 
     /// Puts bytes there for good: formatting.
     pub fn format(&mut self, offset: usize, bytes: &[u8]) {
-        self.seen[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self.durable[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.seen.write(offset, bytes);
+        self.durable.write(offset, bytes);
     }
 
     /// What reads see.
-    pub fn seen(&self) -> &[u8] {
+    pub fn seen(&self) -> &Pages {
         &self.seen
     }
 
     /// What is on stable media.
-    pub fn durable(&self) -> &[u8] {
+    pub fn durable(&self) -> &Pages {
         &self.durable
     }
 
     /// What it said that it holds durably.
-    pub fn told(&self) -> &[u8] {
-        self.told.as_deref().unwrap_or(&self.durable)
+    pub fn told(&self) -> &Pages {
+        self.told.as_ref().unwrap_or(&self.durable)
     }
 
     /// Operations on their way.
@@ -204,8 +205,8 @@ impl FakeDisk {
                 usize::try_from(offset).unwrap_or(usize::MAX),
                 usize::try_from(length).unwrap_or(usize::MAX),
             );
-            let fits = offset.checked_add(length).is_some_and(|end| end <= self.seen.len());
-            assert!(fits, "{op:?} is beyond the disk's end, {}", self.seen.len());
+            let fits = offset.checked_add(length).is_some_and(|end| end <= self.seen.size());
+            assert!(fits, "{op:?} is beyond the disk's end, {}", self.seen.size());
             assert!(
                 offset.is_multiple_of(BLOCK) && length.is_multiple_of(BLOCK),
                 "{op:?} is not in whole blocks"
@@ -247,12 +248,12 @@ impl FakeDisk {
         let mut durable_range = None;
         let result = match work {
             Work::Write { offset, length, source, durable } => {
-                let data = bytes_of(&source, length);
+                let data = pages_of(&source, length);
                 if self.lies.drops.is_some_and(|(from, to)| (from..to).contains(&offset)) {
                     Ok(None)
                 } else {
                     let place = self.place_of(offset, length);
-                    self.write_seen(place, &data, None);
+                    put_whole(&mut self.seen, place, &data);
                     if durable && !self.lies.durable_too_early {
                         self.write_durable(place, &data);
                         self.tell(offset, &data);
@@ -269,7 +270,7 @@ impl FakeDisk {
                 self.settle_seen(offset, length);
                 let bytes = into.bytes_mut().expect("a read goes into a buffer that nobody else holds");
                 let source = if self.lies.old_reads { self.past(offset, length) } else { &self.seen };
-                bytes[at..at + length].copy_from_slice(&source[offset..offset + length]);
+                source.read(offset, &mut bytes[at..at + length]);
                 if std::mem::take(&mut self.trouble.bad_read) {
                     // Of what lies there, if chance finds anything: a bit of nothing harms nobody.
                     let mut places = (0..16).map(|_| at + self.random.index(length));
@@ -281,7 +282,7 @@ impl FakeDisk {
             }
             Work::Flush { .. } if self.lies.flush_does_nothing => Ok(None),
             Work::Flush { until } => {
-                durable_range = Some((0, self.seen.len()));
+                durable_range = Some((0, self.seen.size()));
                 self.flush(until);
                 Ok(None)
             }
@@ -293,7 +294,7 @@ impl FakeDisk {
     pub fn on_killed(&mut self) {
         for (_, flying) in std::mem::take(&mut self.flying) {
             if let Work::Write { offset, length, source, .. } = flying.work {
-                self.leave_behind(offset, &bytes_of(&source, length), BLOCK);
+                self.leave_behind(offset, pages_of(&source, length), BLOCK);
             }
         }
     }
@@ -302,7 +303,7 @@ impl FakeDisk {
     pub fn on_power_lost(&mut self) {
         let mut survivors = Vec::new();
         for cached in std::mem::take(&mut self.cached) {
-            let kept = self.tear(cached.data.len(), SECTOR, 500_000);
+            let kept = self.tear(cached.data.len() * BLOCK, SECTOR, 500_000);
             let kept: Vec<bool> =
                 kept.iter().zip(&cached.alive).map(|(kept, alive)| *kept && *alive).collect();
             survivors.push((cached.offset, cached.data, kept));
@@ -310,28 +311,25 @@ impl FakeDisk {
         for (_, flying) in std::mem::take(&mut self.flying) {
             if let Work::Write { offset, length, source, .. } = flying.work {
                 let kept = self.tear(length, SECTOR, 500_000);
-                survivors.push((offset, bytes_of(&source, length), kept));
+                survivors.push((offset, pages_of(&source, length), kept));
             }
         }
         for (offset, data, kept) in survivors {
-            for (index, sector) in data.chunks_exact(SECTOR).enumerate().filter(|(index, _)| kept[*index]) {
-                let at = offset + index * SECTOR;
-                self.durable[at..at + SECTOR].copy_from_slice(sector);
-            }
+            put(&mut self.durable, offset, &data, &kept);
         }
-        self.seen.copy_from_slice(&self.durable);
+        self.seen.clone_from(&self.durable);
     }
 
     /// Changes a bit on stable media: rot.
     pub fn rot(&mut self, offset: usize) {
-        self.seen[offset] ^= 4;
-        self.durable[offset] ^= 4;
+        self.seen.flip(offset);
+        self.durable.flip(offset);
     }
 
     /// Everything on it is gone.
     pub fn wipe(&mut self) {
-        self.seen.fill(0);
-        self.durable.fill(0);
+        self.seen = Pages::new(self.seen.size());
+        self.durable = self.seen.clone();
         self.cached.clear();
         self.flying.clear();
     }
@@ -340,7 +338,7 @@ impl FakeDisk {
     fn leave_a_part(&mut self, work: Work, error: DiskError) {
         if let (Work::Write { offset, length, source, .. }, DiskError::Failed) = (work, error) {
             let torn = self.tear(length, SECTOR, 500_000);
-            self.write_seen(offset, &bytes_of(&source, length), Some(&torn));
+            put(&mut self.seen, offset, &pages_of(&source, length), &torn);
         }
     }
 
@@ -358,35 +356,28 @@ impl FakeDisk {
     }
 
     /// Says that something is there durably.
-    fn tell(&mut self, offset: usize, data: &[u8]) {
+    fn tell(&mut self, offset: usize, data: &[Page]) {
         if let Some(told) = self.told.as_mut() {
-            told[offset..offset + data.len()].copy_from_slice(data);
+            put_whole(told, offset, data);
         }
     }
 
     /// For a lying disk: mostly the truth.
-    fn past(&mut self, offset: usize, length: usize) -> &[u8] {
-        if self.past.is_empty() || self.random.percent(1) {
-            self.past = self.seen.clone();
+    fn past(&mut self, offset: usize, length: usize) -> &Pages {
+        if self.past.is_none() || self.random.percent(1) {
+            self.past = Some(self.seen.clone());
         }
+        let past = self.past.get_or_insert_with(|| self.seen.clone());
         if !self.random.percent(5) {
-            self.past[offset..offset + length].copy_from_slice(&self.seen[offset..offset + length]);
+            let range = offset / BLOCK..(offset + length) / BLOCK;
+            past.pages_mut()[range.clone()].clone_from_slice(&self.seen.pages()[range]);
         }
-        &self.past
+        past
     }
 
-    fn write_seen(&mut self, offset: usize, data: &[u8], only: Option<&[bool]>) {
-        for (index, sector) in data.chunks_exact(SECTOR).enumerate() {
-            if only.is_none_or(|only| only[index]) {
-                let at = offset + index * SECTOR;
-                self.seen[at..at + SECTOR].copy_from_slice(sector);
-            }
-        }
-    }
-
-    fn write_durable(&mut self, offset: usize, data: &[u8]) {
-        self.durable[offset..offset + data.len()].copy_from_slice(data);
-        let end = offset + data.len();
+    fn write_durable(&mut self, offset: usize, data: &[Page]) {
+        put_whole(&mut self.durable, offset, data);
+        let end = offset + data.len() * BLOCK;
         for cached in &mut self.cached {
             for (index, alive) in cached.alive.iter_mut().enumerate() {
                 let at = cached.offset + index * SECTOR;
@@ -397,12 +388,12 @@ impl FakeDisk {
     }
 
     /// A write of a dead process: partly done, and not durable.
-    fn leave_behind(&mut self, offset: usize, data: &[u8], grain: usize) {
-        let kept = self.tear(data.len(), grain, 500_000);
-        self.write_seen(offset, data, Some(&kept));
+    fn leave_behind(&mut self, offset: usize, data: Vec<Page>, grain: usize) {
+        let kept = self.tear(data.len() * BLOCK, grain, 500_000);
+        put(&mut self.seen, offset, &data, &kept);
         self.completed += 1;
         let number = self.completed;
-        self.cached.push(Cached { number, offset, data: data.to_vec(), alive: kept });
+        self.cached.push(Cached { number, offset, data, alive: kept });
     }
 
     fn flush(&mut self, until: u64) {
@@ -411,14 +402,9 @@ impl FakeDisk {
                 self.cached.push(cached);
                 continue;
             }
-            for (index, sector) in
-                cached.data.chunks_exact(SECTOR).enumerate().filter(|(i, _)| cached.alive[*i])
-            {
-                let at = cached.offset + index * SECTOR;
-                self.durable[at..at + SECTOR].copy_from_slice(sector);
-                if let Some(told) = self.told.as_mut() {
-                    told[at..at + SECTOR].copy_from_slice(sector);
-                }
+            put(&mut self.durable, cached.offset, &cached.data, &cached.alive);
+            if let Some(told) = self.told.as_mut() {
+                put(told, cached.offset, &cached.data, &cached.alive);
             }
         }
     }
@@ -457,14 +443,34 @@ impl FakeDisk {
             }
         }
         for (at, sector) in done {
-            self.seen[at..at + SECTOR].copy_from_slice(&sector);
+            self.seen.write(at, &sector);
         }
     }
 }
 
-fn bytes_of(source: &Source, length: usize) -> Vec<u8> {
+fn pages_of(source: &Source, length: usize) -> Vec<Page> {
     match source {
-        Source::Data(data) => data.bytes().to_vec(),
-        Source::Zero => vec![0; length],
+        Source::Data(data) => data.bytes().chunks_exact(BLOCK).map(Page::new).collect(),
+        Source::Zero => vec![Page::default(); length / BLOCK],
+    }
+}
+
+/// Puts blocks there.
+fn put_whole(pages: &mut Pages, offset: usize, data: &[Page]) {
+    pages.pages_mut()[offset / BLOCK..][..data.len()].clone_from_slice(data);
+}
+
+/// Puts those sectors of blocks there that are `kept`.
+fn put(pages: &mut Pages, offset: usize, data: &[Page], kept: &[bool]) {
+    let pages = &mut pages.pages_mut()[offset / BLOCK..];
+    for ((page, data), kept) in pages.iter_mut().zip(data).zip(kept.chunks_exact(BLOCK / SECTOR)) {
+        if kept.iter().all(|kept| *kept) {
+            page.clone_from(data);
+            continue;
+        }
+        for (index, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
+            let at = index * SECTOR;
+            page.write(at, &data.bytes()[at..at + SECTOR]);
+        }
     }
 }

@@ -6,7 +6,7 @@ use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::message::{Hello, MAX_MESSAGE, Message, RefusedReason};
 use midspan_format::superblock::Role;
-use midspan_protocol::vocab::buffer::Buffer;
+use midspan_protocol::vocab::buffer::{Buffer, Slice};
 use midspan_protocol::vocab::effect::{
     Disk, DiskOp, Effect, Frame, HandoverNote, HostError, LinkId, Note, Parts, RequestId, RoundNote,
     StartNote, StartRefusal, StartReport, Token,
@@ -52,8 +52,7 @@ impl World {
             }
             Effect::SendFrame { link, frame } => {
                 self.on_frame_sent(node, &frame);
-                let bytes: Vec<u8> =
-                    frame.parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
+                let bytes = frame_bytes(&frame);
                 self.send(node, link, Payload::Bulk(bytes), Keep::Frame(frame));
             }
             Effect::SendData { link, message, parts } => {
@@ -94,17 +93,19 @@ impl World {
             return self.on_receipt_sent(node, frame);
         }
         let Some(over) = header.end().0.checked_sub(self.swarm.ring) else { return };
-        let outside = self.is_outside(node);
         let other = node.other_site();
-        // What a site recorded as its point lies behind it, whatever its ring holds.
-        let recorded = self.layout.state(self.nodes[other.0].disks[0].durable());
-        let recorded = recorded.and_then(|s| s.lanes().first().map(|lane| lane.point.position));
-        let acquired = self.watches.own(other).end().max(recorded.unwrap_or_default());
+        let mut acquired = self.watches.own(other).end();
+        if acquired.0 < over {
+            // What a site recorded as its point lies behind it, whatever its ring holds.
+            let recorded = self.layout.state(self.nodes[other.0].disks[0].durable());
+            let recorded = recorded.and_then(|s| s.lanes().first().map(|lane| lane.point.position));
+            acquired = acquired.max(recorded.unwrap_or_default());
+        }
         let landed = self.watches.ring.landed.max(self.watches.manifest.landed);
         // A lane begins only where the primary's disks hold everything before.
         let eyes = self.watches.journal.eyes.iter().filter(|eye| eye.is_of(self.watches.ring.area()));
         let landed = eyes.map(|eye| eye.began().max(eye.manifest.landed)).fold(landed, Position::max);
-        if acquired.0 < over && !outside {
+        if acquired.0 < over && !self.is_outside(node) {
             let what =
                 format!("{node} overwrites up to {over}, but the other site has acquired {acquired} only");
             self.fail("I3", what);
@@ -408,9 +409,17 @@ impl World {
 }
 
 pub(crate) fn encode(message: &Message) -> Vec<u8> {
-    let mut bytes = vec![0; MAX_MESSAGE];
+    let mut bytes = [0; MAX_MESSAGE];
     let length = message.encode(&mut bytes).expect("a message fits its greatest length");
-    bytes.truncate(length);
+    bytes[..length].to_vec()
+}
+
+/// A frame as it goes out.
+pub(crate) fn frame_bytes(frame: &Frame<SimBuf>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(frame.parts.iter().map(Slice::len).sum());
+    for part in &frame.parts {
+        bytes.extend_from_slice(part.bytes());
+    }
     bytes
 }
 
@@ -421,7 +430,9 @@ fn encode_block(message: &Message) -> Vec<u8> {
 }
 
 fn with_parts(message: &Message, parts: &Parts<SimBuf>) -> Vec<u8> {
-    let mut bytes = encode_block(message);
+    let parts_length: usize = parts.iter().flatten().map(Slice::len).sum();
+    let mut bytes = Vec::with_capacity(BLOCK + parts_length);
+    bytes.extend(encode_block(message));
     for part in parts.iter().flatten() {
         bytes.extend_from_slice(part.bytes());
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::content::{self, CELL, CELLS_PER_BLOCK, Held};
+use crate::pages::{Page, Pages};
 use crate::register::{Register, Wrong};
 
 /// What a host asked.
@@ -53,11 +54,23 @@ impl Op {
     }
 }
 
+/// What is remembered of a block, so that it is judged again only when that could say something else: a verdict behind the last
+/// change of its registers stays what it is, whenever it is asked for.
+#[derive(Clone, Debug, Default)]
+struct Block {
+    /// The instant of the last change of one of its registers.
+    changed: u64,
+    /// What was looked at last, what that says, and when it was found to be right.
+    known: Option<(Page, [Held; CELLS_PER_BLOCK], u64)>,
+}
+
 /// The history of all volumes.
 pub struct History {
     /// First register of each volume.
     bases: Vec<usize>,
     registers: Vec<Register>,
+    /// By block of all registers.
+    blocks: Vec<Block>,
     ops: BTreeMap<u64, Op>,
     /// Requests that can still be answered, by start.
     open: BTreeSet<(u64, u64)>,
@@ -82,6 +95,7 @@ impl History {
         Self {
             bases,
             registers: vec![Register::default(); total],
+            blocks: vec![Block::default(); total.div_ceil(CELLS_PER_BLOCK)],
             ops: BTreeMap::new(),
             open: BTreeSet::new(),
             instant: 0,
@@ -157,15 +171,33 @@ impl History {
     }
 
     /// Whether volumes that hold this have every answered write.
-    pub fn holds(&self, image: &[Vec<u8>]) -> Result<(), String> {
-        for (volume, bytes) in image.iter().enumerate() {
-            let number = u32::try_from(volume).unwrap_or(u32::MAX);
-            for (cell, bytes) in (0..).zip(bytes.chunks_exact(CELL)) {
-                let index = self.bases[volume] + usize::try_from(cell).unwrap_or(usize::MAX);
-                let held = content::classify(number, cell, bytes);
-                let permitted = self.registers[index].permits(held, self.instant);
-                permitted.map_err(|wrong| self.explain(0, volume, cell, Some(held), wrong))?;
+    pub fn holds(&mut self, image: &[Pages]) -> Result<(), String> {
+        for (volume, pages) in image.iter().enumerate() {
+            let first = self.bases[volume] / CELLS_PER_BLOCK;
+            for (block, page) in pages.pages().iter().enumerate() {
+                let Block { changed, known } = &self.blocks[first + block];
+                let known = known.as_ref().filter(|(known, ..)| known.is_same(page));
+                if known.is_some_and(|(.., at)| at > changed) {
+                    continue;
+                }
+                let number = u32::try_from(volume).unwrap_or(u32::MAX);
+                let cells = known.map_or_else(
+                    || content::cells(number, block as u64, page.bytes()),
+                    |(_, cells, _)| *cells,
+                );
+                self.permits(volume, block, &cells)?;
+                self.blocks[first + block].known = Some((page.clone(), cells, self.instant));
             }
+        }
+        Ok(())
+    }
+
+    fn permits(&self, volume: usize, block: usize, held: &[Held]) -> Result<(), String> {
+        let first = block * CELLS_PER_BLOCK;
+        let registers = &self.registers[self.bases[volume] + first..];
+        for ((cell, held), register) in (first as u64..).zip(held).zip(registers) {
+            let permitted = register.permits(*held, self.instant);
+            permitted.map_err(|wrong| self.explain(0, volume, cell, Some(*held), wrong))?;
         }
         Ok(())
     }
@@ -191,11 +223,12 @@ impl History {
     }
 
     /// What hosts were told does not count any more: volumes hold this, or they look what is there.
-    pub fn restart(&mut self, image: Option<&[Vec<u8>]>) {
+    pub fn restart(&mut self, image: Option<&[Pages]>) {
         self.instant += 1;
         self.restarted = self.instant;
         self.open.clear();
         let newest = self.ops.len() as u64;
+        self.blocks.fill(Block { changed: self.instant, known: None });
         let count = self.bases.len();
         for volume in 0..count {
             let first = self.bases[volume];
@@ -203,7 +236,8 @@ impl History {
             for (cell, register) in (0_u64..).zip(&mut self.registers[first..end]) {
                 let at = usize::try_from(cell).unwrap_or(0) * CELL;
                 let number = u32::try_from(volume).unwrap_or(u32::MAX);
-                let held = image.map(|image| content::classify(number, cell, &image[volume][at..at + CELL]));
+                let held =
+                    image.map(|image| content::classify(number, cell, &image[volume].at(at)[..CELL]));
                 register.restart(held, newest, self.restarted);
             }
         }
@@ -225,6 +259,7 @@ impl History {
 
     fn register(&mut self, volume: usize, cell: u64) -> &mut Register {
         let index = self.bases[volume] + usize::try_from(cell).unwrap_or(usize::MAX);
+        self.blocks[index / CELLS_PER_BLOCK].changed = self.instant;
         &mut self.registers[index]
     }
 

@@ -5,25 +5,38 @@
 //! is *firm*: what a host was answered for, or what a secondary's disks hold.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{BLOCK, Position, Ring};
-use midspan_format::ids::{AreaId, Epoch};
-use midspan_format::superblock::{AreaEntry, GROUP_SLOTS, GroupPermit, permit_offset};
+use midspan_format::geometry::{Position, Ring};
+use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::superblock::{AreaEntry, FenceSet, GROUP_SLOTS, GroupPermit, permit_offset};
 
 use crate::content;
 use crate::event::NodeIndex;
 use crate::layout::node_id;
+use crate::pages::Pages;
 use crate::watch::{AreaWatch, Key};
 
-/// A frame of a chain: its checksum, its end and its epoch.
+/// A frame of a chain.
 #[derive(Clone, Copy, Debug)]
-struct Link {
-    checksum: u64,
-    end: Position,
+pub struct Link {
+    /// Checksum of its header.
+    pub checksum: u64,
+    /// Its end.
+    pub end: Position,
+    /// Where its data alone lies, if it does.
+    pub data_at: NodeId,
     epoch: Epoch,
+}
+
+impl Link {
+    fn of(header: &FrameHeader) -> Self {
+        let (checksum, end, epoch) = (header.checksum, header.end(), header.epoch);
+        Self { checksum, end, data_at: header.data_at, epoch }
+    }
 }
 
 /// The eye on one lane.
@@ -114,28 +127,26 @@ impl LaneEye {
     }
 
     /// Something became durable on the disk.
-    fn on_durable(&mut self, disk: &[u8], offset: usize, cleared: bool) -> Result<(), String> {
+    fn on_durable(&mut self, disk: &Pages, offset: usize, cleared: bool) -> Result<(), String> {
         if offset < usize::try_from(midspan_format::superblock::AREAS_OFFSET).unwrap_or(0) {
             self.see_permit(disk);
         }
         if !self.holds(offset as u64) {
             return Ok(());
         }
-        let at = |position: u64, link: &Link| {
-            self.ring.offset_of(Position(position)) == offset as u64 && link.end.0 > self.began.0
-        };
-        let mut known = self.chain.range(self.end.0.saturating_sub(self.ring.size)..);
-        let Some((position, known)) = known.rfind(|(position, link)| at(**position, link)) else {
-            return Ok(());
-        };
-        let (position, known) = (Position(*position), *known);
+        // Of all places that lie there, the one within the last turn of the ring.
+        let place = offset as u64 - self.ring.start;
+        let from = self.end.0.saturating_sub(self.ring.size);
+        let position = Position(from + (place + self.ring.size - from % self.ring.size) % self.ring.size);
+        let known = self.chain.get(&position.0).filter(|link| link.end.0 > self.began.0);
+        let Some(known) = known.copied() else { return Ok(()) };
         if cleared {
             // It goes on here: what is behind is dropped.
             self.cut_back(position);
             self.claimed = self.claimed.min(position);
             return Ok(());
         }
-        let Ok(header) = FrameHeader::decode(&disk[offset..]) else { return Ok(()) };
+        let Ok(header) = FrameHeader::decode(disk.at(offset)) else { return Ok(()) };
         let is_other = header.area == self.journal
             && header.kind == FrameKind::Journal
             && header.position == position
@@ -154,10 +165,10 @@ impl LaneEye {
     }
 
     /// The permit may say that the lane has begun at another place.
-    fn see_permit(&mut self, disk: &[u8]) {
+    fn see_permit(&mut self, disk: &Pages) {
         let block = |slot, sequence| {
             let offset = usize::try_from(permit_offset(slot, sequence)).unwrap_or(0);
-            &disk[offset..offset + BLOCK]
+            disk.at(offset)
         };
         let permits =
             (0..GROUP_SLOTS).filter_map(|slot| GroupPermit::choose_slot(block(slot, 0), block(slot, 1)).ok());
@@ -189,9 +200,9 @@ impl LaneEye {
     }
 
     /// Finds the frames that are durable now.
-    fn advance(&mut self, disk: &[u8]) {
+    fn advance(&mut self, disk: &Pages) {
         while let Some((header, bytes)) = self.next_frame(disk) {
-            let link = Link { checksum: header.checksum, end: header.end(), epoch: header.epoch };
+            let link = Link::of(&header);
             self.chain.insert(header.position.0, link);
             (self.end, self.epoch) = (header.end(), header.epoch);
             self.next = Some((header.sequence + 1, header.checksum));
@@ -206,9 +217,9 @@ impl LaneEye {
         }
     }
 
-    fn next_frame(&self, disk: &[u8]) -> Option<(FrameHeader, Vec<u8>)> {
+    fn next_frame(&self, disk: &Pages) -> Option<(FrameHeader, Vec<u8>)> {
         let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(&disk[offset..]).ok()?;
+        let header = FrameHeader::decode(disk.at(offset)).ok()?;
         let fits =
             |(sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
         let links = header.area == self.journal
@@ -227,19 +238,29 @@ impl LaneEye {
         self.bytes_of(&header, disk).map(|bytes| (header, bytes))
     }
 
+    /// Whether a frame of the journal is there with all of its data.
+    pub fn has_whole(&self, position: Position, link: &Link, disk: &Pages) -> bool {
+        let length = u32::try_from(link.end.0 - position.0).unwrap_or(u32::MAX);
+        let bytes = self.read(position, length, disk);
+        let is_it = |bytes: &[u8]| {
+            CheckedFrame::parse(bytes).is_ok_and(|frame| frame.header().checksum == link.checksum)
+        };
+        bytes.is_some_and(|bytes| is_it(&bytes))
+    }
+
     /// A frame, if all of it is there.
-    fn bytes_of(&self, header: &FrameHeader, disk: &[u8]) -> Option<Vec<u8>> {
+    fn bytes_of(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let bytes = self.read(header.position, header.length, disk)?;
         let is_it = CheckedFrame::parse(&bytes).is_ok_and(|frame| frame.header().checksum == header.checksum);
         is_it.then_some(bytes)
     }
 
-    fn read(&self, position: Position, length: u32, disk: &[u8]) -> Option<Vec<u8>> {
+    fn read(&self, position: Position, length: u32, disk: &Pages) -> Option<Vec<u8>> {
         let (first, second) = self.ring.split(position, u64::from(length));
         let mut bytes = Vec::with_capacity(length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
             let start = usize::try_from(piece.offset).ok()?;
-            bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
+            disk.append_to(&mut bytes, start, usize::try_from(piece.length).ok()?);
         }
         Some(bytes)
     }
@@ -259,6 +280,8 @@ pub struct Journal {
     pub firm: Position,
     /// The newest start, and where it began: what older epochs wrote behind it does not count.
     opened: (Epoch, Position),
+    /// The sets that A and B had recorded, and asked for, when they were last looked at.
+    pub sets: [(FenceSet, FenceSet); 2],
 }
 
 impl Journal {
@@ -297,7 +320,7 @@ impl Journal {
     pub fn on_durable(
         &mut self,
         node: NodeIndex,
-        disk: &[u8],
+        disk: &Pages,
         offset: usize,
         cleared: bool,
         whole: &mut AreaWatch,
@@ -313,7 +336,7 @@ impl Journal {
     ///
     /// # Errors
     /// Something firm is left out.
-    pub fn see(&mut self, node: NodeIndex, disk: &[u8], whole: &mut AreaWatch) -> Result<(), String> {
+    pub fn see(&mut self, node: NodeIndex, disk: &Pages, whole: &mut AreaWatch) -> Result<(), String> {
         let Some(eye) = self.eye(node) else { return Ok(()) };
         eye.advance(disk);
         self.settle(whole)
@@ -326,7 +349,7 @@ impl Journal {
     pub fn claim(
         &mut self,
         node: NodeIndex,
-        disk: &[u8],
+        disk: &Pages,
         position: Position,
         whole: &mut AreaWatch,
     ) -> Result<(), String> {
@@ -353,6 +376,18 @@ impl Journal {
     /// Whether this very frame is in the journal.
     pub fn knows(&self, header: &FrameHeader) -> bool {
         self.chain.get(&header.position.0).is_some_and(|link| link.checksum == header.checksum)
+    }
+
+    /// The frames that begin in a part of the journal.
+    pub fn frames(&self, range: Range<Position>) -> impl Iterator<Item = (Position, Link)> {
+        let found = self.chain.range(range.start.0..range.end.0.max(range.start.0));
+        found.map(|(position, link)| (Position(*position), *link))
+    }
+
+    /// The frame that ends there.
+    pub fn frame_before(&self, end: Position) -> Option<(Position, Link)> {
+        let (position, link) = self.chain.range(..end.0).next_back()?;
+        (link.end == end).then_some((Position(*position), *link))
     }
 
     /// Where the first frame with data of an op ends.
@@ -460,7 +495,7 @@ impl Journal {
         let eye = &mut self.eyes[at];
         eye.agreed = header_end(eye);
         let Some((header, bytes)) = eye.waiting.pop_front() else { return };
-        let link = Link { checksum: header.checksum, end: header.end(), epoch: header.epoch };
+        let link = Link::of(&header);
         self.chain.insert(header.position.0, link);
         if let Ok(frame) = CheckedFrame::parse_head(&bytes) {
             for record in frame.records() {

@@ -1,5 +1,8 @@
 //! The simulated nodes' journal disks: formatted as real ones are, and read again at every boot.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
 use midspan_format::area::{AreaKind, AreaSuperblock};
 use midspan_format::dirty_map::{DirtyMap, blocks_for};
 use midspan_format::geometry::{BLOCK, BLOCK_U64};
@@ -14,6 +17,7 @@ use midspan_protocol::role::site::{Recovered, SiteConfig, Volume};
 
 use crate::disk::FakeDisk;
 use crate::event::NodeIndex;
+use crate::pages::{Page, Pages};
 use crate::random::Random;
 use crate::swarm::{Lanes, Swarm};
 
@@ -21,6 +25,8 @@ use crate::swarm::{Lanes, Swarm};
 pub const GROUP: GroupId = GroupId(7);
 /// Its one lane.
 pub const LANE: LaneId = LaneId(1);
+/// States that are remembered: what both sites' disks hold, now and durably, and a few that were.
+const STATES_KEPT: usize = 8;
 
 /// The id of a node.
 pub fn node_id(node: NodeIndex) -> NodeId {
@@ -50,6 +56,8 @@ pub struct Layout {
     relay_size: u64,
     site_size: u64,
     lanes: Option<Lanes>,
+    /// States that were read last, by the blocks that they were read from.
+    read: RefCell<VecDeque<([Page; 2], Option<GroupState>)>>,
 }
 
 impl Layout {
@@ -96,6 +104,7 @@ impl Layout {
             volumes,
             relay_size,
             site_size,
+            read: RefCell::default(),
         }
     }
 
@@ -219,17 +228,28 @@ impl Layout {
     }
 
     /// The group state on a site's journal disk.
-    pub fn state(&self, bytes: &[u8]) -> Option<GroupState> {
-        let slots = [0, 1].map(|slot| block(bytes, self.state_offset + slot * BLOCK_U64));
-        GroupState::choose_slot(slots[0], slots[1]).ok()
+    pub fn state(&self, disk: &Pages) -> Option<GroupState> {
+        let first = usize::try_from(self.state_offset / BLOCK_U64).unwrap_or(usize::MAX);
+        let slots = &disk.pages()[first..first + 2];
+        let mut read = self.read.borrow_mut();
+        let known = read.iter().find(|(known, _)| known.iter().zip(slots).all(|(a, b)| a.is_same(b)));
+        if let Some((_, state)) = known {
+            return *state;
+        }
+        let state = GroupState::choose_slot(slots[0].bytes(), slots[1].bytes()).ok();
+        if read.len() == STATES_KEPT {
+            read.pop_front();
+        }
+        read.push_back(([slots[0].clone(), slots[1].clone()], state));
+        state
     }
 
     /// The dirty map on a site's journal disk; a damaged block counts as all dirty.
-    pub fn map(&self, bytes: &[u8]) -> DirtyMap {
+    pub fn map(&self, disk: &Pages) -> DirtyMap {
         let mut map = self.empty_map();
         for index in 0..map.blocks() {
             // Damage marks everything, which is what it must do.
-            let _ = map.load_block(index, block(bytes, self.dirty_offset + index as u64 * BLOCK_U64));
+            let _ = map.load_block(index, block(disk, self.dirty_offset + index as u64 * BLOCK_U64));
         }
         map
     }
@@ -294,7 +314,6 @@ fn put(disk: &mut FakeDisk, offset: u64, encode: impl FnOnce(&mut [u8; BLOCK])) 
     disk.format(usize::try_from(offset).unwrap_or(usize::MAX), &block);
 }
 
-fn block(bytes: &[u8], offset: u64) -> &[u8] {
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    &bytes[offset..offset + BLOCK]
+fn block(disk: &Pages, offset: u64) -> &[u8] {
+    disk.at(usize::try_from(offset).unwrap_or(usize::MAX))
 }

@@ -13,6 +13,7 @@ use crate::accounts::Said;
 use crate::event::NodeIndex;
 use crate::node::Inbox;
 use crate::orders::Word;
+use crate::pages::Pages;
 use crate::plan::Fault;
 use crate::swarm::{MS, SECOND};
 use crate::trace;
@@ -97,7 +98,7 @@ impl World {
     }
 
     /// A start says that nothing is lost: then nothing is, or what is was accepted in a process that has died since.
-    fn judge_promise(&mut self, node: NodeIndex, image: &[Vec<u8>]) {
+    fn judge_promise(&mut self, node: NodeIndex, image: &[Pages]) {
         if self.is_given_up(node) {
             return;
         }
@@ -246,7 +247,7 @@ impl World {
         self.losing.looks_at = [0; 3];
     }
 
-    fn seen_volumes(&self, node: NodeIndex) -> Vec<Vec<u8>> {
-        self.nodes[node.0].disks[1..].iter().map(|disk| disk.seen().to_vec()).collect()
+    fn seen_volumes(&self, node: NodeIndex) -> Vec<Pages> {
+        self.nodes[node.0].disks[1..].iter().map(|disk| disk.seen().clone()).collect()
     }
 }

@@ -26,6 +26,32 @@ struct Shared {
     random: RefCell<Random>,
 }
 
+thread_local! {
+    /// What pools that are gone had, by size.
+    static SPARES: RefCell<BTreeMap<usize, Vec<Vec<u8>>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Memory that was never filled. It comes from a pool that is gone where it can: asking the system for it costs more than the rest.
+fn fresh(size: usize) -> Vec<u8> {
+    let spare = SPARES.with_borrow_mut(|spares| spares.get_mut(&size).and_then(Vec::pop));
+    let mut data = spare.unwrap_or_else(|| Vec::with_capacity(size));
+    data.clear();
+    data.resize(size, 0xA5);
+    data
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A thread that ends keeps nothing.
+        let _ = SPARES.try_with(|spares| {
+            let mut spares = spares.borrow_mut();
+            for (size, mut free) in std::mem::take(self.free.get_mut()) {
+                spares.entry(size).or_default().append(&mut free);
+            }
+        });
+    }
+}
+
 /// A pool; clones name the same one.
 #[derive(Clone, Debug)]
 pub struct Pool(Rc<Shared>);
@@ -95,7 +121,7 @@ impl Pool {
         }
         self.0.used.set(self.0.used.get() + size);
         let old = self.0.free.borrow_mut().get_mut(&size).and_then(Vec::pop);
-        let data = old.unwrap_or_else(|| vec![0xA5; size]);
+        let data = old.unwrap_or_else(|| fresh(size));
         Some(SimBuf(Rc::new(Memory { data, filled: Cell::new(0), pool: Rc::clone(&self.0) })))
     }
 }

@@ -1,8 +1,10 @@
 //! A node of the world: its clocks, its disks, and the process that runs on it or does not.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use midspan_format::control::GroupCommand;
+use midspan_format::control::{GroupCommand, GroupStatus};
+use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
 use midspan_protocol::vocab::effect::{DiskResult, Effects, LinkId, Now, Token};
@@ -69,6 +71,19 @@ pub enum Inbox {
     Command(GroupCommand),
 }
 
+/// What a group is, as far as time alone does not change it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stand {
+    /// Its role.
+    pub role: Role,
+    /// How the sites stand.
+    pub pair: PairState,
+    /// It serves hosts.
+    pub serving: bool,
+    /// It seals frames.
+    pub seals: bool,
+}
+
 /// A running process.
 pub struct Process {
     /// Its number among all of this node.
@@ -77,6 +92,8 @@ pub struct Process {
     pub relay: Option<Relay<SimBuf>>,
     /// The group, if this node is a site.
     pub group: Option<Group<SimBuf>>,
+    /// How that stands, once somebody has asked since it was called last.
+    pub stand: Cell<Option<Stand>>,
     /// Its memory.
     pub pool: Pool,
     /// Where machines put effects.
@@ -112,6 +129,7 @@ impl Process {
             life,
             relay,
             group,
+            stand: Cell::new(None),
             pool,
             effects: Effects::with_capacity(1024),
             inbox: VecDeque::new(),
@@ -131,6 +149,18 @@ impl Process {
     /// Whether hosts are served here.
     pub fn is_serving(&self) -> bool {
         self.group.as_ref().is_some_and(Group::is_serving)
+    }
+
+    /// How its group stands.
+    pub fn stand(&self, now: Now) -> Option<Stand> {
+        let group = self.group.as_ref()?;
+        if self.stand.get().is_none() {
+            let status = group.status(now);
+            let seals = status.lanes.first().is_some_and(|lane| lane.sealed.is_some());
+            let GroupStatus { role, pair, serving, .. } = status;
+            self.stand.set(Some(Stand { role, pair, serving, seals }));
+        }
+        self.stand.get()
     }
 
     /// The earliest deadline of its machines, in monotonic time.

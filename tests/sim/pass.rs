@@ -293,6 +293,7 @@ impl World {
         let now = self.nodes[node.0].now(self.schedule.now());
         let Some(process) = self.nodes[node.0].process.as_mut() else { return };
         let Some(group) = process.group.as_mut() else { return };
+        process.stand.set(None);
         call(group, &mut Context { now, buffers: &mut process.pool, effects: &mut process.effects });
         self.carry_out(node, Owner::Group);
     }
@@ -362,6 +363,7 @@ impl World {
     fn shed(&mut self, node: NodeIndex) {
         let Some(process) = self.nodes[node.0].process.as_mut() else { return };
         while process.pool.is_short() && process.relay.as_mut().is_some_and(Relay::shed) {}
+        process.stand.set(None);
         while process.pool.is_short() && process.group.as_mut().is_some_and(Group::shed) {}
     }
 

@@ -3,7 +3,8 @@
 //! What a node claims of an area (progress, receipts, answers) is held against this, never against what its machines believe.
 //! Of a journal it also keeps what a site's volumes must hold when everything in it is applied.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
@@ -15,6 +16,7 @@ use midspan_format::record::RecordKind;
 use midspan_format::superblock::{AreaEntry, LanePoint};
 
 use crate::content;
+use crate::pages::Pages;
 
 /// A range and content that a journal holds: volume, offset, length, checksum of the data (0 for zeroes).
 pub type Key = (u32, u64, u64, u64);
@@ -23,6 +25,8 @@ pub type Key = (u32, u64, u64, u64);
 struct Seen {
     header: FrameHeader,
     bytes: Vec<u8>,
+    /// Blocks of volumes that it changes.
+    blocks: Vec<(u32, Range<u64>)>,
 }
 
 /// The eye.
@@ -60,7 +64,7 @@ pub struct AreaWatch {
     keys: BTreeMap<Key, u32>,
     ops: BTreeMap<u64, u32>,
     /// What the volumes hold when everything before `recent` is applied.
-    image: Vec<Vec<u8>>,
+    image: Vec<Pages>,
     /// Frames found in all.
     pub frames: u64,
     /// How often the ring has wrapped.
@@ -96,7 +100,7 @@ impl AreaWatch {
             times: BTreeMap::new(),
             keys: BTreeMap::new(),
             ops: BTreeMap::new(),
-            image: volumes.iter().map(|size| vec![0; usize::try_from(*size).unwrap_or(0)]).collect(),
+            image: volumes.iter().map(|size| Pages::new(usize::try_from(*size).unwrap_or(0))).collect(),
             frames: 0,
             wraps: 0,
         }
@@ -163,8 +167,8 @@ impl AreaWatch {
     ///
     /// # Errors
     /// Something claimed was overwritten.
-    pub fn on_durable(&mut self, disk: &[u8], offset: usize) -> Result<(), String> {
-        if let Ok(header) = FrameHeader::decode(&disk[offset..])
+    pub fn on_durable(&mut self, disk: &Pages, offset: usize) -> Result<(), String> {
+        if let Ok(header) = FrameHeader::decode(disk.at(offset))
             && header.area == self.area
             && header.kind == self.kind
             && self.ring.offset_of(header.position) == offset as u64
@@ -184,7 +188,7 @@ impl AreaWatch {
     }
 
     /// Finds the frames that are durable now.
-    pub fn advance(&mut self, disk: &[u8]) {
+    pub fn advance(&mut self, disk: &Pages) {
         while let Some(bytes) = self.next_frame(disk) {
             let Ok(header) = FrameHeader::decode(&bytes) else { return };
             self.take(header, bytes);
@@ -215,6 +219,7 @@ impl AreaWatch {
                 }
             }
         }
+        let blocks = changed(&frame);
         self.end = header.end();
         self.sequence = header.sequence + 1;
         self.chain = header.checksum;
@@ -222,14 +227,14 @@ impl AreaWatch {
         self.landed = self.landed.max(header.landed);
         self.frames += 1;
         self.wraps = self.end.0 / self.ring.size;
-        self.recent.push_back(Seen { header, bytes });
+        self.recent.push_back(Seen { header, bytes, blocks });
     }
 
     /// Somebody says that everything before `position` is durable.
     ///
     /// # Errors
     /// It is not.
-    pub fn claim(&mut self, disk: &[u8], position: Position) -> Result<(), String> {
+    pub fn claim(&mut self, disk: &Pages, position: Position) -> Result<(), String> {
         self.advance(disk);
         if position > self.end {
             return Err(format!("{position} is claimed, but only {} is durable", self.end));
@@ -248,21 +253,36 @@ impl AreaWatch {
         }
     }
 
-    /// What volumes hold that stand at the end of the last [`AreaWatch::fold`], and whether a block may be newer than that.
-    pub fn folded(&self) -> (&[Vec<u8>], BTreeSet<(u32, u64)>) {
-        let mut newer = BTreeSet::new();
-        for seen in &self.recent {
-            let Ok(frame) = CheckedFrame::parse_head(&seen.bytes) else { continue };
-            for record in frame.records().filter(|r| r.kind().is_some_and(RecordKind::changes_disk)) {
-                let blocks = record.offset / BLOCK_U64..(record.offset + record.length) / BLOCK_U64;
-                newer.extend(blocks.map(|block| (record.volume, block)));
+    /// A block in which volumes differ from what stood at the end of the last [`AreaWatch::fold`], but for those that may be newer
+    /// than that, and those that do not count.
+    pub fn differs<'a>(
+        &mut self,
+        volumes: impl Iterator<Item = &'a Pages>,
+        counts: impl Fn(usize, u64) -> bool,
+    ) -> Option<(usize, u64)> {
+        for (volume, (wanted, found)) in self.image.iter_mut().zip(volumes).enumerate() {
+            let number = u32::try_from(volume).unwrap_or(u32::MAX);
+            for (block, (wanted, found)) in (0..).zip(wanted.pages_mut().iter_mut().zip(found.pages())) {
+                if wanted.is_same(found) {
+                    continue;
+                }
+                if wanted == found {
+                    // From now on it is seen at a glance.
+                    wanted.clone_from(found);
+                    continue;
+                }
+                let newer = |(of, blocks): &(u32, Range<u64>)| *of == number && blocks.contains(&block);
+                let is_newer = self.recent.iter().any(|seen| seen.blocks.iter().any(newer));
+                if !is_newer && counts(volume, block) {
+                    return Some((volume, block));
+                }
             }
         }
-        (&self.image, newer)
+        None
     }
 
     /// What the volumes hold when everything before `to` is applied. `None`: not to be said any more.
-    pub fn replay(&self, to: Position) -> Option<Vec<Vec<u8>>> {
+    pub fn replay(&self, to: Position) -> Option<Vec<Pages>> {
         if to < self.base.0 {
             return None;
         }
@@ -299,9 +319,9 @@ impl AreaWatch {
         };
     }
 
-    fn next_frame(&self, disk: &[u8]) -> Option<Vec<u8>> {
+    fn next_frame(&self, disk: &Pages) -> Option<Vec<u8>> {
         let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(&disk[offset..]).ok()?;
+        let header = FrameHeader::decode(disk.at(offset)).ok()?;
         if !self.continues(&header) || u64::from(header.length) > self.ring.size {
             return None;
         }
@@ -309,10 +329,17 @@ impl AreaWatch {
         let mut bytes = Vec::with_capacity(header.length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
             let start = usize::try_from(piece.offset).ok()?;
-            bytes.extend_from_slice(&disk[start..start + usize::try_from(piece.length).ok()?]);
+            disk.append_to(&mut bytes, start, usize::try_from(piece.length).ok()?);
         }
         CheckedFrame::parse(&bytes).is_ok().then_some(bytes)
     }
+}
+
+fn changed(frame: &CheckedFrame<'_>) -> Vec<(u32, Range<u64>)> {
+    let records = frame.records().filter(|record| record.kind().is_some_and(RecordKind::changes_disk));
+    let blocks =
+        records.map(|r| (r.volume, r.offset / BLOCK_U64..(r.offset + r.length) / BLOCK_U64));
+    blocks.collect()
 }
 
 fn keep(frame: &CheckedFrame<'_>, marks: &mut Vec<Mark>, in_round: &mut Option<bool>) {
@@ -350,17 +377,18 @@ fn change<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {
     }
 }
 
-fn apply(bytes: &[u8], image: &mut [Vec<u8>]) {
+fn apply(bytes: &[u8], image: &mut [Pages]) {
     let Ok(frame) = CheckedFrame::parse_head(bytes) else { return };
     for record in frame.records() {
         let Some(volume) = image.get_mut(record.volume as usize) else { continue };
         let start = usize::try_from(record.offset).unwrap_or(usize::MAX);
-        let end = start + usize::try_from(record.length).unwrap_or(usize::MAX);
         match record.kind() {
             Some(RecordKind::Write | RecordKind::RoundData) => {
-                volume[start..end].copy_from_slice(frame.data(&record));
+                volume.write(start, frame.data(&record));
             }
-            Some(RecordKind::Zero) => volume[start..end].fill(0),
+            Some(RecordKind::Zero) => {
+                volume.zero(start, usize::try_from(record.length).unwrap_or(usize::MAX));
+            }
             Some(
                 RecordKind::Verify
                 | RecordKind::RoundBegin

@@ -85,6 +85,7 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         lanes: measured.lanes.iter().map(lane).collect(),
         lanes_holding: Some(measured.lanes_holding.into()),
         lanes_wanted: Some(measured.lanes_wanted.into()),
+        lanes_share: measured.lanes_share,
         lanes_changing: measured.lanes_changing,
         dirty_bytes: measured.dirty_regions.map(|regions| regions.saturating_mul(REGION_BYTES)),
         home: known.home.map(|home| names.node(home)),

@@ -154,7 +154,8 @@ impl DirtyMap {
 
     /// How many regions are marked.
     pub fn count(&self) -> u64 {
-        self.words.iter().flatten().map(|word| u64::from(word.count_ones())).sum()
+        let marked = self.words.iter().flatten().filter(|word| **word != 0);
+        marked.map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// The marked regions, in order of volume and place, as the longest possible runs.

@@ -43,9 +43,11 @@ macro_rules! rare_paths {
 
 rare_paths! {
     AreaFills = "a lane gets the data of frames of which it holds the head, because the other one is lost",
+    FillsOn = "data that is filled into a lane goes in portions",
     StripeFills = "one of two lanes that share is lost: the other gets all data, from memory",
     StripeNotKept = "one of two lanes that share is lost, and memory does not have all of its data",
     StripeIsBack = "a lane that shares is back before the other one counts alone",
+    StartFindsEmptied = "of two lanes that share, a start finds one with another disk",
     StartTurnsToShorter = "a start has fenced a lane, and the other one of two that share ends before it",
     FetcherElsewhere = "data of a frame is not in the lane where it was listed",
     TakeoverWithoutBeside = "one of two lanes that share is away, and an operator accepts a loss",
@@ -57,6 +59,7 @@ rare_paths! {
     FetcherDistrusts = "a lane may tell a secondary of more than both lanes hold, because a takeover has fenced it",
     StripeTurns = "of two lanes that share, the one that was being filled is lost, and the other one is back",
     AreaAsksDisk = "a ring reads what it holds before the place where its writer goes on",
+    AreaCounts = "a ring that goes on elsewhere holds the first frame that two lanes must hold",
     AreaBegins = "a ring goes on at another place, as its writer says",
     WriterCannotContinue = "a lane that counts does not stand in the chain, and is not told to begin anew",
     WriterBeginsAgain = "a ring must be told again where its writer goes on",

@@ -219,6 +219,7 @@ pub fn reports() -> Vec<(&'static str, Report)> {
         lanes: vec![lane],
         lanes_holding: 1,
         lanes_wanted: 2,
+        lanes_share: true,
         lanes_changing: true,
         lag_bytes: Some(4096),
         lag_ns: Some(1_000_000),

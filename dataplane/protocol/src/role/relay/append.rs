@@ -85,6 +85,12 @@ impl<B: Buffer> Relay<B> {
             }
         }
         let Some(area) = self.areas.get_mut(index) else { return };
+        if let (true, Some(entry)) = (moved, area.counts()) {
+            rare!(AreaCounts);
+            self.permits.change_area(area.group, &entry);
+            self.permits.settle(context, &self.areas);
+        }
+        let Some(area) = self.areas.get_mut(index) else { return };
         if moved {
             let far = area.journaled().0.saturating_sub(area.hinted.0) > area.entry.size / 8;
             if far {

@@ -117,13 +117,27 @@ impl<B: Buffer> Area<B> {
         }
         let position = beginning.tip.position;
         let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
-        let stale_to = self.received().max(self.ends_before).max(self.entry.stale_to);
         let last = self.last.filter(|_| beginning.keep);
+        let stale_to = match last {
+            Some(_) => self.received().max(self.ends_before).max(self.entry.stale_to),
+            // Frames that are sent again say how far another lane was; nothing is claimed of this one before it counts.
+            None => Position::BEYOND,
+        };
         let hint = last.map_or(AreaHint { position, header_checksum: 0, journaled: position }, |last| {
             AreaHint { position: last.position, header_checksum: last.checksum, journaled: position }
         });
         let began = if beginning.keep { self.entry.began } else { position };
         self.entry = AreaEntry { hint, journal, stale_to, began, ..self.entry };
+        Some(self.entry)
+    }
+
+    /// A frame is here that two lanes must hold: from now on frames speak of this lane, too. The entry that the permit is to hold, the first
+    /// time.
+    pub fn counts(&mut self) -> Option<AreaEntry> {
+        if self.entry.stale_to < Position::BEYOND || !self.is_limited() {
+            return None;
+        }
+        self.entry.stale_to = self.journaled;
         Some(self.entry)
     }
 
