@@ -5,13 +5,14 @@
 //! is *firm*: what a host was answered for, or what a secondary's disks hold.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{Position, Ring};
-use midspan_format::ids::{AreaId, Epoch};
-use midspan_format::superblock::{AreaEntry, GROUP_SLOTS, GroupPermit, permit_offset};
+use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::superblock::{AreaEntry, FenceSet, GROUP_SLOTS, GroupPermit, permit_offset};
 
 use crate::content;
 use crate::event::NodeIndex;
@@ -19,12 +20,23 @@ use crate::layout::node_id;
 use crate::pages::{Page, Pages};
 use crate::watch::{AreaWatch, Key};
 
-/// A frame of a chain: its checksum, its end and its epoch.
+/// A frame of a chain.
 #[derive(Clone, Copy, Debug)]
-struct Link {
-    checksum: u64,
-    end: Position,
+pub struct Link {
+    /// Checksum of its header.
+    pub checksum: u64,
+    /// Its end.
+    pub end: Position,
+    /// Where its data alone lies, if it does.
+    pub data_at: NodeId,
     epoch: Epoch,
+}
+
+impl Link {
+    fn of(header: &FrameHeader) -> Self {
+        let (checksum, end, epoch) = (header.checksum, header.end(), header.epoch);
+        Self { checksum, end, data_at: header.data_at, epoch }
+    }
 }
 
 /// The eye on one lane.
@@ -195,7 +207,7 @@ impl LaneEye {
     /// Finds the frames that are durable now.
     fn advance(&mut self, disk: &Pages) {
         while let Some((header, bytes)) = self.next_frame(disk) {
-            let link = Link { checksum: header.checksum, end: header.end(), epoch: header.epoch };
+            let link = Link::of(&header);
             self.chain.insert(header.position.0, link);
             (self.end, self.epoch) = (header.end(), header.epoch);
             self.next = Some((header.sequence + 1, header.checksum));
@@ -241,6 +253,16 @@ impl LaneEye {
         header
     }
 
+    /// Whether a frame of the journal is there with all of its data.
+    pub fn has_whole(&self, position: Position, link: &Link, disk: &Pages) -> bool {
+        let length = u32::try_from(link.end.0 - position.0).unwrap_or(u32::MAX);
+        let bytes = self.read(position, length, disk);
+        let is_it = |bytes: &[u8]| {
+            CheckedFrame::parse(bytes).is_ok_and(|frame| frame.header().checksum == link.checksum)
+        };
+        bytes.is_some_and(|bytes| is_it(&bytes))
+    }
+
     /// A frame, if all of it is there.
     fn bytes_of(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let bytes = self.read(header.position, header.length, disk)?;
@@ -273,6 +295,8 @@ pub struct Journal {
     pub firm: Position,
     /// The newest start, and where it began: what older epochs wrote behind it does not count.
     opened: (Epoch, Position),
+    /// The sets that A and B had recorded, and asked for, when they were last looked at.
+    pub sets: [(FenceSet, FenceSet); 2],
 }
 
 impl Journal {
@@ -367,6 +391,18 @@ impl Journal {
     /// Whether this very frame is in the journal.
     pub fn knows(&self, header: &FrameHeader) -> bool {
         self.chain.get(&header.position.0).is_some_and(|link| link.checksum == header.checksum)
+    }
+
+    /// The frames that begin in a part of the journal.
+    pub fn frames(&self, range: Range<Position>) -> impl Iterator<Item = (Position, Link)> {
+        let found = self.chain.range(range.start.0..range.end.0.max(range.start.0));
+        found.map(|(position, link)| (Position(*position), *link))
+    }
+
+    /// The frame that ends there.
+    pub fn frame_before(&self, end: Position) -> Option<(Position, Link)> {
+        let (position, link) = self.chain.range(..end.0).next_back()?;
+        (link.end == end).then_some((Position(*position), *link))
     }
 
     /// Where the first frame with data of an op ends.
@@ -474,7 +510,7 @@ impl Journal {
         let eye = &mut self.eyes[at];
         eye.agreed = header_end(eye);
         let Some((header, bytes)) = eye.waiting.pop_front() else { return };
-        let link = Link { checksum: header.checksum, end: header.end(), epoch: header.epoch };
+        let link = Link::of(&header);
         self.chain.insert(header.position.0, link);
         if let Ok(frame) = CheckedFrame::parse_head(&bytes) {
             for record in frame.records() {
