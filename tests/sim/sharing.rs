@@ -7,7 +7,7 @@ use midspan_format::superblock::{FenceSet, GroupState, Role};
 use midspan_protocol::role::policy::LanePolicy;
 
 use crate::event::NodeIndex;
-use crate::journal::Link;
+use crate::lane_eye::Link;
 use crate::layout::node_id;
 use crate::world::World;
 

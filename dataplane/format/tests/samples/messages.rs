@@ -33,7 +33,15 @@ pub fn all() -> Vec<(&'static str, Message)> {
     let [create, areas] = area_keeping();
     let refused =
         Refused { request: REQUEST, reason: RefusedReason::TooOld, epoch: EPOCH, journaled: JOURNALED };
-    let read = Read { request: REQUEST, position: POSITION, length: 65536, wait_ms: 500, known: true };
+    let read = Read {
+        request: REQUEST,
+        position: POSITION,
+        length: 65536,
+        wait_ms: 500,
+        known: true,
+        framed: true,
+        without: RELAY,
+    };
     let reply = ReadReply { request: REQUEST, position: POSITION, length: 8192, journaled: JOURNALED };
     let begin = Begin { journal: area_id(0x20), position: POSITION, sequence: 41, chain: 0x3132, last: None };
     let delete = AreaDelete { request: REQUEST, group: GROUP, area: AreaId::NONE, epoch: EPOCH };

@@ -116,6 +116,17 @@ impl Reader {
         self.ask(context, Read { position, length, known: true, ..Read::default() });
     }
 
+    /// Asks for whole frames from `position`, where one begins; of those whose data is at `without`, for the heads.
+    pub fn read_frames<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        position: Position,
+        length: u32,
+        without: NodeId,
+    ) {
+        self.ask(context, Read { position, length, framed: true, without, ..Read::default() });
+    }
+
     fn ask<S: Buffers>(&mut self, context: &mut Context<'_, S>, read: Read) {
         self.requests += 1;
         let request = self.requests;

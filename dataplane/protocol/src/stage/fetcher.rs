@@ -94,8 +94,7 @@ pub struct Fetcher<B> {
     scans_beside: bool,
     /// The newest frame is in that one alone.
     alone_beside: bool,
-    ahead: Option<Ahead<B>>,
-    ahead_ranges: Vec<Range>,
+    ahead: Ahead<B>,
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
     manifest_walk: Option<Walk>,
@@ -160,8 +159,7 @@ impl<B: Buffer> Fetcher<B> {
             far_since: 0,
             scans_beside: false,
             alone_beside: false,
-            ahead: None,
-            ahead_ranges: Vec::with_capacity(PLAN / 4),
+            ahead: Ahead::new(),
             manifest_from,
             manifest_walk: None,
             consumed: VecDeque::with_capacity(PLAN),
@@ -323,17 +321,20 @@ impl<B: Buffer> Fetcher<B> {
         if !has_room {
             return self.put_off_peek(context.now.mono);
         }
-        while self.in_flight() < self.limits.fetches {
+        // What comes behind a piece of a scan, the piece says; a look at the ring is not waited for.
+        let scans = |asked: &Asked<B>| asked.range.scan && asked.range.end > asked.range.start;
+        while self.in_flight() < self.limits.fetches && !self.asked.iter().any(scans) {
             if self.take_at_hand() {
                 continue;
             }
             let Some(range) = self.plan.front_mut() else { break };
-            // A scan goes on where the last range ended; a look at the ring is not waited for.
-            if range.scan && self.asked.len() > usize::from(self.peeks) {
-                break;
-            }
             // What is listed, or was seen in the other lane, is in both.
             let knows = self.beside.is_some();
+            let there = match &self.beside {
+                Some(_) if self.shares && range.beside => self.ring.node(),
+                Some(beside) if self.shares => beside.node(),
+                Some(_) | None => NodeId::NONE,
+            };
             let reader = self.beside.as_mut().filter(|_| range.beside).unwrap_or(&mut self.ring);
             if !reader.is_up() {
                 break;
@@ -347,15 +348,14 @@ impl<B: Buffer> Fetcher<B> {
             }
             self.asked.push_back(Asked { range: piece, answer: None });
             let length = u32::try_from(length).unwrap_or(0);
-            if knows && !piece.scan {
+            if piece.scan {
+                reader.read_frames(context, piece.start, length, there);
+            } else if knows {
                 reader.read_known(context, piece.start, length);
             } else {
                 reader.read(context, piece.start, length, 0);
             }
             context.reach(Milestone::range(Stage::Asked, self.ring.group(), piece.start, length));
-            if piece.scan {
-                break;
-            }
         }
         if self.may_peek() && context.now.mono >= self.peek_at {
             self.peek(context);
@@ -456,8 +456,8 @@ impl<B: Buffer> Fetcher<B> {
             acquirer.push_run(data.part(0..done), frames);
         }
         let end = walk.tip().position;
-        // The end of a piece may lie inside a frame.
-        if end == asked.end || asked.has_rest && done > 0 && matches!(stop, Found::More(_)) {
+        // A piece has whole frames only, and may end before its end.
+        if end == asked.end || asked.scan && done > 0 && matches!(stop, Found::More(_)) {
             self.go_on_scanning(asked, end);
         } else if let Found::Head(header) = stop
             && self.may_lie_beside(&header, &asked)

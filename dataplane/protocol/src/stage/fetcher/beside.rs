@@ -256,7 +256,7 @@ impl<B: Buffer> Fetcher<B> {
             self.scans_beside = false;
             return self.rescan(context);
         }
-        let end = self.plan_ahead(header, &asked, data);
+        let end = self.plan_ahead(header, &asked, &data);
         self.go_on_scanning(asked, end);
         self.plan_first();
         self.planned_to = self.planned_to.max(end);

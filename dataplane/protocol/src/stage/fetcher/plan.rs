@@ -22,7 +22,8 @@ impl<B: Buffer> Fetcher<B> {
 
     /// What was asked for and has not come is planned again, as it was; of a piece the rest still stands in the plan, from its start on.
     pub(super) fn forget_reads(&mut self) {
-        (self.peeks, self.ahead) = (false, None);
+        self.peeks = false;
+        self.ahead.forget();
         while let Some(asked) = self.asked.pop_back() {
             let range = asked.range;
             if range.end > range.start && !range.has_rest {
