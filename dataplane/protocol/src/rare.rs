@@ -76,6 +76,8 @@ rare_paths! {
     RejoinAsksBoth = "of two lanes that share, the one that was looked at ends where a site had handed over",
     RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
     SettlesAsked = "back in the lanes, the other site is asked to go by the lane that this one has used alone",
+    StartAsksForBound = "a start asks the other site for the lane that this one has read, instead of the one that holds more",
+    SaysToBeBound = "a secondary that has read one lane of a mirror is asked to record that the other one counts alone",
     StartAsksSet = "a start asks the other site which lanes count",
     LinkUngreeted = "a connection is not greeted in time",
     LinkSilent = "what was asked on a connection is not answered in time",
