@@ -28,6 +28,7 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::TakeoverMarksAll, SELDOM),
     (Rare::ReceiptSkipped, SELDOM),
     (Rare::RoundStarved, SELDOM),
+    (Rare::UnreceivedUnknown, SELDOM),
 ];
 
 /// What a relay sees before a site does.
@@ -37,7 +38,7 @@ const FOREIGN: &str = "no machine of ours does that: for peers that are none of 
 /// What fixed seeds passed until something else in them changed.
 const SELDOM: &str = "once in some thousand seeds, and none of the fixed ones any more";
 /// What the first seeds of stripes do not come by.
-const STRIPES: &str = "of two lanes that share: none of the 240 seeds from 4000000 does, no test does";
+const STRIPES: &str = "of two lanes that share: none of 2,600 seeds from 4000000 does, no test does";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";

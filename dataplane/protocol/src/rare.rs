@@ -49,6 +49,7 @@ rare_paths! {
     StripeIsBack = "a lane that shares is back before the other one counts alone",
     StartFindsEmptied = "of two lanes that share, a start finds one with another disk",
     StartTurnsToShorter = "a start has fenced a lane, and the other one of two that share ends before it",
+    FetcherSeesBoth = "of two lanes that share, both end with a frame that nobody is left to vouch for",
     FetcherElsewhere = "data of a frame is not in the lane where it was listed",
     TakeoverWithoutBeside = "one of two lanes that share is away, and an operator accepts a loss",
     TakeoverBesideNewer = "a takeover finds a newer epoch in the other one of two lanes that share",
