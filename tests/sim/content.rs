@@ -30,21 +30,25 @@ pub fn place(volume: u32, cell: u64) -> u64 {
     u64::from(volume) << 40 | cell
 }
 
-fn word(op: u64, place: u64, index: u64) -> u64 {
-    match index {
-        0 => op,
-        1 => place,
-        _ => mix(op.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place)
-            .wrapping_add(index.wrapping_mul(0xD6E8_FEB8_6659_FD93)),
+/// All of a cell, word by word.
+fn words(op: u64, place: u64) -> [u64; CELL / 8] {
+    let step = 0xD6E8_FEB8_6659_FD93_u64;
+    let mut next = mix(op.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place).wrapping_add(step);
+    let mut words = [0; CELL / 8];
+    for word in &mut words[2..] {
+        next = next.wrapping_add(step);
+        *word = next;
     }
+    (words[0], words[1]) = (op, place);
+    words
 }
 
 /// Fills whole cells from `first_cell` on with what `op` writes there.
 pub fn fill(op: u64, volume: u32, first_cell: u64, bytes: &mut [u8]) {
     for (cell, bytes) in (first_cell..).zip(bytes.chunks_exact_mut(CELL)) {
         let place = place(volume, cell);
-        for (index, bytes) in (0..).zip(bytes.chunks_exact_mut(8)) {
-            bytes.copy_from_slice(&word(op, place, index).to_le_bytes());
+        for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words(op, place)) {
+            *bytes = word.to_le_bytes();
         }
     }
 }
@@ -55,9 +59,10 @@ pub fn classify(volume: u32, cell: u64, bytes: &[u8]) -> Held {
         return Held::Zero;
     }
     let place = place(volume, cell);
-    let mut words = bytes.chunks_exact(8).map(|w| w.try_into().map_or(0, u64::from_le_bytes));
-    let op = words.next().unwrap_or(0);
-    let whole = (1..).zip(words).all(|(index, found)| found == word(op, place, index));
+    let found = bytes.as_chunks::<8>().0;
+    let op = found.first().map_or(0, |word| u64::from_le_bytes(*word));
+    let differing = found.iter().zip(words(op, place)).map(|(found, word)| u64::from_le_bytes(*found) ^ word);
+    let whole = differing.fold(0, |all, bits| all | bits) == 0;
     if whole { Held::Op(op) } else { Held::Foreign(op) }
 }
 

@@ -268,10 +268,11 @@ impl FakeDisk {
             }
             Work::Read { offset, length, at, mut into } => {
                 self.settle_seen(offset, length);
-                let bytes = into.bytes_mut().expect("a read goes into a buffer that nobody else holds");
                 let source = if self.lies.old_reads { self.past(offset, length) } else { &self.seen };
-                source.read(offset, &mut bytes[at..at + length]);
+                let pages = &source.pages()[offset / BLOCK..(offset + length) / BLOCK];
+                into.load(at, pages).expect("a read goes into a buffer that nobody else holds");
                 if std::mem::take(&mut self.trouble.bad_read) {
+                    let bytes = into.bytes_mut().expect("it still does");
                     // Of what lies there, if chance finds anything: a bit of nothing harms nobody.
                     let mut places = (0..16).map(|_| at + self.random.index(length));
                     let place = places.find(|place| bytes[*place] != 0).unwrap_or(at);

@@ -19,7 +19,7 @@ use crate::event::{DiskIndex, Event, NodeIndex};
 use crate::history::Kind;
 use crate::layout::node_id;
 use crate::lies::Lie;
-use crate::memory::SimBuf;
+use crate::memory::{self, SimBuf};
 use crate::swarm::US;
 use crate::trace;
 use crate::wire::{Keep, Payload};
@@ -416,7 +416,7 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
 
 /// A frame as it goes out.
 pub(crate) fn frame_bytes(frame: &Frame<SimBuf>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(frame.parts.iter().map(Slice::len).sum());
+    let mut bytes = memory::vector(frame.parts.iter().map(Slice::len).sum());
     for part in &frame.parts {
         bytes.extend_from_slice(part.bytes());
     }
@@ -431,8 +431,10 @@ fn encode_block(message: &Message) -> Vec<u8> {
 
 fn with_parts(message: &Message, parts: &Parts<SimBuf>) -> Vec<u8> {
     let parts_length: usize = parts.iter().flatten().map(Slice::len).sum();
-    let mut bytes = Vec::with_capacity(BLOCK + parts_length);
-    bytes.extend(encode_block(message));
+    let mut block = [0; BLOCK];
+    message.encode_block(&mut block);
+    let mut bytes = memory::vector(BLOCK + parts_length);
+    bytes.extend_from_slice(&block);
     for part in parts.iter().flatten() {
         bytes.extend_from_slice(part.bytes());
     }

@@ -83,8 +83,6 @@ pub enum Event {
         node: NodeIndex,
         /// Which process.
         life: u64,
-        /// Which of its deadlines: later ones replace it.
-        generation: u64,
     },
     /// A disk operation ends.
     Disk {

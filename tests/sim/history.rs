@@ -236,8 +236,7 @@ impl History {
             for (cell, register) in (0_u64..).zip(&mut self.registers[first..end]) {
                 let at = usize::try_from(cell).unwrap_or(0) * CELL;
                 let number = u32::try_from(volume).unwrap_or(u32::MAX);
-                let held =
-                    image.map(|image| content::classify(number, cell, &image[volume].at(at)[..CELL]));
+                let held = image.map(|image| content::classify(number, cell, &image[volume].at(at)[..CELL]));
                 register.restart(held, newest, self.restarted);
             }
         }

@@ -17,7 +17,7 @@ use midspan_format::superblock::{AreaEntry, FenceSet, GROUP_SLOTS, GroupPermit, 
 use crate::content;
 use crate::event::NodeIndex;
 use crate::layout::node_id;
-use crate::pages::Pages;
+use crate::pages::{Page, Pages};
 use crate::watch::{AreaWatch, Key};
 
 /// A frame of a chain.
@@ -66,6 +66,8 @@ pub struct LaneEye {
     /// What it holds behind that.
     waiting: VecDeque<(FrameHeader, Vec<u8>)>,
     claimed: Position,
+    /// The block that does not begin the frame which would be the next one.
+    other: Option<Page>,
 }
 
 impl LaneEye {
@@ -87,6 +89,7 @@ impl LaneEye {
             agreed: Position(0),
             waiting: VecDeque::new(),
             claimed: Position(0),
+            other: None,
         }
     }
 
@@ -181,6 +184,7 @@ impl LaneEye {
         (self.journal, self.began, self.end, self.agreed) =
             (entry.frames(), entry.began, entry.began, entry.began);
         (self.next, self.epoch, self.claimed) = (None, Epoch::NONE, entry.began);
+        self.other = None;
         self.chain.clear();
         self.waiting.clear();
     }
@@ -191,6 +195,7 @@ impl LaneEye {
             self.waiting.pop_back();
         }
         self.end = to;
+        self.other = None;
         let last = self.chain.last_key_value().map(|(_, link)| *link);
         self.epoch = last.map_or(Epoch::NONE, |link| link.epoch);
         // Its sequence is not kept: the next frame must fit the chain.
@@ -217,25 +222,35 @@ impl LaneEye {
         }
     }
 
-    fn next_frame(&self, disk: &Pages) -> Option<(FrameHeader, Vec<u8>)> {
-        let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(disk.at(offset)).ok()?;
-        let fits =
-            |(sequence, chain)| chain == header.chain && (sequence == 0 || sequence == header.sequence);
-        let links = header.area == self.journal
-            && header.kind == FrameKind::Journal
-            && header.position == self.end
-            && self.next.is_none_or(fits)
-            && header.epoch >= self.epoch;
-        if !links || u64::from(header.length) > self.ring.size {
-            return None;
-        }
+    fn next_frame(&mut self, disk: &Pages) -> Option<(FrameHeader, Vec<u8>)> {
+        let header = self.next_header(disk)?;
         if header.is_head_only_at(node_id(self.node)) {
             let head = self.read(header.position, header.head_length, disk)?;
             let bytes = CheckedFrame::parse_head(&head).is_ok().then(|| self.bytes_of(&header, disk));
             return bytes.map(|bytes| (header, bytes.unwrap_or_default()));
         }
         self.bytes_of(&header, disk).map(|bytes| (header, bytes))
+    }
+
+    fn next_header(&mut self, disk: &Pages) -> Option<FrameHeader> {
+        let page = disk.page(usize::try_from(self.ring.offset_of(self.end)).ok()?);
+        if self.other.as_ref().is_some_and(|other| other.is_same(page)) {
+            return None;
+        }
+        let fits = |header: &FrameHeader, (sequence, chain)| {
+            chain == header.chain && (sequence == 0 || sequence == header.sequence)
+        };
+        let links = |header: &FrameHeader| {
+            header.area == self.journal
+                && header.kind == FrameKind::Journal
+                && header.position == self.end
+                && self.next.is_none_or(|next| fits(header, next))
+                && header.epoch >= self.epoch
+                && u64::from(header.length) <= self.ring.size
+        };
+        let header = FrameHeader::decode(page.bytes()).ok().filter(links);
+        self.other = header.is_none().then(|| page.clone());
+        header
     }
 
     /// Whether a frame of the journal is there with all of its data.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use midspan_format::area::{AreaKind, AreaSuperblock};
 use midspan_format::dirty_map::{DirtyMap, blocks_for};
@@ -25,8 +26,8 @@ use crate::swarm::{Lanes, Swarm};
 pub const GROUP: GroupId = GroupId(7);
 /// Its one lane.
 pub const LANE: LaneId = LaneId(1);
-/// States that are remembered: what both sites' disks hold, now and durably, and a few that were.
-const STATES_KEPT: usize = 8;
+/// States and maps that are remembered: what both sites' disks hold, now and durably, and a few that were.
+const KEPT: usize = 8;
 
 /// The id of a node.
 pub fn node_id(node: NodeIndex) -> NodeId {
@@ -58,6 +59,8 @@ pub struct Layout {
     lanes: Option<Lanes>,
     /// States that were read last, by the blocks that they were read from.
     read: RefCell<VecDeque<([Page; 2], Option<GroupState>)>>,
+    /// So for dirty maps.
+    maps: RefCell<VecDeque<(Vec<Page>, Rc<DirtyMap>)>>,
 }
 
 impl Layout {
@@ -105,6 +108,7 @@ impl Layout {
             relay_size,
             site_size,
             read: RefCell::default(),
+            maps: RefCell::default(),
         }
     }
 
@@ -223,7 +227,8 @@ impl Layout {
             limits: swarm.limits,
             pace: swarm.pace,
         };
-        let recovered = Recovered { state: self.state(disk.seen()), dirty: self.map(disk.seen()) };
+        let recovered =
+            Recovered { state: self.state(disk.seen()), dirty: DirtyMap::clone(&self.map(disk.seen())) };
         (config, recovered)
     }
 
@@ -237,7 +242,7 @@ impl Layout {
             return *state;
         }
         let state = GroupState::choose_slot(slots[0].bytes(), slots[1].bytes()).ok();
-        if read.len() == STATES_KEPT {
+        if read.len() == KEPT {
             read.pop_front();
         }
         read.push_back(([slots[0].clone(), slots[1].clone()], state));
@@ -245,12 +250,25 @@ impl Layout {
     }
 
     /// The dirty map on a site's journal disk; a damaged block counts as all dirty.
-    pub fn map(&self, disk: &Pages) -> DirtyMap {
-        let mut map = self.empty_map();
-        for index in 0..map.blocks() {
-            // Damage marks everything, which is what it must do.
-            let _ = map.load_block(index, block(disk, self.dirty_offset + index as u64 * BLOCK_U64));
+    pub fn map(&self, disk: &Pages) -> Rc<DirtyMap> {
+        let first = usize::try_from(self.dirty_offset / BLOCK_U64).unwrap_or(usize::MAX);
+        let blocks = usize::try_from(blocks_for(self.volumes.iter().copied())).unwrap_or(usize::MAX);
+        let pages = &disk.pages()[first..first + blocks];
+        let mut maps = self.maps.borrow_mut();
+        let known = maps.iter().find(|(known, _)| known.iter().zip(pages).all(|(a, b)| a.is_same(b)));
+        if let Some((_, map)) = known {
+            return Rc::clone(map);
         }
+        let mut map = self.empty_map();
+        for (index, page) in pages.iter().enumerate() {
+            // Damage marks everything, which is what it must do.
+            let _ = map.load_block(index, page.bytes());
+        }
+        let map = Rc::new(map);
+        if maps.len() == KEPT {
+            maps.pop_front();
+        }
+        maps.push_back((pages.to_vec(), Rc::clone(&map)));
         map
     }
 

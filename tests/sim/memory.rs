@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use midspan_format::geometry::BLOCK;
 use midspan_protocol::vocab::buffer::{Buffer, Buffers};
 
+use crate::pages::Page;
 use crate::random::Random;
 
 /// Longest buffer for which some memory is kept free, bytes.
@@ -16,28 +18,53 @@ const SMALL: usize = 64 * 1024;
 /// The smallest buffer, bytes.
 const SMALLEST: usize = 4096;
 
+/// Memory that nobody uses, by size.
+type Free = BTreeMap<usize, Vec<Data>>;
+
 #[derive(Debug)]
 struct Shared {
     limit: usize,
     used: Cell<usize>,
-    free: RefCell<BTreeMap<usize, Vec<Vec<u8>>>>,
+    free: RefCell<Free>,
     /// How often in a million the pool is empty for no reason.
     starve: Cell<u32>,
     random: RefCell<Random>,
 }
 
-thread_local! {
-    /// What pools that are gone had, by size.
-    static SPARES: RefCell<BTreeMap<usize, Vec<Vec<u8>>>> = const { RefCell::new(BTreeMap::new()) };
+/// What pools that are gone had, by size.
+#[derive(Default)]
+struct Spares {
+    /// In this run: given out as it is, like what a pool gets back itself.
+    known: Free,
+    /// In runs before this one, which must not be seen.
+    unknown: Free,
 }
 
-/// Memory that was never filled. It comes from a pool that is gone where it can: asking the system for it costs more than the rest.
-fn fresh(size: usize) -> Vec<u8> {
-    let spare = SPARES.with_borrow_mut(|spares| spares.get_mut(&size).and_then(Vec::pop));
-    let mut data = spare.unwrap_or_else(|| Vec::with_capacity(size));
-    data.clear();
-    data.resize(size, 0xA5);
-    data
+thread_local! {
+    static SPARES: RefCell<Spares> = RefCell::default();
+}
+
+/// A run begins on this thread.
+pub fn begin() {
+    SPARES.with_borrow_mut(|spares| {
+        for (size, mut free) in std::mem::take(&mut spares.known) {
+            spares.unknown.entry(size).or_default().append(&mut free);
+        }
+    });
+}
+
+/// Memory for a pool that has none of this size. Asking the system for it costs more than the rest.
+fn fresh(size: usize) -> Data {
+    let known = SPARES.with_borrow_mut(|spares| spares.known.get_mut(&size).and_then(Vec::pop));
+    known.unwrap_or_else(|| {
+        let spare = SPARES.with_borrow_mut(|spares| spares.unknown.get_mut(&size).and_then(Vec::pop));
+        let mut data = spare.unwrap_or_default();
+        data.bytes[..data.touched].fill(0xA5);
+        data.bytes.resize(size, 0xA5);
+        data.zeroes.clear();
+        data.touched = 0;
+        data
+    })
 }
 
 impl Drop for Shared {
@@ -46,19 +73,60 @@ impl Drop for Shared {
         let _ = SPARES.try_with(|spares| {
             let mut spares = spares.borrow_mut();
             for (size, mut free) in std::mem::take(self.free.get_mut()) {
-                spares.entry(size).or_default().append(&mut free);
+                spares.known.entry(size).or_default().append(&mut free);
             }
         });
     }
+}
+
+thread_local! {
+    /// Vectors for what goes over the wire, by their room.
+    static VECTORS: RefCell<BTreeMap<usize, Vec<Vec<u8>>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Vectors of one size that are kept, at most.
+const VECTORS_KEPT: usize = 64;
+
+/// Bytes of the buffer that holds so many.
+fn class(length: usize) -> usize {
+    length.next_power_of_two().max(SMALLEST)
+}
+
+/// An empty vector with room for so many bytes, and for a whole buffer of them.
+pub fn vector(length: usize) -> Vec<u8> {
+    let room = class(length);
+    let kept = VECTORS.with_borrow_mut(|vectors| vectors.get_mut(&room).and_then(Vec::pop));
+    kept.unwrap_or_else(|| Vec::with_capacity(room))
+}
+
+/// A vector is not needed any more.
+pub fn give_back(mut vector: Vec<u8>) {
+    vector.clear();
+    VECTORS.with_borrow_mut(|vectors| {
+        let kept = vectors.entry(vector.capacity()).or_default();
+        if kept.len() < VECTORS_KEPT {
+            kept.push(vector);
+        }
+    });
 }
 
 /// A pool; clones name the same one.
 #[derive(Clone, Debug)]
 pub struct Pool(Rc<Shared>);
 
+/// Bytes, and what is known of them.
+#[derive(Debug, Default)]
+struct Data {
+    bytes: Vec<u8>,
+    /// Blocks that hold zeroes for sure: an empty ring is read again and again.
+    zeroes: Vec<bool>,
+    /// Nothing behind it was ever changed.
+    touched: usize,
+}
+
 #[derive(Debug)]
 struct Memory {
-    data: Vec<u8>,
+    data: Data,
     filled: Cell<usize>,
     pool: Rc<Shared>,
 }
@@ -66,8 +134,9 @@ struct Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
-        self.pool.used.set(self.pool.used.get() - data.len());
-        self.pool.free.borrow_mut().entry(data.len()).or_default().push(data);
+        let size = data.bytes.len();
+        self.pool.used.set(self.pool.used.get() - size);
+        self.pool.free.borrow_mut().entry(size).or_default().push(data);
     }
 }
 
@@ -77,7 +146,7 @@ pub struct SimBuf(Rc<Memory>);
 
 impl fmt::Debug for SimBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} bytes", self.0.filled.get(), self.0.data.len())
+        write!(f, "{} of {} bytes", self.0.filled.get(), self.0.data.bytes.len())
     }
 }
 
@@ -115,7 +184,7 @@ impl Pool {
 
     /// A buffer, whatever chance says.
     pub fn take_surely(&self, length: usize) -> Option<SimBuf> {
-        let size = length.next_power_of_two().max(SMALLEST);
+        let size = class(length);
         if self.available() < size {
             return None;
         }
@@ -141,17 +210,59 @@ impl Buffers for Pool {
     }
 }
 
+impl SimBuf {
+    /// Fills bytes from `at` on. `None`: somebody else holds the buffer.
+    pub fn take_over(&mut self, at: usize, from: Vec<u8>) -> Option<()> {
+        let Data { bytes, zeroes, touched } = &mut Rc::get_mut(&mut self.0)?.data;
+        let end = at + from.len();
+        bytes[at..end].copy_from_slice(&from);
+        zeroes.clear();
+        *touched = (*touched).max(end);
+        give_back(from);
+        Some(())
+    }
+
+    /// Fills it with these bytes, and nothing else. `None`: somebody else holds the buffer.
+    pub fn hold(&mut self, mut from: Vec<u8>) -> Option<()> {
+        let Data { bytes, zeroes, touched } = &mut Rc::get_mut(&mut self.0)?.data;
+        zeroes.clear();
+        *touched = from.len();
+        from.resize(bytes.len(), 0xA5);
+        give_back(std::mem::replace(bytes, from));
+        Some(())
+    }
+
+    /// Fills whole blocks from `at` on, as a disk does. `None`: somebody else holds the buffer.
+    pub fn load(&mut self, at: usize, pages: &[Page]) -> Option<()> {
+        let Data { bytes, zeroes, touched } = &mut Rc::get_mut(&mut self.0)?.data;
+        assert!(at.is_multiple_of(BLOCK), "a disk reads into whole blocks");
+        zeroes.resize(bytes.len() / BLOCK, false);
+        *touched = (*touched).max(at + pages.len() * BLOCK);
+        let blocks = bytes.chunks_exact_mut(BLOCK).zip(zeroes).skip(at / BLOCK);
+        for ((bytes, zero), page) in blocks.zip(pages) {
+            if !(page.is_zero() && *zero) {
+                bytes.copy_from_slice(page.bytes());
+                *zero = page.is_zero();
+            }
+        }
+        Some(())
+    }
+}
+
 impl Buffer for SimBuf {
     fn capacity(&self) -> usize {
-        self.0.data.len()
+        self.0.data.bytes.len()
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.0.data[..self.0.filled.get()]
+        &self.0.data.bytes[..self.0.filled.get()]
     }
 
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        Rc::get_mut(&mut self.0).map(|memory| memory.data.as_mut_slice())
+        let data = &mut Rc::get_mut(&mut self.0)?.data;
+        data.zeroes.clear();
+        data.touched = data.bytes.len();
+        Some(&mut data.bytes)
     }
 
     fn set_filled(&mut self, length: usize) {
@@ -191,5 +302,24 @@ mod tests {
         let other = buffer.clone();
         assert!(buffer.bytes_mut().is_none() && buffer.same(&other));
         assert_eq!(other.bytes(), [1]);
+    }
+
+    #[test]
+    fn what_a_disk_reads_is_there_whatever_was_there_before() {
+        let mut pool = Pool::new(1 << 20, Random::new(1, 1));
+        let mut buffer = pool.take(2 * BLOCK).unwrap();
+        let (zero, one) = (Page::default(), Page::new(&[1; BLOCK]));
+        let mut reads = |change: bool, pages: [&Page; 2]| {
+            if change {
+                buffer.bytes_mut().unwrap()[5] = 7;
+            }
+            buffer.load(0, &pages.map(Page::clone)).unwrap();
+            buffer.set_filled(2 * BLOCK);
+            assert_eq!(buffer.bytes(), [pages[0].bytes(), pages[1].bytes()].concat());
+        };
+        reads(false, [&zero, &one]);
+        reads(false, [&zero, &zero]);
+        reads(true, [&zero, &zero]);
+        reads(false, [&one, &zero]);
     }
 }

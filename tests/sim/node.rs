@@ -32,9 +32,9 @@ const WALL: u64 = 1_700_000_000_000_000_000;
 impl NodeClock {
     /// The clocks at a virtual time.
     pub fn at(&self, now: u64) -> Now {
-        let elapsed = now - self.on_since;
-        let off = i128::from(elapsed) * i128::from(self.drift) / 1_000_000;
-        let mono = u64::try_from(i128::from(elapsed) + off).unwrap_or(0) * self.rush;
+        let elapsed = i64::try_from(now - self.on_since).unwrap_or(i64::MAX);
+        let off = elapsed * self.drift / 1_000_000;
+        let mono = u64::try_from(elapsed + off).unwrap_or(0) * self.rush;
         Now { mono: mono + 1_000_000_000, wall: (WALL + now).saturating_add_signed(self.wall_off) }
     }
 
@@ -114,8 +114,6 @@ pub struct Process {
     pub inbound_count: u32,
     /// A pass is to come.
     pub pass_planned: bool,
-    /// The tick that counts.
-    pub tick_generation: u64,
     /// Passes in a row that were asked for at once by a deadline.
     pub restless: u32,
     /// Connections with something that found no buffer.
@@ -140,7 +138,6 @@ impl Process {
             relay_links: BTreeSet::new(),
             inbound_count: 0,
             pass_planned: false,
-            tick_generation: 0,
             restless: 0,
             starved: Vec::new(),
         }

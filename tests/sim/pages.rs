@@ -34,6 +34,11 @@ impl Page {
         self.0.as_deref().unwrap_or(&ZEROES)
     }
 
+    /// Whether it was never written, or is zeroed: what else holds zeroes is not known.
+    pub fn is_zero(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Changes some of it.
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
         if self.0.as_mut().is_none_or(|page| Rc::get_mut(page).is_none()) {
@@ -99,21 +104,14 @@ impl Pages {
         &mut self.0
     }
 
+    /// The block that begins here.
+    pub fn page(&self, offset: usize) -> &Page {
+        &self.0[offset / BLOCK]
+    }
+
     /// The bytes from here to the end of the block.
     pub fn at(&self, offset: usize) -> &[u8] {
         &self.0[offset / BLOCK].bytes()[offset % BLOCK..]
-    }
-
-    /// Copies what is there.
-    pub fn read(&self, offset: usize, into: &mut [u8]) {
-        let (mut at, mut rest) = (offset, into);
-        while !rest.is_empty() {
-            let found = self.at(at);
-            let (piece, behind) = rest.split_at_mut(found.len().min(rest.len()));
-            piece.copy_from_slice(&found[..piece.len()]);
-            at += piece.len();
-            rest = behind;
-        }
     }
 
     /// Adds what is there to `bytes`.
@@ -177,8 +175,8 @@ mod tests {
         assert!(copy.pages().iter().zip(pages.pages()).all(|(copy, page)| copy.is_same(page)));
         pages.flip(BLOCK);
         pages.zero(0, BLOCK);
-        let mut bytes = vec![1; 3 * BLOCK];
-        copy.read(0, &mut bytes);
+        let mut bytes = Vec::new();
+        copy.append_to(&mut bytes, 0, 3 * BLOCK);
         let wanted: Vec<u8> =
             (0..3 * BLOCK).map(|at| if (100..100 + 2 * BLOCK).contains(&at) { 7 } else { 0 }).collect();
         assert_eq!(bytes, wanted);

@@ -7,7 +7,7 @@ use midspan_format::message::{Hello, Message, SessionKind, bulk_unit_length};
 use midspan_protocol::role::group::Group;
 use midspan_protocol::role::relay::Relay;
 use midspan_protocol::vocab::buffer::{Buffer, Buffers, Slice};
-use midspan_protocol::vocab::effect::{Context, Effect, LinkEvent, LinkId};
+use midspan_protocol::vocab::effect::{Context, LinkEvent, LinkId};
 
 use crate::disk::Owner;
 use crate::event::{ConnId, Event, NodeIndex, Side};
@@ -248,11 +248,11 @@ impl World {
         let mut at = 0;
         for _ in 0..count {
             let Some(Payload::Bulk(bytes)) = self.wire.take(&mut self.schedule, conn, side) else { break };
-            if let Some(room) = chunk.bytes_mut() {
-                room[at..at + bytes.len()].copy_from_slice(&bytes);
-            }
-            ranges.push(at..at + bytes.len());
-            at += bytes.len();
+            let end = at + bytes.len();
+            // Nobody else has the chunk yet.
+            let _ = if count == 1 { chunk.hold(bytes) } else { chunk.take_over(at, bytes) };
+            ranges.push(at..end);
+            at = end;
         }
         chunk.set_filled(at);
         for range in ranges {
@@ -301,23 +301,25 @@ impl World {
     fn carry_out(&mut self, node: NodeIndex, owner: Owner) {
         let Some(process) = self.nodes[node.0].process.as_mut() else { return };
         let life = process.life;
-        let effects: Vec<Effect<SimBuf>> = process.effects.drain().collect();
+        let mut effects = std::mem::take(&mut self.carried);
+        effects.extend(process.effects.drain());
         if effects.len() > 20_000 {
             self.fail("I10", format!("one event had {} effects", effects.len()));
         }
-        for effect in effects {
+        for effect in effects.drain(..) {
             if self.burn(node) || self.nodes[node.0].process_of(life).is_none() {
-                return;
+                break;
             }
             if owner == Owner::Group {
                 self.foresee(node, &effect);
                 self.look_for_moment(node, &effect);
             }
             if self.nodes[node.0].process_of(life).is_none() {
-                return;
+                break;
             }
             self.execute(node, owner, effect);
         }
+        self.carried = effects;
     }
 
     /// The fuse burns down by one effect. `true` when the process died.
@@ -372,8 +374,6 @@ impl World {
         let mono = self.nodes[node.0].now(now).mono;
         let clock = self.nodes[node.0].clock;
         let Some(process) = self.nodes[node.0].process_of(life) else { return };
-        process.tick_generation += 1;
-        let generation = process.tick_generation;
         let deadline = process.deadline();
         let mut at = clock.when(deadline).min(now + SECOND).max(now + 5 * US);
         if !process.starved.is_empty() || !process.waiting.is_empty() {
@@ -384,6 +384,6 @@ impl World {
             let text = self.describe();
             return self.fail("I10", format!("{node} spins: its deadline is always now: {text}"));
         }
-        self.schedule.at(at, Event::Tick { node, life, generation });
+        self.schedule.set(node.0, at, Event::Tick { node, life });
     }
 }

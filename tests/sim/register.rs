@@ -33,6 +33,17 @@ pub enum Wrong {
     Foreign,
 }
 
+/// What a read tells of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// That a cluster, by its place, is there.
+    By(usize),
+    /// Nothing, as several may be: zeroes have no author.
+    Several,
+    /// Nothing, as it is what ops of before may have left.
+    Left,
+}
+
 /// One cell.
 #[derive(Clone, Debug, Default)]
 pub struct Register {
@@ -71,42 +82,51 @@ impl Register {
     /// A read that began at `start` and ended at `end` returned `held`.
     pub fn observe(&mut self, held: Held, start: u64, end: u64, oldest: u64) -> Result<(), Wrong> {
         self.touch();
+        match self.judge(held, start, end)? {
+            Told::By(index) => {
+                let cluster = &mut self.clusters[index];
+                cluster.last_start = cluster.last_start.max(start);
+                cluster.first_end = cluster.first_end.min(end);
+                cluster.counted = true;
+            }
+            Told::Several => {}
+            Told::Left => return Ok(()),
+        }
+        self.forget(oldest);
+        Ok(())
+    }
+
+    fn judge(&self, held: Held, start: u64, end: u64) -> Result<Told, Wrong> {
         let fits = |cluster: &Cluster| match held {
             Held::Zero => cluster.zero,
             Held::Op(op) => !cluster.zero && cluster.op == op,
             Held::Foreign(_) => false,
         };
-        let candidates: Vec<usize> = (0..self.clusters.len()).filter(|i| fits(&self.clusters[*i])).collect();
+        let mut candidates = (0..self.clusters.len()).filter(|index| fits(&self.clusters[*index]));
         let bounds = |cluster: &Cluster| (cluster.last_start.max(start), cluster.first_end.min(end));
-        let mut possible = candidates.iter().copied().filter(|index| {
+        let mut possible = candidates.clone().filter(|index| {
             let (last_start, first_end) = bounds(&self.clusters[*index]);
             self.conflict(*index, last_start, first_end).is_none()
         });
         let (found, more) = (possible.next(), possible.next().is_some());
         if found.is_none() && self.may_be_left(held) {
             let over = self.clusters.iter().find(|c| c.counted && c.first_end < start);
-            return over.map_or(Ok(()), |over| Err(Wrong::Stale(over.op)));
+            return over.map_or(Ok(Told::Left), |over| Err(Wrong::Stale(over.op)));
         }
         let Some(index) = found else {
-            let stale = candidates.first().and_then(|index| {
-                let (last_start, first_end) = bounds(&self.clusters[*index]);
-                self.conflict(*index, last_start, first_end)
+            let candidate = candidates.next();
+            let stale = candidate.and_then(|index| {
+                let (last_start, first_end) = bounds(&self.clusters[index]);
+                self.conflict(index, last_start, first_end)
             });
-            let was_there = matches!(held, Held::Zero) || !candidates.is_empty() || self.gone != 0;
+            let was_there = matches!(held, Held::Zero) || candidate.is_some() || self.gone != 0;
             return Err(match (stale, held) {
                 (Some(op), _) => Wrong::Stale(op),
                 (None, Held::Zero | Held::Op(_)) if was_there => Wrong::Stale(self.gone),
                 (None, Held::Zero | Held::Op(_) | Held::Foreign(_)) => Wrong::Foreign,
             });
         };
-        // Zeroes have no author: only when one write of zeroes alone is possible, the read has told something.
-        if !more {
-            let (last_start, first_end) = bounds(&self.clusters[index]);
-            let cluster = &mut self.clusters[index];
-            (cluster.last_start, cluster.first_end, cluster.counted) = (last_start, first_end, true);
-        }
-        self.forget(oldest);
-        Ok(())
+        Ok(if more { Told::Several } else { Told::By(index) })
     }
 
     /// Whether the cell may hold this now, so that a read would be right to return it.
@@ -114,8 +134,7 @@ impl Register {
         if self.clusters.is_empty() && self.blank == 0 {
             return if held == Held::Zero { Ok(()) } else { Err(Wrong::Foreign) };
         }
-        // A read that is not remembered: it changes nothing.
-        self.clone().observe(held, now, now, 0)
+        self.judge(held, now, now).map(|_| ())
     }
 
     /// A write was seen in another cell of the same block by `end`: it has happened here too.

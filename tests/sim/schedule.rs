@@ -1,4 +1,5 @@
-//! What happens when, in virtual time: events leave in the order of their time, and of their coming where times are equal.
+//! What happens when, in virtual time: events leave in the order of their time, and of their coming where times are equal. An alarm has
+//! a place of its own: the next one replaces it.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -33,6 +34,7 @@ impl<E> Ord for Entry<E> {
 /// The events to come.
 pub struct Schedule<E> {
     heap: BinaryHeap<Entry<E>>,
+    alarms: Vec<Option<Entry<E>>>,
     numbers: u64,
     now: u64,
 }
@@ -40,7 +42,7 @@ pub struct Schedule<E> {
 impl<E> Schedule<E> {
     /// Nothing to come; time begins at `now`, nanoseconds.
     pub fn new(now: u64) -> Self {
-        Self { heap: BinaryHeap::new(), numbers: 0, now }
+        Self { heap: BinaryHeap::new(), alarms: Vec::new(), numbers: 0, now }
     }
 
     /// Virtual time, nanoseconds.
@@ -55,8 +57,22 @@ impl<E> Schedule<E> {
 
     /// Lets something happen at a time; not before now.
     pub fn at(&mut self, at: u64, event: E) {
+        let entry = self.entry(at, event);
+        self.heap.push(entry);
+    }
+
+    /// Lets something happen at a time, instead of what this alarm was set to.
+    pub fn set(&mut self, alarm: usize, at: u64, event: E) {
+        let entry = self.entry(at, event);
+        if self.alarms.len() <= alarm {
+            self.alarms.resize_with(alarm + 1, || None);
+        }
+        self.alarms[alarm] = Some(entry);
+    }
+
+    fn entry(&mut self, at: u64, event: E) -> Entry<E> {
         self.numbers += 1;
-        self.heap.push(Entry { at: at.max(self.now), number: self.numbers, event });
+        Entry { at: at.max(self.now), number: self.numbers, event }
     }
 
     /// Lets something happen after a while.
@@ -66,7 +82,11 @@ impl<E> Schedule<E> {
 
     /// The next event; time moves to it.
     pub fn take(&mut self) -> Option<E> {
-        let entry = self.heap.pop()?;
+        let alarm = self.alarms.iter_mut().max_by(|first, second| first.cmp(second));
+        let entry = match alarm {
+            Some(alarm) if alarm.as_ref() > self.heap.peek() => alarm.take()?,
+            Some(_) | None => self.heap.pop()?,
+        };
         self.now = entry.at;
         Some(entry.event)
     }
@@ -86,5 +106,17 @@ mod tests {
         let order: Vec<(u64, char)> =
             std::iter::from_fn(|| schedule.take().map(|e| (schedule.now(), e))).collect();
         assert_eq!(order, [(10, '0'), (15, 'a'), (15, 'b'), (30, 'c')]);
+    }
+
+    #[test]
+    fn an_alarm_is_replaced_and_comes_in_its_turn() {
+        let mut schedule = Schedule::new(0);
+        schedule.set(1, 5, 'x');
+        schedule.at(20, 'b');
+        schedule.set(1, 20, 'c');
+        schedule.set(0, 10, 'a');
+        schedule.at(20, 'd');
+        let order: Vec<char> = std::iter::from_fn(|| schedule.take()).collect();
+        assert_eq!((order, schedule.count()), (vec!['a', 'b', 'c', 'd'], 5));
     }
 }

@@ -4,19 +4,18 @@
 //! Of a journal it also keeps what a site's volumes must hold when everything in it is applied.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
-use midspan_format::geometry::{BLOCK_U64, Position, Ring};
+use midspan_format::geometry::{BLOCK, BLOCK_U64, Position, Ring};
 use midspan_format::ids::{AreaId, Epoch};
 use midspan_format::mark::Mark;
 use midspan_format::record::RecordKind;
 use midspan_format::superblock::{AreaEntry, LanePoint};
 
 use crate::content;
-use crate::pages::Pages;
+use crate::pages::{Page, Pages};
 
 /// A range and content that a journal holds: volume, offset, length, checksum of the data (0 for zeroes).
 pub type Key = (u32, u64, u64, u64);
@@ -25,8 +24,25 @@ pub type Key = (u32, u64, u64, u64);
 struct Seen {
     header: FrameHeader,
     bytes: Vec<u8>,
-    /// Blocks of volumes that it changes.
-    blocks: Vec<(u32, Range<u64>)>,
+    /// What it puts into volumes: the volume, the first block, the blocks.
+    changes: Vec<(u32, usize, Vec<Page>)>,
+}
+
+impl Seen {
+    fn apply(&self, image: &mut [Pages]) {
+        for (volume, first, pages) in &self.changes {
+            if let Some(volume) = image.get_mut(*volume as usize) {
+                volume.pages_mut()[*first..*first + pages.len()].clone_from_slice(pages);
+            }
+        }
+    }
+
+    fn changes(&self, volume: u32, block: usize) -> bool {
+        let is_it = |(of, first, pages): &(u32, usize, Vec<Page>)| {
+            *of == volume && (*first..first + pages.len()).contains(&block)
+        };
+        self.changes.iter().any(is_it)
+    }
 }
 
 /// The eye.
@@ -37,6 +53,8 @@ pub struct AreaWatch {
     ring: Ring,
     /// Frames behind the image.
     recent: VecDeque<Seen>,
+    /// The block that does not begin the frame which would be the next one.
+    other: Option<Page>,
     end: Position,
     sequence: u64,
     chain: u64,
@@ -84,6 +102,7 @@ impl AreaWatch {
             kind,
             ring: entry.ring(),
             recent: VecDeque::new(),
+            other: None,
             end: Position(0),
             sequence: 1,
             chain: 0,
@@ -114,6 +133,7 @@ impl AreaWatch {
         self.base = (self.end, self.sequence, self.chain, self.epoch);
         self.claimed = point.position;
         (self.whole, self.returns) = (false, false);
+        self.other = None;
     }
 
     /// Whether what is folded is what a site's volumes hold.
@@ -130,6 +150,7 @@ impl AreaWatch {
     pub fn call(&mut self, area: AreaId) {
         if self.frames == 0 && self.end == Position(0) {
             self.area = area;
+            self.other = None;
         }
     }
 
@@ -189,10 +210,21 @@ impl AreaWatch {
 
     /// Finds the frames that are durable now.
     pub fn advance(&mut self, disk: &Pages) {
-        while let Some(bytes) = self.next_frame(disk) {
-            let Ok(header) = FrameHeader::decode(&bytes) else { return };
+        while let Some(header) = self.next_header(disk) {
+            let Some(bytes) = self.frame(&header, disk) else { return };
             self.take(header, bytes);
         }
+    }
+
+    fn next_header(&mut self, disk: &Pages) -> Option<FrameHeader> {
+        let page = disk.page(usize::try_from(self.ring.offset_of(self.end)).ok()?);
+        if self.other.as_ref().is_some_and(|other| other.is_same(page)) {
+            return None;
+        }
+        let header = FrameHeader::decode(page.bytes()).ok();
+        let next = header.filter(|h| self.continues(h) && u64::from(h.length) <= self.ring.size);
+        self.other = next.is_none().then(|| page.clone());
+        next
     }
 
     /// Whether a frame is the next one.
@@ -219,15 +251,16 @@ impl AreaWatch {
                 }
             }
         }
-        let blocks = changed(&frame);
+        let changes = changes(&frame);
         self.end = header.end();
         self.sequence = header.sequence + 1;
         self.chain = header.checksum;
         self.epoch = header.epoch;
+        self.other = None;
         self.landed = self.landed.max(header.landed);
         self.frames += 1;
         self.wraps = self.end.0 / self.ring.size;
-        self.recent.push_back(Seen { header, bytes, blocks });
+        self.recent.push_back(Seen { header, bytes, changes });
     }
 
     /// Somebody says that everything before `position` is durable.
@@ -247,7 +280,7 @@ impl AreaWatch {
     pub fn fold(&mut self, to: Position) {
         while self.recent.front().is_some_and(|seen| seen.header.end() <= to) {
             let Some(seen) = self.recent.pop_front() else { break };
-            apply(&seen.bytes, &mut self.image);
+            seen.apply(&mut self.image);
             let header = &seen.header;
             self.base = (header.end(), header.sequence + 1, header.checksum, header.epoch);
         }
@@ -262,7 +295,8 @@ impl AreaWatch {
     ) -> Option<(usize, u64)> {
         for (volume, (wanted, found)) in self.image.iter_mut().zip(volumes).enumerate() {
             let number = u32::try_from(volume).unwrap_or(u32::MAX);
-            for (block, (wanted, found)) in (0..).zip(wanted.pages_mut().iter_mut().zip(found.pages())) {
+            let blocks = wanted.pages_mut().iter_mut().zip(found.pages());
+            for (block, (wanted, found)) in blocks.enumerate() {
                 if wanted.is_same(found) {
                     continue;
                 }
@@ -271,10 +305,9 @@ impl AreaWatch {
                     wanted.clone_from(found);
                     continue;
                 }
-                let newer = |(of, blocks): &(u32, Range<u64>)| *of == number && blocks.contains(&block);
-                let is_newer = self.recent.iter().any(|seen| seen.blocks.iter().any(newer));
-                if !is_newer && counts(volume, block) {
-                    return Some((volume, block));
+                let newer = self.recent.iter().any(|seen| seen.changes(number, block));
+                if !newer && counts(volume, block as u64) {
+                    return Some((volume, block as u64));
                 }
             }
         }
@@ -288,7 +321,7 @@ impl AreaWatch {
         }
         let mut image = self.image.clone();
         for seen in self.recent.iter().take_while(|seen| seen.header.end() <= to) {
-            apply(&seen.bytes, &mut image);
+            seen.apply(&mut image);
         }
         Some(image)
     }
@@ -317,14 +350,10 @@ impl AreaWatch {
             Some(Seen { header, .. }) => (header.end(), header.sequence + 1, header.checksum, header.epoch),
             None => self.base,
         };
+        self.other = None;
     }
 
-    fn next_frame(&self, disk: &Pages) -> Option<Vec<u8>> {
-        let offset = usize::try_from(self.ring.offset_of(self.end)).ok()?;
-        let header = FrameHeader::decode(disk.at(offset)).ok()?;
-        if !self.continues(&header) || u64::from(header.length) > self.ring.size {
-            return None;
-        }
+    fn frame(&self, header: &FrameHeader, disk: &Pages) -> Option<Vec<u8>> {
         let (first, second) = self.ring.split(header.position, u64::from(header.length));
         let mut bytes = Vec::with_capacity(header.length as usize);
         for piece in [Some(first), second].into_iter().flatten() {
@@ -335,11 +364,31 @@ impl AreaWatch {
     }
 }
 
-fn changed(frame: &CheckedFrame<'_>) -> Vec<(u32, Range<u64>)> {
-    let records = frame.records().filter(|record| record.kind().is_some_and(RecordKind::changes_disk));
-    let blocks =
-        records.map(|r| (r.volume, r.offset / BLOCK_U64..(r.offset + r.length) / BLOCK_U64));
-    blocks.collect()
+fn changes(frame: &CheckedFrame<'_>) -> Vec<(u32, usize, Vec<Page>)> {
+    let mut changes = Vec::new();
+    for record in frame.records() {
+        let blocks = |bytes: u64| {
+            assert!(bytes.is_multiple_of(BLOCK_U64), "{record:?} is not in whole blocks");
+            usize::try_from(bytes / BLOCK_U64).unwrap_or(usize::MAX)
+        };
+        let pages = match record.kind() {
+            Some(RecordKind::Write | RecordKind::RoundData) => {
+                frame.data(&record).chunks_exact(BLOCK).map(Page::new).collect()
+            }
+            Some(RecordKind::Zero) => vec![Page::default(); blocks(record.length)],
+            Some(
+                RecordKind::Verify
+                | RecordKind::RoundBegin
+                | RecordKind::RoundEnd
+                | RecordKind::LaneSet
+                | RecordKind::Leave
+                | RecordKind::Handover,
+            )
+            | None => continue,
+        };
+        changes.push((record.volume, blocks(record.offset), pages));
+    }
+    changes
 }
 
 fn keep(frame: &CheckedFrame<'_>, marks: &mut Vec<Mark>, in_round: &mut Option<bool>) {
@@ -373,31 +422,6 @@ fn change<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K, add: bool) {
         *count -= 1;
         if *count == 0 {
             counts.remove(&key);
-        }
-    }
-}
-
-fn apply(bytes: &[u8], image: &mut [Pages]) {
-    let Ok(frame) = CheckedFrame::parse_head(bytes) else { return };
-    for record in frame.records() {
-        let Some(volume) = image.get_mut(record.volume as usize) else { continue };
-        let start = usize::try_from(record.offset).unwrap_or(usize::MAX);
-        match record.kind() {
-            Some(RecordKind::Write | RecordKind::RoundData) => {
-                volume.write(start, frame.data(&record));
-            }
-            Some(RecordKind::Zero) => {
-                volume.zero(start, usize::try_from(record.length).unwrap_or(usize::MAX));
-            }
-            Some(
-                RecordKind::Verify
-                | RecordKind::RoundBegin
-                | RecordKind::RoundEnd
-                | RecordKind::LaneSet
-                | RecordKind::Leave
-                | RecordKind::Handover,
-            )
-            | None => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_protocol::role::policy::LanePolicy;
+use midspan_protocol::vocab::effect::Effect;
 
 use crate::accounts::{Comparing, Losing};
 use crate::client::{Client, Reply, Sent};
@@ -16,6 +17,7 @@ use crate::history::History;
 use crate::journal::Journal;
 use crate::layout::Layout;
 use crate::lies::Lie;
+use crate::memory::{self, SimBuf};
 use crate::moments::Strike;
 use crate::node::{Inbox, Node, NodeClock};
 use crate::plan::{Less, Planned};
@@ -255,6 +257,8 @@ pub struct World {
     pub(crate) disk_random: Random,
     pub(crate) host_random: Random,
     pub(crate) chance: Random,
+    /// Where effects are that are being carried out.
+    pub(crate) carried: Vec<Effect<SimBuf>>,
     /// The first rule that was broken.
     pub broken: Option<Broken>,
     /// Figures so far.
@@ -284,6 +288,7 @@ fn machines(swarm: &Swarm, layout: &Layout, random: &mut Random) -> Vec<Node> {
 impl World {
     /// A world with everything formatted and all machines switched on.
     pub fn new(seed: u64, swarm: Swarm, plan: Vec<Planned>, lie: Lie, less: Less) -> Self {
+        memory::begin();
         let mut random = Random::new(seed, 3);
         let layout = Layout::new(&swarm, &mut random);
         let nodes = machines(&swarm, &layout, &mut random);
@@ -321,6 +326,7 @@ impl World {
             disk_random: Random::new(seed, 5),
             host_random: Random::new(seed, 6),
             chance: Random::new(seed, 7),
+            carried: Vec::new(),
             broken: None,
             figures: Figures::default(),
             layout,
@@ -378,9 +384,8 @@ impl World {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Pass { node, life } => self.pass(node, life),
-            Event::Tick { node, life, generation } => {
-                let process = self.nodes[node.0].process_of(life);
-                if process.is_some_and(|process| process.tick_generation == generation) {
+            Event::Tick { node, life } => {
+                if self.nodes[node.0].process_of(life).is_some() {
                     self.wake(node);
                 }
             }
