@@ -7,7 +7,7 @@ use midspan_format::superblock::{FenceSet, GroupState, Role};
 use midspan_protocol::role::policy::LanePolicy;
 
 use crate::event::NodeIndex;
-use crate::journal::Link;
+use crate::lane_eye::Link;
 use crate::layout::node_id;
 use crate::world::World;
 
@@ -106,7 +106,10 @@ impl World {
     fn lacks(&mut self, need: &Need, position: Position, link: &Link) -> bool {
         let lanes = self.lanes_of(&need.set);
         // It held it when it was still there; and who holds nothing yet is not gone by.
-        if lanes.is_empty() || lanes.iter().any(|lane| self.harmed.wiped[lane.0]) || self.is_given_up(need.site) {
+        if lanes.is_empty()
+            || lanes.iter().any(|lane| self.harmed.wiped[lane.0])
+            || self.is_given_up(need.site)
+        {
             return false;
         }
         !lanes.into_iter().any(|lane| {

@@ -19,7 +19,11 @@ pub fn sentences(text: &mut String, group: &GroupStatus) {
     let nodes: Vec<&str> = group.lanes.iter().map(|lane| lane.node.as_str()).collect();
     let (held, coming) = nodes.split_at(holding.min(nodes.len()));
     if group.lanes_share && holding > 1 {
-        let at = if held.len() > 1 { format!("the lanes at {}", held.join(" and ")) } else { "two lanes".to_owned() };
+        let at = if held.len() > 1 {
+            format!("the lanes at {}", held.join(" and "))
+        } else {
+            "two lanes".to_owned()
+        };
         let _ = writeln!(
             text,
             "{name}: each write's head is in {at}, the data of a large one in one of them; what the secondary has not received is lost with \
@@ -101,9 +105,17 @@ mod tests {
             text
         };
         let said = share(&["r", "s"], 2);
-        assert!(said.starts_with("vault: each write's head is in the lanes at r and s, the data of a large one in one of them;"), "{said}");
+        assert!(
+            said.starts_with(
+                "vault: each write's head is in the lanes at r and s, the data of a large one in one of them;"
+            ),
+            "{said}"
+        );
         assert!(said.ends_with("is lost with the primary and either of them\n"), "{said}");
-        assert!(share(&["r"], 2).starts_with("vault: each write's head is in two lanes,"), "a secondary reads both");
+        assert!(
+            share(&["r"], 2).starts_with("vault: each write's head is in two lanes,"),
+            "a secondary reads both"
+        );
         assert_eq!(share(&["r"], 1), "", "one of them is left");
     }
 
