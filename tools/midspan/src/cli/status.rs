@@ -326,6 +326,7 @@ mod tests {
             watermarks: Watermarks { sealed: Some(8192), journaled: Some(8192), ..Watermarks::default() },
             damaged_at: None,
             ring: RingUse { size_bytes: Some(1 << 20), used_bytes: Some(1 << 19), ..RingUse::default() },
+            ..LaneStatus::default()
         };
         let group = GroupStatus {
             group: "vault".into(),
