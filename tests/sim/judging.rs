@@ -133,6 +133,7 @@ impl World {
                 return self.fail("I1", what);
             }
         }
+        self.has_its_data(site, op, place);
         let watches = &mut self.watches;
         watches.journal.make_firm(place, &mut watches.ring);
     }

@@ -85,6 +85,7 @@ pub fn site(names: &Names, known: &Known, measured: &Measured) -> GroupNews {
         lanes: measured.lanes.iter().map(lane).collect(),
         lanes_holding: Some(measured.lanes_holding.into()),
         lanes_wanted: Some(measured.lanes_wanted.into()),
+        lanes_share: measured.lanes_share,
         lanes_changing: measured.lanes_changing,
         dirty_bytes: measured.dirty_regions.map(|regions| regions.saturating_mul(REGION_BYTES)),
         home: known.home.map(|home| names.node(home)),
@@ -190,6 +191,7 @@ fn site_lane(names: &Names, lane: &MeasuredLane) -> LaneStatus {
         },
         damaged_at: position(lane.damaged),
         ring: RingUse::default(),
+        fetched_bytes: lane.fetched,
     }
 }
 
@@ -280,6 +282,7 @@ pub fn held(names: &Names, known: &Known, node: NodeId, relay: &RelayStatus) -> 
         },
         damaged_at: (area.health == Health::Damaged).then_some(area.journaled.0),
         ring: RingUse { size_bytes: Some(area.size), ..RingUse::default() },
+        fetched_bytes: None,
     };
     let rings = relay.areas.iter().filter(|area| area.group == known.id && area.kind == AreaKind::Ring);
     rings.map(lane).collect()

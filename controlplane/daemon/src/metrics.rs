@@ -222,6 +222,17 @@ fn lanes(page: &mut Page, groups: &[GroupStatus]) {
             }
         }
     }
+    page.family(
+        "lane_fetched_bytes_total",
+        "counter",
+        "Bytes of the lane's ring that this site has read as secondary; what is read twice counts twice.",
+    );
+    for (group, lane) in lanes() {
+        if let Some(fetched) = lane.fetched_bytes {
+            let labels = [("group", group.group.as_str()), ("node", &lane.node)];
+            page.line("lane_fetched_bytes_total", &labels, whole(fetched));
+        }
+    }
     page.family("ring_size_bytes", "gauge", "Size of the lane's ring.");
     for (group, lane) in lanes() {
         if let Some(size) = lane.ring.size_bytes {

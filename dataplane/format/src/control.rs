@@ -114,6 +114,8 @@ pub struct LaneStatus {
     pub ring_size: u64,
     /// Bytes of it in use.
     pub ring_used: u64,
+    /// Bytes of the ring that this site has read as its secondary since it began to follow there; `None` elsewhere.
+    pub fetched: Option<u64>,
 }
 
 /// Why it is not certain that a takeover loses nothing.
@@ -199,6 +201,8 @@ pub struct GroupStatus {
     pub lanes_holding: u8,
     /// In how many it is to be.
     pub lanes_wanted: u8,
+    /// Two lanes share the data: of a large frame both hold the head, and one the data.
+    pub lanes_share: bool,
     /// The other site is asked to record another lane set.
     pub lanes_changing: bool,
     /// Journal bytes sealed and not applied at the secondary, as known here.

@@ -83,8 +83,8 @@ fn a_block_that_verifies_and_is_impossible_is_refused() {
         bytes
     };
     // The version is the same two bytes everywhere, behind the magic.
-    let newer = block(samples::area_block(), 8, &[2]);
-    assert_eq!(AreaSuperblock::decode(&newer), Err(BlockError::Version(2)));
+    let newer = block(samples::area_block(), 8, &[99]);
+    assert_eq!(AreaSuperblock::decode(&newer), Err(BlockError::Version(99)));
     // Reserved, area's id, kind, start, size.
     for (at, patch) in [(10, &[1][..]), (16, &[0; 16]), (48, &[7]), (55, &[1]), (55, &[0; 8]), (63, &[0; 8])]
     {
@@ -106,7 +106,7 @@ fn a_header_that_verifies_and_is_impossible_is_refused() {
     let surplus = u32s(8192 + MAX_FRAME_DATA + 4096);
     let cases: [(usize, &[u8], FrameError); 17] = [
         (0, b"X", FrameError::Magic),
-        (8, &[2, 0], FrameError::Version(2)),
+        (8, &[99, 0], FrameError::Version(99)),
         (10, &[4], FrameError::Kind(4)),
         (11, &[4], FrameError::Reserved),
         (152, &[1], FrameError::Reserved),
@@ -274,7 +274,7 @@ fn a_message_that_verifies_and_is_impossible_is_refused() {
     let length = read.encode(&mut good).unwrap();
     let cases: [(usize, &[u8], MessageError); 8] = [
         (0, b"X", MessageError::Magic),
-        (8, &[2], MessageError::Version(2)),
+        (8, &[99], MessageError::Version(99)),
         (10, &[99], MessageError::Kind(99)),
         (10, &[9], MessageError::Length),
         (16, &[1], MessageError::Malformed),

@@ -231,7 +231,15 @@ impl Seeds {
         for entry in fs::read_dir(examples)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            self.write("config", &name, &fs::read(&path)?)?;
+            if path.is_file() {
+                self.write("config", &name, &fs::read(&path)?)?;
+                continue;
+            }
+            for file in fs::read_dir(&path)? {
+                let file = file?;
+                let name = format!("{name}-{}", file.file_name().to_string_lossy());
+                self.write("config", &name, &fs::read(file.path())?)?;
+            }
         }
         let site = fs::read_to_string(examples.join("site-a.toml"))?;
         let beyond = [

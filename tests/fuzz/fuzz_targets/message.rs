@@ -48,4 +48,7 @@ fn bounded(message: &Message) {
     if let Message::ReadReply(reply) = message {
         assert!(reply.length <= MAX_READ && reply.length % 4096 == 0);
     }
+    if let Message::Head(head) = message {
+        assert!(head.length <= MAX_READ && head.length % 4096 == 0);
+    }
 }

@@ -35,7 +35,11 @@ fn look(block: &[u8; BLOCK]) {
         let mut again = [0xEE; BLOCK];
         message.encode_block(&mut again);
         assert!(again == *block, "{message:?}");
-        let data = if let Message::ReadReply(reply) = message { reply.length as usize } else { 0 };
+        let data = match message {
+            Message::ReadReply(reply) => reply.length as usize,
+            Message::Head(head) => head.length as usize,
+            _ => 0,
+        };
         assert_eq!(length, Ok(Some(BLOCK + data)));
     }
 }

@@ -8,6 +8,11 @@ use serde_json::Value;
 
 use super::program::{Program, midspan};
 
+/// What `midspan journal dump` says of the rings on a journal disk that no node has open.
+pub fn dump(path: &Path) -> String {
+    Program::new(midspan()).args(["journal", "dump", "--area", "ring"]).arg(path).run().well()
+}
+
 /// One frame of a ring, by its place on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameAt {

@@ -34,7 +34,7 @@ pub use cluster::{Cluster, GROUP};
 pub use early::Early;
 pub use failing::{Failing, Fails};
 pub use folder::{Folder, create_disk, same_content};
-pub use journal::{Journal, flip};
+pub use journal::{Journal, dump, flip};
 pub use load::Load;
 pub use lone::Lone;
 pub use meddler::{Harm, Meddler, Way};

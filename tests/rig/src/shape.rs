@@ -94,9 +94,10 @@ impl Shape {
         let memory = if self.has_set() && place.is_site() { 192 } else { 128 };
         let mut text = format!(
             "[node]\nid = {}\nname = \"{name}\"\nlisten = \"{}\"\napi = \"{name}.api\"\njournal = \"{name}.journal\"\n\
-             cores = [0]\nmemory = \"{memory}MiB\"\n",
+             cores = [{}]\nmemory = \"{memory}MiB\"\n",
             place.id(),
-            self.address(place)
+            self.address(place),
+            core(place),
         );
         if self.namespaces.is_some() {
             text += "insecure = true\n";
@@ -131,6 +132,12 @@ impl Shape {
         }
         text
     }
+}
+
+/// The second of two relays has a core of its own, where the machine has one.
+fn core(place: Place) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    usize::from(place == Place::Alternate && cores > 1)
 }
 
 /// Ports that nobody listens on now.

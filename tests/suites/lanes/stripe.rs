@@ -77,3 +77,16 @@ fn a_takeover_after_a_relay_was_lost_goes_by_the_other_one() {
     stage.load.wait_for_answers();
     stage.both_hold_the_same(Place::Secondary);
 }
+
+#[test]
+fn a_dump_of_either_relay_names_heads_whose_data_lies_at_the_other_one_and_no_damage() {
+    let mut stage = striped();
+    stage.load.wait_for_answers();
+    stage.both_hold_the_same(Place::Primary);
+    for place in RELAYS {
+        stage.cluster.kill(*place);
+        let dump = rig::dump(&stage.cluster.journal(*place));
+        assert!(!dump.contains("damage"), "{dump}");
+        assert!(dump.contains(", the head here") && dump.contains(", whole here"), "{dump}");
+    }
+}

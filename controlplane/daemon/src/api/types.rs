@@ -176,6 +176,10 @@ pub struct GroupStatus {
     /// In how many it is to be; fewer than that is exposed. `null` at a relay.
     #[serde(default)]
     pub lanes_wanted: Option<u64>,
+    /// Two of them share the data: both hold the head of each write, and of a large one a single lane the data. So the loss of either of
+    /// them together with the primary loses what the secondary has not received.
+    #[serde(default)]
+    pub lanes_share: bool,
     /// The other site is asked to record another set of lanes.
     #[serde(default)]
     pub lanes_changing: bool,
@@ -252,6 +256,9 @@ pub struct LaneStatus {
     pub damaged_at: Option<u64>,
     /// The ring.
     pub ring: RingUse,
+    /// Bytes that this site has read there as the group's secondary since it began to; what is read twice counts twice.
+    #[serde(default)]
+    pub fetched_bytes: Option<u64>,
 }
 
 /// Watermarks of a lane as absolute ring positions; they never decrease.

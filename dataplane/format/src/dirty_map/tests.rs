@@ -284,7 +284,7 @@ fn a_damaged_block_counts_as_all_marked() {
 fn a_block_that_verifies_but_is_another_one_counts_as_all_marked() {
     let blocks = encoded(&spotted());
     for (index, block) in blocks.iter().enumerate() {
-        counts_as_all_marked(index, &forged(block, 8, &[2, 0]), BlockError::Version(2));
+        counts_as_all_marked(index, &forged(block, 8, &[99, 0]), BlockError::Version(99));
         // Reserved bytes, volume, index, reserved bytes, number of regions, reserved bytes.
         for at in [10, 12, 16, 20, 32, 40, 48] {
             counts_as_all_marked(index, &forged(block, at, &[7]), BlockError::Malformed);

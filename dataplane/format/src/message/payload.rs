@@ -179,6 +179,10 @@ wire_struct! {
         pub wait_ms: u32,
         /// The reader knows the frame from another lane: it is not asked whether both hold it.
         pub known: bool,
+        /// A frame begins there, and the reader goes along the chain: no frame is cut off.
+        pub framed: bool,
+        /// So, the heads are enough of frames whose data is at this node; what follows a head is the next frame.
+        pub without: NodeId,
     } = 32
 }
 

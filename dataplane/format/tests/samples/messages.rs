@@ -33,7 +33,15 @@ pub fn all() -> Vec<(&'static str, Message)> {
     let [create, areas] = area_keeping();
     let refused =
         Refused { request: REQUEST, reason: RefusedReason::TooOld, epoch: EPOCH, journaled: JOURNALED };
-    let read = Read { request: REQUEST, position: POSITION, length: 65536, wait_ms: 500, known: true };
+    let read = Read {
+        request: REQUEST,
+        position: POSITION,
+        length: 65536,
+        wait_ms: 500,
+        known: true,
+        framed: true,
+        without: RELAY,
+    };
     let reply = ReadReply { request: REQUEST, position: POSITION, length: 8192, journaled: JOURNALED };
     let begin = Begin { journal: area_id(0x20), position: POSITION, sequence: 41, chain: 0x3132, last: None };
     let delete = AreaDelete { request: REQUEST, group: GROUP, area: AreaId::NONE, epoch: EPOCH };
@@ -200,6 +208,7 @@ pub fn reports() -> Vec<(&'static str, Report)> {
         damaged: None,
         ring_size: 16 << 20,
         ring_used: 4 << 20,
+        fetched: Some(9 << 20),
     };
     let status = GroupStatus {
         group: GROUP,
@@ -210,6 +219,7 @@ pub fn reports() -> Vec<(&'static str, Report)> {
         lanes: vec![lane],
         lanes_holding: 1,
         lanes_wanted: 2,
+        lanes_share: true,
         lanes_changing: true,
         lag_bytes: Some(4096),
         lag_ns: Some(1_000_000),

@@ -6,6 +6,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::BLOCK_U64;
 use midspan_format::ids::{AreaId, DiskId, GroupId, LaneId, NodeId, VolumeId};
 use midspan_format::superblock::{BlockError, DiskUse};
+use midspan_format::version::DISK_VERSION;
 use midspan_uring::Errno;
 use midspan_uring::file::FileError;
 
@@ -46,7 +47,11 @@ pub enum BootError {
         path: PathBuf,
     },
     /// Of another version.
-    #[error("the journal disk {} has format version {version}, which this program does not know", .path.display())]
+    #[error(
+        "the journal disk {} has format version {version}, and this program knows {DISK_VERSION}: run the version of \
+         Midspan that formatted it, or give up what is on it and format it anew with `--force`",
+        .path.display()
+    )]
     Version {
         /// The disk.
         path: PathBuf,

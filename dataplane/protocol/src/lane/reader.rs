@@ -48,6 +48,9 @@ pub struct Reader {
     link: Link,
     pending: VecDeque<Pending>,
     requests: u64,
+    /// Bytes of the area that came.
+    fetched: u64,
+    told: Position,
 }
 
 impl Reader {
@@ -57,6 +60,8 @@ impl Reader {
             link: Link::new(id, node, hello, pace),
             pending: VecDeque::with_capacity(capacity),
             requests: 0,
+            fetched: 0,
+            told: Position(0),
         }
     }
 
@@ -80,9 +85,19 @@ impl Reader {
         self.link.is_up()
     }
 
+    /// The largest prefix that this very area has told.
+    pub fn told(&self) -> Position {
+        self.told
+    }
+
     /// Reads in flight.
     pub fn in_flight(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Bytes of the area that came, whatever became of them.
+    pub fn fetched(&self) -> u64 {
+        self.fetched
     }
 
     /// Asks for `length` bytes from `position`; waits up to `wait_ms` for the first of them.
@@ -99,6 +114,17 @@ impl Reader {
     /// Asks for a frame that is known from another lane, whatever else both are known to hold.
     pub fn read_known<S: Buffers>(&mut self, context: &mut Context<'_, S>, position: Position, length: u32) {
         self.ask(context, Read { position, length, known: true, ..Read::default() });
+    }
+
+    /// Asks for whole frames from `position`, where one begins; of those whose data is at `without`, for the heads.
+    pub fn read_frames<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        position: Position,
+        length: u32,
+        without: NodeId,
+    ) {
+        self.ask(context, Read { position, length, framed: true, without, ..Read::default() });
     }
 
     fn ask<S: Buffers>(&mut self, context: &mut Context<'_, S>, read: Read) {
@@ -126,6 +152,7 @@ impl Reader {
             LinkEvent::Message(Message::Welcome(welcome)) => {
                 self.link.on_welcome(now);
                 self.link.hello_mut().area = welcome.area;
+                self.told = self.told.max(welcome.journaled);
                 ReaderEvent::Up(welcome)
             }
             LinkEvent::Message(Message::Refused(refused)) => {
@@ -204,8 +231,10 @@ impl Reader {
             return self.start_over(context);
         }
         self.link.on_heard(context.now.mono, self.pending.is_empty());
+        self.fetched += u64::from(reply.length);
         let data = (length > 0).then(|| unit.part(BLOCK..BLOCK + length));
         let (position, asked, journaled) = (asked.position, asked.length, reply.journaled);
+        self.told = self.told.max(journaled);
         ReaderEvent::Data { position, asked, data, journaled }
     }
 }

@@ -69,6 +69,8 @@ pub struct Writer<B> {
     joins: bool,
     /// It may be told so: what it holds is not needed.
     may_begin: bool,
+    /// It must be told so, wherever it ends.
+    anew: bool,
     /// It was told, in this session.
     begun: bool,
     /// What the area holds begins there.
@@ -117,6 +119,7 @@ impl<B: Buffer> Writer<B> {
             area,
             joins: false,
             may_begin: true,
+            anew: false,
             begun: false,
             began: Position(0),
             answerable: Position::BEYOND,
@@ -300,6 +303,7 @@ impl<B: Buffer> Writer<B> {
             LinkEvent::Message(Message::Progress(progress)) => {
                 if self.advance(progress.journaled) {
                     self.link.on_heard(now, self.unjournaled.is_empty());
+                    self.fill_on(context);
                     WriterEvent::Progress
                 } else {
                     self.drop_session(context);
@@ -309,6 +313,7 @@ impl<B: Buffer> Writer<B> {
             LinkEvent::Message(Message::Pong(pong)) if pong.stamp <= self.last_sent => {
                 self.confirmed_at = self.confirmed_at.max(pong.stamp);
                 self.link.on_heard(now, self.unjournaled.is_empty());
+                self.fill_on(context);
                 WriterEvent::Progress
             }
             LinkEvent::Message(Message::Refused(refused)) => {

@@ -56,15 +56,11 @@ impl LaneFacts {
         }
     }
 
-    /// The part of the ring that the primary's disks may lack; `None` when that is nothing.
-    pub fn tail(&self) -> Option<Span> {
-        let last = self.ring.last.filter(|_| self.landed.0 < self.ring.journaled)?;
-        Some(Span {
-            area: self.ring.area,
-            from: self.landed.0,
-            to: self.ring.journaled,
-            last_checksum: last.checksum,
-        })
+    /// The part of the ring that the primary's disks may lack; `None` when that is nothing. `landed`: what they are known to hold besides.
+    pub fn tail(&self, landed: Position) -> Option<Span> {
+        let from = if landed <= self.ring.journaled { self.landed.0.max(landed) } else { self.landed.0 };
+        let last = self.ring.last.filter(|_| from < self.ring.journaled)?;
+        Some(Span { area: self.ring.area, from, to: self.ring.journaled, last_checksum: last.checksum })
     }
 
     /// Where an area of the lane goes on.

@@ -10,7 +10,7 @@ mod telling;
 use alloc::vec::Vec;
 
 use midspan_format::ids::{Epoch, VolumeId};
-use midspan_format::superblock::PairState;
+use midspan_format::superblock::{FenceSet, PairState};
 
 use self::telling::Told;
 use crate::lane::site_link::{SiteEvent, SiteLink};
@@ -402,9 +402,16 @@ impl<B: Buffer> Outside<B> {
                         self.step = Step::Serving;
                         return Outcome::Running;
                     };
+                    let (lane, known) = (self.comeback.lane_node(), store.get());
+                    let version = known.asked.version.max(known.set.version) + 1;
                     let change = store.change(context, |state| {
                         // The other site stands at the Leave mark: it knows.
                         (state.pair, state.by_word, state.handover) = (PairState::Resync, false, false);
+                        // A start that finds no more than this goes by the lane in which it was said, not by two that share.
+                        if state.set.is_striped() {
+                            state.asked =
+                                FenceSet { epoch: state.epoch, version, ..FenceSet::of(&[lane], 1) };
+                        }
                     });
                     self.step = Step::Recording { change, begin };
                 }

@@ -5,7 +5,7 @@
 //! changes nothing while it looks.
 
 use midspan_format::checked::CheckedFrame;
-use midspan_format::frame::FrameHeader;
+use midspan_format::frame::{FrameHeader, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::mark::{Leave, Mark};
@@ -74,6 +74,10 @@ pub struct Rejoin {
     seen: Seen,
     /// The epoch that replaced this site: a lane with an older one knows nothing of it.
     replaced_by: Epoch,
+    /// Two lanes share the data of frames: the one that ends first counts.
+    shares: bool,
+    /// A lane that ends where this site had handed over.
+    ends_there: Option<NodeId>,
 }
 
 impl Rejoin {
@@ -81,7 +85,18 @@ impl Rejoin {
     pub fn new(config: SiteConfig, handed: Option<LanePoint>) -> Self {
         let journal = if handed.is_some() { Journal::Unread } else { Journal::NotHanded };
         let seen = Seen { journal, ..Seen::default() };
-        Self { config, step: Step::Waiting { until: 0 }, handed, seen, replaced_by: Epoch::NONE }
+        let step = Step::Waiting { until: 0 };
+        Self { config, step, handed, seen, replaced_by: Epoch::NONE, shares: false, ends_there: None }
+    }
+
+    /// By the set that this site had recorded, and what an earlier search has seen of its other lane.
+    pub fn of_set(self, set: &FenceSet, ends_there: Option<NodeId>) -> Self {
+        Self { shares: set.is_striped(), ends_there, ..self }
+    }
+
+    /// The lane that was found to end where this site had handed over, if one was.
+    pub fn ends_there(&self) -> Option<NodeId> {
+        self.ends_there
     }
 
     /// It was this epoch that replaced the site: only a lane that has it, or a newer one, is believed, where there are several.
@@ -210,6 +225,13 @@ impl Rejoin {
         Some(Outcome::Seen(self.seen, found))
     }
 
+    /// This lane ends where this site had handed over: whether the other one of two that share may end before it. Then the site that
+    /// took over has left out what was handed over, whatever this one holds.
+    fn may_end_first(&mut self) -> bool {
+        let other = self.ends_there.replace(self.config.relay).is_some_and(|node| node != self.config.relay);
+        self.shares && !other
+    }
+
     /// Whether the journal goes on behind the recorded end. If not, this site was taken over from before it had handed over.
     fn on_compared<S: Buffers>(&mut self, context: &mut Context<'_, S>, links: bool) -> Outcome {
         self.handed = None;
@@ -234,6 +256,10 @@ impl Rejoin {
             self.close(context);
             if ring.journaled <= point.position {
                 let links = ring.journaled == point.position && last == point.header_checksum;
+                if links && self.may_end_first() {
+                    rare!(RejoinAsksBoth);
+                    return self.wait(context);
+                }
                 return self.on_compared(context, links);
             }
             let (from, to) = (point.position, ring.journaled);
@@ -243,10 +269,11 @@ impl Rejoin {
             self.step = Step::Comparing { tail, point };
             return Outcome::Running;
         }
-        // Nothing of the new primary is there as long as its takeover has not ended.
+        // Nothing of the new primary is there as long as its takeover has not ended. What it says then it says in one lane alone; of
+        // what two lanes must hold a lane that has just started gives nothing.
         let Some((facts, last)) = facts
             .and_then(|facts| facts.ring.last.map(|last| (facts, last)))
-            .filter(|(_, last)| last.epoch.node == fenced.epoch.node)
+            .filter(|(_, last)| last.epoch.node == fenced.epoch.node && last.flags & IN_TWO_LANES == 0)
         else {
             return self.wait(context);
         };

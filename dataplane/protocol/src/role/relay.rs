@@ -13,7 +13,9 @@ use alloc::vec::Vec;
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, GroupId, NodeId, VolumeId};
-use midspan_format::message::{FenceIntent, Hello, Message, Read, Refused, RefusedReason, SessionKind};
+use midspan_format::message::{
+    Begin, FenceIntent, Hello, Message, Read, Refused, RefusedReason, SessionKind,
+};
 use midspan_format::superblock::GroupPermit;
 
 use crate::role::relay_fence::Permits;
@@ -62,6 +64,8 @@ struct Session {
     waiting: VecDeque<Waiting>,
     disk_read: RingRead,
     sending: u32,
+    /// A writer's word where its area goes on, while the disk is asked for what is to stay.
+    begin: Option<Begin>,
 }
 
 /// Requests of a node that were refused, for status.

@@ -163,7 +163,9 @@ impl Permits {
             let mut changed = false;
             let mut far = false;
             for entry in slot.guard.permit.areas_mut() {
-                let found = areas.iter().find(|a| a.group == group && a.entry.area == entry.area);
+                // One that is about to go on elsewhere has said so: what it holds until then is no hint any more.
+                let is_it = |a: &&Area<B>| a.group == group && a.entry.area == entry.area && !a.begins();
+                let found = areas.iter().find(is_it);
                 let Some((area, last)) = found.and_then(|a| a.last().map(|l| (a, l))) else { continue };
                 let journaled = area.journaled();
                 let hint = AreaHint { position: last.position, header_checksum: last.checksum, journaled };

@@ -5,7 +5,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch, VolumeId};
+use midspan_format::ids::{AreaId, Epoch, NodeId, VolumeId};
 use midspan_format::message::SessionKind;
 use midspan_format::receipt::{LaneReceipt, MAX_DIFFERENCES, Receipt};
 use midspan_format::time::Time;
@@ -70,6 +70,10 @@ pub struct SecondaryStatus {
     pub disk_failed: bool,
     /// Still reading its own ring after a start.
     pub recovering: bool,
+    /// Bytes that came of the lane.
+    pub fetched: u64,
+    /// The lane beside it, where two share the data: its node, whether it is connected, bytes that came of it.
+    pub beside: Option<(NodeId, bool, u64)>,
 }
 
 /// The secondary.
@@ -287,7 +291,8 @@ impl<B: Buffer> Secondary<B> {
             self.record_identity(context, store);
             if let Some(node) = self.fetcher.wants_beside() {
                 let reader = beside_at(&self.config, store, node);
-                self.fetcher.read_beside(context, Some(reader), false);
+                let shares = beside(&self.config, store).is_some_and(|beside| beside.node() == node);
+                self.fetcher.read_beside(context, Some(reader), shares);
             }
         }
         self.advance(context, store);
@@ -393,6 +398,8 @@ impl<B: Buffer> Secondary<B> {
             disk_failed: self.disk_failed
                 || self.foreign.or(self.applier.failed()).or(self.cut.failed()).is_some(),
             recovering: !self.is_recovered(),
+            fetched: self.fetcher.fetched(),
+            beside: self.fetcher.fetched_beside(),
         }
     }
 

@@ -32,7 +32,8 @@ pub(super) fn status<B: Buffer>(group: &Group<B>, now: Now) -> GroupStatus {
         dirty_regions: group.tracker.as_ref().map(|tracker| tracker.map().count()),
         disk_failed: group.store.failed(),
         no_cut: state.role == Role::Secondary && state.round_in_place,
-        lanes_holding: state.set.k.max(1),
+        lanes_holding: if state.set.is_striped() { 2 } else { state.set.k.max(1) },
+        lanes_share: state.set.is_striped(),
         lanes_wanted: group.config.lane_policy.lanes_wanted(),
         lanes_changing: !state.asked.is_none(),
         ..GroupStatus::default()
@@ -215,6 +216,7 @@ fn of_primary<B: Buffer>(
         disk_failed: status.disk_failed || found.disk_failed,
         lanes,
         lanes_holding: primary.lanes_holding(),
+        lanes_share: primary.lane_set().is_striped(),
         lanes_changing: primary.is_asking(),
         ..status
     }
@@ -252,8 +254,14 @@ fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Se
         damaged: found.damaged,
         ring_size: found.ring_size,
         ring_used: found.acquired.0.saturating_sub(found.persisted.0),
+        fetched: Some(found.fetched),
         ..lane
     };
+    let mut lanes = one(lane);
+    if let Some((node, connected, fetched)) = found.beside {
+        let fetched = Some(fetched);
+        lanes.push(LaneStatus { lane: lane.lane, node, connected, fetched, ..LaneStatus::default() });
+    }
     let newest = found.newest.max(found.applied_time);
     let lag_bytes = found.connected.then(|| found.journaled.0.saturating_sub(found.persisted.0));
     let why = match found.damaged {
@@ -272,7 +280,7 @@ fn of_secondary<B: Buffer>(status: GroupStatus, lane: LaneStatus, secondary: &Se
         disk_failed: status.disk_failed || found.disk_failed,
         zero_loss: why.is_none(),
         why,
-        lanes: one(lane),
+        lanes,
         ..status
     }
 }

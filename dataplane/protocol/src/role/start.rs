@@ -438,7 +438,7 @@ impl<B: Buffer> Start<B> {
                         self.fence_beside(node);
                         return self.on_tick(context, store);
                     }
-                    None => self.read_tail(context, None),
+                    None => self.read_tail(context, None, store),
                 },
                 Step::Verifying(tail) => {
                     if !tail.is_done() {

@@ -478,7 +478,9 @@ impl Takeover {
                     if !tracker.is_durable() {
                         return Outcome::Running;
                     }
-                    let change = self.record(context, store);
+                    let cut = secondary.persisted();
+                    let landed = if cut.time > Time::ZERO { cut.tip.position } else { Position(0) };
+                    let change = self.record(context, (landed, cut.time), store);
                     self.step = Step::Recording { change };
                 }
                 Step::Recording { change } => {

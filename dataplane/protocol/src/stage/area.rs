@@ -15,6 +15,7 @@ use midspan_format::ids::{AreaId, Epoch, GroupId, NodeId};
 use midspan_format::message::RefusedReason;
 use midspan_format::superblock::AreaEntry;
 
+use crate::stage::framed::Framed;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, LinkId, MAX_PARTS, Parts, Token};
 use crate::vocab::milestone::{Milestone, Stage};
@@ -346,6 +347,17 @@ impl<B: Buffer> Area<B> {
             at += take as u64;
         }
         (at == end).then_some(parts)
+    }
+
+    /// Gathers frames from memory.
+    pub fn cached_frames(&self, framed: &mut Framed<B>) {
+        let from = framed.next();
+        let first = self.recent.partition_point(|(at, data)| at.0 + data.len() as u64 <= from.0);
+        for (start, data) in self.recent.range(first..) {
+            if *start > framed.next() || !framed.add(*start, data) {
+                return;
+            }
+        }
     }
 
     /// Gives the oldest remembered frames' memory back: the pool runs low. `false` when nothing is remembered.

@@ -4,19 +4,22 @@
 //! asked, it falls back to the scan along the chain, one read at a time: the manifests are an index, the chain is the
 //! truth (I8, I9).
 
+mod ahead;
 mod beside;
 mod index;
 mod peek;
+mod plan;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use midspan_format::frame::FrameKind;
+use midspan_format::frame::{FrameKind, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::{RefusedReason, Welcome};
 use midspan_format::time::Time;
 
+use self::ahead::Ahead;
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::recovery::walk::{Found, Walk};
 use crate::stage::acquirer::{Acquirer, Held};
@@ -29,8 +32,10 @@ use crate::vocab::tip::Tip;
 /// Bytes of a look at the ring: what counts is the prefix that comes with them.
 const PEEK_BYTES: u32 = 4096;
 const MANIFEST_BYTES: u32 = 256 * 1024;
-/// Ranges planned ahead at most; beyond it no manifest is read.
+/// Ranges planned ahead; beyond half of it no manifest is read.
 const PLAN: usize = 1024;
+/// So many where two lanes share the data of frames: what lies in turn in both makes a range for each frame.
+const SHARED_PLAN: usize = 16 * 1024;
 /// Pause before a range that did not verify is read again.
 const RETRY_NS: u64 = 500_000_000;
 
@@ -87,6 +92,9 @@ pub struct Fetcher<B> {
     far_since: u64,
     /// A scan goes along that one's heads.
     scans_beside: bool,
+    /// The newest frame is in that one alone.
+    alone_beside: bool,
+    ahead: Ahead<B>,
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
     manifest_walk: Option<Walk>,
@@ -150,6 +158,8 @@ impl<B: Buffer> Fetcher<B> {
             hollow: None,
             far_since: 0,
             scans_beside: false,
+            alone_beside: false,
+            ahead: Ahead::new(),
             manifest_from,
             manifest_walk: None,
             consumed: VecDeque::with_capacity(PLAN),
@@ -195,6 +205,7 @@ impl<B: Buffer> Fetcher<B> {
     pub fn begin_at(&mut self, tip: Tip) {
         self.tip = tip;
         self.planned_to = tip.position;
+        self.plan.clear();
     }
 
     /// Whether a connection to the ring is up.
@@ -217,9 +228,10 @@ impl<B: Buffer> Fetcher<B> {
         self.target = Some(prefix);
         self.close_manifests(context);
         if self.peeks && self.asked.len() == 1 {
-            self.rescan_plan();
+            self.plan.clear();
+            self.fill_plan();
         } else {
-            self.rescan(context);
+            self.rescan_all(context);
         }
     }
 
@@ -309,14 +321,20 @@ impl<B: Buffer> Fetcher<B> {
         if !has_room {
             return self.put_off_peek(context.now.mono);
         }
-        while self.asked.len() < self.limits.fetches {
-            let Some(range) = self.plan.front_mut() else { break };
-            // A scan goes on where the last range ended; a look at the ring is not waited for.
-            if range.scan && self.asked.len() > usize::from(self.peeks) {
-                break;
+        // What comes behind a piece of a scan, the piece says; a look at the ring is not waited for.
+        let scans = |asked: &Asked<B>| asked.range.scan && asked.range.end > asked.range.start;
+        while self.in_flight() < self.limits.fetches && !self.asked.iter().any(scans) {
+            if self.take_at_hand() {
+                continue;
             }
+            let Some(range) = self.plan.front_mut() else { break };
             // What is listed, or was seen in the other lane, is in both.
             let knows = self.beside.is_some();
+            let there = match &self.beside {
+                Some(_) if self.shares && range.beside => self.ring.node(),
+                Some(beside) if self.shares => beside.node(),
+                Some(_) | None => NodeId::NONE,
+            };
             let reader = self.beside.as_mut().filter(|_| range.beside).unwrap_or(&mut self.ring);
             if !reader.is_up() {
                 break;
@@ -330,15 +348,14 @@ impl<B: Buffer> Fetcher<B> {
             }
             self.asked.push_back(Asked { range: piece, answer: None });
             let length = u32::try_from(length).unwrap_or(0);
-            if knows && !piece.scan {
+            if piece.scan {
+                reader.read_frames(context, piece.start, length, there);
+            } else if knows {
                 reader.read_known(context, piece.start, length);
             } else {
                 reader.read(context, piece.start, length, 0);
             }
             context.reach(Milestone::range(Stage::Asked, self.ring.group(), piece.start, length));
-            if piece.scan {
-                break;
-            }
         }
         if self.may_peek() && context.now.mono >= self.peek_at {
             self.peek(context);
@@ -352,16 +369,6 @@ impl<B: Buffer> Fetcher<B> {
         self.close_beside(context);
         self.close_manifests(context);
         self.asked.clear();
-    }
-
-    fn is_of_manifests(&self, link: LinkId) -> bool {
-        self.manifests.as_ref().is_some_and(|reader| reader.id() == link)
-    }
-
-    fn close_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        if let Some(manifests) = self.manifests.as_mut() {
-            manifests.close(context);
-        }
     }
 
     fn on_ring_up<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, welcome: &Welcome) {
@@ -398,30 +405,7 @@ impl<B: Buffer> Fetcher<B> {
             self.planned_to = self.planned_to.max(welcome.journaled);
         }
         self.walk = Some(Walk::behind(welcome.area, FrameKind::Journal, tip));
-        self.rescan_plan();
-    }
-
-    fn forget_reads(&mut self) {
-        self.peeks = false;
-        self.asked.clear();
-        self.rescan_plan();
-    }
-
-    /// Plans everything behind the last verified frame anew, as a scan.
-    fn rescan_plan(&mut self) {
-        let start = self.tip().position;
-        let end = self.target.unwrap_or(self.planned_to);
-        self.plan.clear();
-        if end > start {
-            let beside = self.scans_beside && self.beside.is_some();
-            self.plan.push_back(Range { start, end, scan: true, has_rest: false, beside });
-        }
-        self.planned_to = end.max(start);
-    }
-
-    fn rescan<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        self.forget_answers(context);
-        self.forget_reads();
+        self.fill_plan();
     }
 
     fn on_data<S: Buffers<Buf = B>>(
@@ -451,6 +435,7 @@ impl<B: Buffer> Fetcher<B> {
             match &found {
                 Found::Frame(header, range) => {
                     context.reach(Milestone::frame(Stage::Fetched, header));
+                    self.alone_beside = asked.beside && header.flags & IN_TWO_LANES == 0;
                     done += range.end;
                     self.found.push(found);
                 }
@@ -471,17 +456,13 @@ impl<B: Buffer> Fetcher<B> {
             acquirer.push_run(data.part(0..done), frames);
         }
         let end = walk.tip().position;
-        if end == asked.end {
-            // The piece is complete. Another scan may stand at the front of the plan when this one has no rest.
-            if asked.has_rest
-                && let Some(rest) = self.plan.front_mut()
-            {
-                rest.start = end;
-            }
+        // A piece has whole frames only, and may end before its end.
+        if end == asked.end || asked.scan && done > 0 && matches!(stop, Found::More(_)) {
+            self.go_on_scanning(asked, end);
         } else if let Found::Head(header) = stop
             && self.may_lie_beside(&header, &asked)
         {
-            self.go_beside(context, &header, asked);
+            self.go_beside(context, &header, asked, data.part(done..data.len()));
         } else if done > 0 || matches!(stop, Found::More(_)) && asked.end.0 - position.0 > data.len() as u64 {
             rare!(FetcherCutShort);
             self.rescan(context);
@@ -491,7 +472,7 @@ impl<B: Buffer> Fetcher<B> {
             self.retry_at = context.now.mono + RETRY_NS;
             context.note(Note::Damaged { node: self.node_of(asked.beside), position: end });
             self.scans_beside = !asked.beside;
-            self.rescan(context);
+            self.rescan_all(context);
         }
     }
 }

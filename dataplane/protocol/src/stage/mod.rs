@@ -2,6 +2,7 @@
 
 pub mod inflight;
 pub mod ring_read;
+pub mod framed;
 pub mod area;
 pub mod area_scan;
 pub mod guard;

@@ -11,13 +11,17 @@ pub fn sentences(text: &mut String, group: &GroupStatus) {
     let name = &group.group;
     if let Some(found) = &group.exposure {
         let loses = match group.zero_loss {
+            Some(true) if group.lanes_share => {
+                "a takeover now would lose nothing answered, as long as both relays are there".to_owned()
+            }
             Some(true) => "a takeover now would lose nothing answered".to_owned(),
             Some(false) | None => format!("a takeover now would lose: {}", amount(found.takeover_loses)),
         };
         let _ = writeln!(
             text,
-            "{name}: {loses}; only at the primary: {}; only at the relay: {}; in flight, not answered: {}",
+            "{name}: {loses}; only at the primary: {}; only at {}: {}; in flight, not answered: {}",
             amount(found.primary_only),
+            if group.lanes_share { "one of the relays" } else { "the relay" },
             amount(found.relay_only),
             amount(found.in_flight)
         );

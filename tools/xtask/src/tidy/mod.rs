@@ -1,5 +1,6 @@
 //! The house rules that the compiler does not hold, each as a check that names file and line.
 
+mod corpora;
 mod debts;
 mod files;
 mod links;
@@ -46,6 +47,7 @@ pub fn run(root: &Path) -> Result<bool> {
     }
     let mut findings = check(&paths, &sources, &documents);
     findings.extend(mutations::check(root, &paths, &documents)?);
+    findings.extend(corpora::check(root, &paths)?);
     findings.sort();
     for finding in &findings {
         say(&format!("{}:{}: {}", finding.path, finding.line, finding.message))?;

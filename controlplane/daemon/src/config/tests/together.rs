@@ -22,8 +22,12 @@ fn the_examples_pass_alone_and_together() {
 #[test]
 fn the_examples_with_two_relays_pass_alone_and_together() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
-    let kinds =
-        [("failover", LaneSet::Failover), ("mirrored", LaneSet::Mirror), ("striped", LaneSet::Stripe)];
+    let kinds = [
+        ("failover", LaneSet::Failover),
+        ("mirrored", LaneSet::Mirror),
+        ("striped", LaneSet::Stripe),
+        ("striped-one-machine", LaneSet::Stripe),
+    ];
     for (kind, lane_set) in kinds {
         let load = |name: &&str| Config::load(&examples.join(kind).join(name)).unwrap();
         let files: Vec<Config> =

@@ -21,6 +21,11 @@ pub(super) enum Joined {
 }
 
 impl<B: Buffer> Writer<B> {
+    /// What the area holds may be heads without data, of a time when it shared that with another lane: it begins anew.
+    pub fn begin_whole(&mut self) {
+        self.anew = true;
+    }
+
     /// Whether the area stands where this chain begins; if not, it is told to go on there.
     pub(super) fn join<S: Buffers<Buf = B>>(
         &mut self,
@@ -30,7 +35,7 @@ impl<B: Buffer> Writer<B> {
         let Some(base) = self.base() else { return Joined::Begins };
         let is_last = welcome.last.is_none_or(|last| last.checksum == base.chain);
         let has_begun = self.begun && welcome.journaled == base.position && is_last;
-        let enough = welcome.began <= base.position || !self.may_begin;
+        let enough = !self.anew && (welcome.began <= base.position || !self.may_begin);
         if welcome.area == self.area && (has_begun || enough && self.is_on_chain(welcome)) {
             self.joins = false;
             return Joined::Yes;

@@ -3,6 +3,8 @@
 //! ```text
 //!  frame with data at the other lane ─▶ its head alone      the other lane is lost ─▶ its data is filled in, behind the heads
 //! ```
+//! It is filled in by portions: the next one goes when the area has answered behind the one before, so that a narrow path is never silent
+//! for long.
 
 use alloc::rc::Rc;
 use alloc::vec;
@@ -17,11 +19,21 @@ use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Effect, Frame};
 use crate::vocab::tip::Tip;
 
+/// Bytes of data that are filled in before an answer is waited for.
+const PORTION: u64 = 512 * 1024;
+
 /// Data on its way to a lane that holds the heads.
 #[derive(Debug)]
 pub(super) struct Filling<B> {
+    /// Let go of when all is there.
     frames: Vec<Rc<Frame<B>>>,
-    /// It is there as soon as a frame behind this place is: the area does things in order.
+    /// The area has the heads of what lies before.
+    heads_to: Position,
+    /// So many of them were sent in this session.
+    sent: usize,
+    /// Sending time of the request whose answer the next portion waits for.
+    waits_for: u64,
+    /// All is there as soon as a frame behind this place is: the area does things in order.
     behind: Position,
 }
 
@@ -56,13 +68,45 @@ impl<B: Buffer> Writer<B> {
         self.whole = true;
         let node = self.link.node;
         let frames: Vec<_> = frames.filter(|frame| frame.header.is_head_only_at(node)).cloned().collect();
-        if self.is_up() {
-            for frame in &frames {
+        let heads_to = self.tip.map_or(self.journaled, |tip| tip.position);
+        self.filling = Some(Filling { frames, heads_to, sent: 0, waits_for: 0, behind: Position::BEYOND });
+        self.fill_on(context);
+    }
+
+    /// Sends the next portion, if the one before was answered; behind the last one, lets go of all when it is there.
+    pub(super) fn fill_on<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let is_up = self.is_up();
+        let Some(filling) = self.filling.as_mut() else { return };
+        if self.journaled > filling.behind {
+            filling.frames = Vec::new();
+            filling.sent = 0;
+        }
+        if !is_up || self.confirmed_at < filling.waits_for || filling.behind < Position::BEYOND {
+            return;
+        }
+        let mut bytes = 0;
+        for frame in filling.frames.iter().skip(filling.sent) {
+            if bytes >= PORTION {
+                break;
+            }
+            filling.sent += 1;
+            if frame.header.end() <= filling.heads_to {
+                bytes += u64::from(frame.header.length);
                 context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(frame) });
             }
         }
-        let behind = self.tip.map_or(self.journaled, |tip| tip.position);
-        self.filling = Some(Filling { frames, behind });
+        if filling.sent == filling.frames.len() {
+            filling.behind = self.tip.map_or(self.journaled, |tip| tip.position);
+            return;
+        }
+        rare!(FillsOn);
+        filling.waits_for = context.now.mono;
+        self.ping(context);
+    }
+
+    /// Whether all data that was to be filled in is on its way.
+    pub fn is_sent(&self) -> bool {
+        self.filling.as_ref().is_some_and(|filling| filling.behind < Position::BEYOND)
     }
 
     /// Whether the data that was to be filled in is there: the next frame says so, and with it how far the disks were that need no more.
@@ -70,21 +114,16 @@ impl<B: Buffer> Writer<B> {
         self.filling.as_ref().is_some_and(|filling| self.journaled > filling.behind)
     }
 
-    /// Whether data is being filled in, or was.
-    pub fn fills(&self) -> bool {
-        self.filling.is_some()
-    }
-
     /// A new session, in which everything before `found` is journaled.
     pub(super) fn fill_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, found: Position) {
         if self.is_filled() {
             return;
         }
-        let Some(filling) = self.filling.as_mut() else { return };
-        for frame in filling.frames.iter().filter(|frame| frame.header.end() <= found) {
-            context.ask(Effect::SendFrame { link: self.link.id, frame: Rc::clone(frame) });
+        if let Some(filling) = self.filling.as_mut() {
+            (filling.heads_to, filling.sent, filling.waits_for) = (found, 0, 0);
+            filling.behind = Position::BEYOND;
         }
-        filling.behind = found;
+        self.fill_on(context);
     }
 
     /// Bytes that a frame takes on its way.

@@ -26,7 +26,8 @@ impl<B: Buffer> Group<B> {
         // What was taken without a fence is a history of its own: nobody but an operator can choose.
         self.split = unfenced::is_unfenced(self.store.get());
         let point = lineage::handed_at(self.store.get());
-        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point).behind(Some(found))));
+        let rejoin = Rejoin::new(self.config.clone(), point).behind(Some(found));
+        self.play = Play::Fenced(Box::new(rejoin.of_set(&self.store.get().set, None)));
     }
 
     /// This site handed over: it follows from the point that it had recorded.

@@ -83,7 +83,13 @@ impl<B: Buffer> Group<B> {
         if let Some(set) = primary.wishes(context.now.mono) {
             rare!(AsksSet);
             primary.ask_set(context, set, false);
-            let change = self.store.change(context, |state| state.asked = set);
+            let (landed, clock) = (primary.landed(), primary.clock());
+            let change = self.store.change(context, |state| {
+                state.asked = set;
+                // A lane that is to count alone may not have the data of what this site's disks hold: no start needs that any more.
+                (state.landed, state.landed_time) = landed;
+                state.clock = state.clock.max(clock);
+            });
             self.setting.asking = Some((set, change));
         }
     }
@@ -196,7 +202,13 @@ impl<B: Buffer> Group<B> {
         let set = state.set;
         // One that has left the lanes says what it does in the first of them.
         let has_left = state.left || state.told_left > Time::ZERO;
-        if has_left && set.first() == self.config.relay {
+        if let Play::Secondary(secondary) = &self.play
+            && let Some(node) = secondary.stands_beside()
+        {
+            rare!(FollowsLeave);
+            return self.read_from(context, node);
+        }
+        if has_left && !set.is_striped() && set.first() == self.config.relay {
             self.setting.away_since = None;
             return;
         }
@@ -261,10 +273,12 @@ impl<B: Buffer> Group<B> {
         let Some(next) = lanes.get(at % lanes.len()).copied() else { return };
         rare!(LooksAtNextLane);
         rejoin.close(context);
+        let ends_there = rejoin.ends_there();
         self.config.relay = next;
         self.setting.looks_since = now;
         let point = crate::recovery::lineage::handed_at(self.store.get());
-        self.play = Play::Fenced(Box::new(Rejoin::new(self.config.clone(), point).behind(self.fenced_by)));
+        let rejoin = Rejoin::new(self.config.clone(), point).behind(self.fenced_by);
+        self.play = Play::Fenced(Box::new(rejoin.of_set(&self.store.get().set, ends_there)));
     }
 
     /// When one of these has something to do next.

@@ -12,6 +12,7 @@ use midspan_format::message::{FenceIntent, SessionKind};
 
 use crate::lane::fencer::{Fencer, FencerEvent, Plan};
 use crate::lane::writer::{Writer, WriterEvent};
+use crate::role::policy::LanePolicy;
 use crate::role::site::SiteConfig;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Frame, LinkEvent, LinkId};
@@ -170,6 +171,11 @@ impl<B: Buffer> Second<B> {
         matches!(&self.step, Step::Open(writer) if writer.is_filled())
     }
 
+    /// Whether all of it is on its way.
+    pub fn is_sent(&self) -> bool {
+        matches!(&self.step, Step::Open(writer) if writer.is_sent())
+    }
+
     /// Bytes of its ring; `None` until known.
     pub fn size(&self) -> Option<u64> {
         match &self.step {
@@ -195,6 +201,8 @@ impl<B: Buffer> Second<B> {
         let mut writer = Writer::joining(link, self.node, hello, config.pace, journal, base, limits.frames);
         if self.in_force {
             writer.must_continue();
+        } else if config.lane_policy == LanePolicy::Stripe {
+            writer.begin_whole();
         }
         for frame in frames {
             writer.append(context, Rc::clone(frame));

@@ -122,6 +122,7 @@ impl<B: Buffer> Relay<B> {
             }),
             disk_read: RingRead::new(Token(TAG_READ | u64::from(link.0))),
             sending: 0,
+            begin: None,
         });
     }
 

@@ -1,9 +1,10 @@
 //! What is written: frames of the permitted session, their completions, and the prefix found after a start (I2, I8).
 
 use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::BLOCK;
 use midspan_format::ids::{Epoch, GroupId, LaneId, VolumeId};
-use midspan_format::message::{Message, Pong, Progress, RefusedReason, Released, SessionKind};
+use midspan_format::message::{Begin, Message, Pong, Progress, RefusedReason, Released, SessionKind};
 
 use super::{Relay, TAG_CLEAR};
 use crate::stage::area::{Area, Health};
@@ -40,16 +41,7 @@ impl<B: Buffer> Relay<B> {
                 }
                 return;
             }
-            Ok(Message::Begin(begin)) => {
-                let token = Token(TAG_CLEAR | (at as u64) << 40);
-                let keeps = area.keeps(&begin);
-                match area.begin(context, &begin, token) {
-                    Ok(()) if keeps => self.on_cleared(context, at, false),
-                    Ok(()) => {}
-                    Err(reason) => self.refuse(context, index, reason),
-                }
-                return;
-            }
+            Ok(Message::Begin(begin)) => return self.on_begin(context, index, at, begin),
             Ok(Message::Release(release)) => {
                 self.permits.release(node, release.group, release.epoch);
                 let released = Released { request: release.request };
@@ -93,6 +85,12 @@ impl<B: Buffer> Relay<B> {
             }
         }
         let Some(area) = self.areas.get_mut(index) else { return };
+        if let (true, Some(entry)) = (moved, area.counts()) {
+            rare!(AreaCounts);
+            self.permits.change_area(area.group, &entry);
+            self.permits.settle(context, &self.areas);
+        }
+        let Some(area) = self.areas.get_mut(index) else { return };
         if moved {
             let far = area.journaled().0.saturating_sub(area.hinted.0) > area.entry.size / 8;
             if far {
@@ -117,6 +115,44 @@ impl<B: Buffer> Relay<B> {
         }
         if self.areas.get(index).is_some_and(|a| a.is_settled() && !a.session_open) {
             self.settle(context);
+        }
+    }
+
+    /// A writer says where its area goes on. What is to stay is looked at first.
+    fn on_begin<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+        at: usize,
+        begin: Begin,
+    ) {
+        let (Some(area), Some(session)) = (self.areas.get(at), self.sessions.get_mut(index)) else { return };
+        let Some(place) = area.unknown(&begin) else { return self.begin(context, index, &begin, None) };
+        if session.disk_read.is_busy() || !session.disk_read.start(context, area.ring(), place, BLOCK) {
+            return self.refuse(context, index, RefusedReason::Busy);
+        }
+        session.begin = Some(begin);
+    }
+
+    /// So, with what the disk has at the place of the last frame that is to stay.
+    pub(super) fn begin<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        index: usize,
+        begin: &Begin,
+        found: Option<&FrameHeader>,
+    ) {
+        let Some(session) = self.sessions.get(index) else { return };
+        let Some(at) = session.area else { return };
+        let link = session.link;
+        let Some(area) = self.areas.get_mut(at).filter(|a| a.session == Some(link) && a.session_open) else {
+            return self.refuse(context, index, RefusedReason::NotPermitted);
+        };
+        let keeps = area.keeps(begin);
+        match area.begin(context, begin, found, Token(TAG_CLEAR | (at as u64) << 40)) {
+            Ok(()) if keeps => self.on_cleared(context, at, false),
+            Ok(()) => {}
+            Err(reason) => self.refuse(context, index, reason),
         }
     }
 

@@ -1,14 +1,16 @@
 //! What is read: ranges up to the journaled prefix, in the order in which they were asked for.
 
 use midspan_format::area::AreaKind;
+use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{Message, Read, ReadReply, Refused, RefusedReason};
 
 use super::{READ_BYTES, Relay, SENDS_PER_SESSION};
 use crate::stage::area::Area;
+use crate::stage::framed::Framed;
 use crate::stage::ring_read::ReadStep;
-use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, DiskResult, Effect, LinkId, MAX_PARTS, Parts};
 use crate::vocab::milestone::{Milestone, Stage};
 
@@ -58,7 +60,7 @@ impl<B: Buffer> Relay<B> {
             let there = u32::try_from(journaled.0.saturating_sub(read.position.0)).unwrap_or(u32::MAX);
             let length = read.length.min(there).min(READ_BYTES);
             if length > 0 {
-                let Some(parts) = area.cached(read.position, length) else {
+                let Some((parts, length)) = cached(area, &read, length) else {
                     let ring = area.ring();
                     // An empty pool is tried again at the next tick.
                     session.disk_read.start(context, ring, read.position, length as usize);
@@ -103,25 +105,52 @@ impl<B: Buffer> Relay<B> {
                 return self.refuse(context, index, RefusedReason::Damaged);
             }
             ReadStep::Done(_, data) => {
+                if let Some(begin) = session.begin.take() {
+                    rare!(AreaAsksDisk);
+                    let found = FrameHeader::decode(data.bytes()).unwrap_or_default();
+                    return self.begin(context, index, &begin, Some(&found));
+                }
                 let Some(waiting) = session.waiting.pop_front() else { return };
                 session.sending += 1;
                 // The lane may have been told meanwhile to go on before its end.
                 let there = journaled.0.saturating_sub(waiting.read.position.0);
                 let length = data.len().min(usize::try_from(there).unwrap_or(usize::MAX));
-                let data = data.part(0..length);
-                let length = u32::try_from(length).unwrap_or(0);
+                let (parts, length) = from_disk(&waiting.read, &data.part(0..length));
                 if let Some(area) = session.area.and_then(|a| self.areas.get(a)) {
                     reach_served(context, area, &waiting.read, length);
-                }
-                let mut parts: Parts<B> = [const { None }; MAX_PARTS];
-                if let Some(first) = parts.first_mut().filter(|_| length > 0) {
-                    *first = Some(data);
                 }
                 send_range(context, link, &waiting.read, length, journaled, parts);
             }
         }
         self.serve(context, index);
     }
+}
+
+/// What is read, from memory; `None` when it is not there.
+fn cached<B: Buffer>(area: &Area<B>, read: &Read, length: u32) -> Option<(Parts<B>, u32)> {
+    if !read.framed {
+        return Some((area.cached(read.position, length)?, length));
+    }
+    let mut framed = Framed::new(read.position, read.position.add(length.into()), read.without);
+    area.cached_frames(&mut framed);
+    framed.parts()
+}
+
+/// What is read, of what came from the disk.
+fn from_disk<B: Buffer>(read: &Read, data: &Slice<B>) -> (Parts<B>, u32) {
+    if read.framed {
+        let mut framed = Framed::new(read.position, read.position.add(data.len() as u64), read.without);
+        framed.add(read.position, data);
+        if let Some(found) = framed.parts() {
+            return found;
+        }
+    }
+    // No frame begins there, or not all of it is: its reader is to see what does.
+    let mut parts: Parts<B> = [const { None }; MAX_PARTS];
+    if let Some(first) = parts.first_mut().filter(|_| !data.is_empty()) {
+        *first = Some(data.clone());
+    }
+    (parts, u32::try_from(data.len()).unwrap_or(0))
 }
 
 /// A range of the journal goes to its reader.

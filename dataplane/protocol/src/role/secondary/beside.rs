@@ -17,6 +17,11 @@ impl<B: Buffer> Secondary<B> {
         self.fetcher.named_beside()
     }
 
+    /// The lane beside, where that alone holds the newest frame.
+    pub fn stands_beside(&self) -> Option<NodeId> {
+        self.fetcher.stands_beside()
+    }
+
     /// A takeover is under way, or is not any more.
     pub fn hold_lanes(&mut self, takes: bool) {
         self.fetcher.hold(takes);

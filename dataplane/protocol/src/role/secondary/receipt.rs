@@ -97,7 +97,7 @@ impl<B: Buffer> Secondary<B> {
             sequence: tip.sequence,
             position: tip.position,
             chain: tip.chain,
-            journaled: self.fetcher.journaled,
+            journaled: self.fetcher.told(),
             ..FrameHeader::default()
         };
         let Some(out) = head.bytes_mut().and_then(|b| b.get_mut(..length)) else { return };

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 
+use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
 
@@ -12,6 +13,7 @@ use super::preparing::Preparing;
 use super::{Outcome, Start, Step};
 use crate::lane::fencer::FencerEvent;
 use crate::role::facts::LaneFacts;
+use crate::role::policy::LanePolicy;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, LinkEvent, Note, StartNote};
@@ -87,7 +89,7 @@ impl<B: Buffer> Start<B> {
         if there.began > self.facts.landed.0 && there.began <= here.journaled {
             self.facts.landed.0 = there.began;
         }
-        self.read_tail(context, Some(node));
+        self.read_tail(context, Some(node), store);
     }
 
     /// Reads what the disks may lack; of some frames the data is in the lane at `beside`.
@@ -95,8 +97,12 @@ impl<B: Buffer> Start<B> {
         &mut self,
         context: &mut Context<'_, S>,
         beside: Option<NodeId>,
+        store: &StateStore,
     ) {
-        let Some(span) = self.facts.tail() else { return self.flush(context) };
+        // What this site knows of its own disks: of two lanes that shared the one that is left may not have all data from before.
+        let shared = self.config.lane_policy == LanePolicy::Stripe;
+        let landed = if shared { store.get().landed } else { Position(0) };
+        let Some(span) = self.facts.tail(landed) else { return self.flush(context) };
         context.note(Note::Start(StartNote::Reading { from: span.from, to: span.to }));
         let mut tail = self.config.tail(span, self.facts.epoch);
         if let Some(node) = beside {

@@ -90,7 +90,14 @@ impl Preparing {
     /// Whether the other site, which alone can say which lanes count, is away, or a lane that nothing goes on without.
     pub(super) fn is_cut_off(&self) -> bool {
         let away = !self.site_link.is_up() && self.recorded.is_none();
-        away || self.shares && self.probes.iter().any(|probe| probe.ring.is_none())
+        away || self.shares && self.shorter().is_none()
+    }
+
+    /// Of two lanes that share, one that holds nothing of the journal any more, and how much the other one has.
+    fn emptied(&self) -> Option<(NodeId, Position)> {
+        let had = self.probes.iter().filter(|probe| !probe.is_new).filter_map(|probe| probe.ring).next()?;
+        let emptied = self.probes.iter().find(|probe| probe.is_new)?;
+        (had.journaled > Position(0)).then_some((emptied.fencer.node(), had.journaled))
     }
 
     /// Whether a lane answers.
@@ -298,9 +305,30 @@ impl<B: Buffer> Start<B> {
                 preparing.asked = set;
                 preparing.change = store.change(context, |state| state.asked = set);
             }
-            Some(Err(_)) | None => {}
+            Some(Err(_)) => {}
+            None => {
+                if let Some((node, had)) = preparing.emptied() {
+                    self.say_emptied(context, node, had);
+                }
+            }
         }
         Outcome::Running
+    }
+
+    /// A lane without which nothing goes on was lost with its disk.
+    fn say_emptied<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        node: NodeId,
+        had: Position,
+    ) {
+        let why = Note::LaneLost { node, had, found: Position(0) };
+        self.damaged = Some(Position(0));
+        if self.obstacle.as_ref() != Some(&why) {
+            rare!(StartFindsEmptied);
+            self.obstacle = Some(why.clone());
+            context.note(why);
+        }
     }
 
     /// The start goes by this lane.

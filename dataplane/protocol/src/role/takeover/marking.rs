@@ -1,5 +1,6 @@
 //! What the former primary may lack or have torn is marked: everything behind its newest `landed` (I6).
 
+use midspan_format::geometry::Position;
 use midspan_format::ids::VolumeId;
 use midspan_format::record::{Record, RecordKind};
 use midspan_format::superblock::LanePoint;
@@ -56,7 +57,7 @@ impl Takeover {
             self.step = Step::SavingMarks;
             return;
         }
-        match (self.why, self.facts.tail()) {
+        match (self.why, self.facts.tail(Position(0))) {
             (None, None) => {
                 self.former_landed = LaneFacts::tip(&self.facts.ring).to_point();
                 self.step = Step::SavingMarks;

@@ -42,8 +42,13 @@ impl Takeover {
         }
     }
 
-    /// This site is primary from now on.
-    pub(super) fn record<S: Buffers>(&self, context: &mut Context<'_, S>, store: &mut StateStore) -> u64 {
+    /// This site is primary from now on; its disks hold everything before `landed`.
+    pub(super) fn record<S: Buffers>(
+        &self,
+        context: &mut Context<'_, S>,
+        landed: (Position, Time),
+        store: &mut StateStore,
+    ) -> u64 {
         let (facts, handed) = (self.facts, self.asked.handed.is_some());
         let former_landed = self.former_landed;
         let (unfenced, replaces) = (self.unfenced, self.replaces);
@@ -66,6 +71,7 @@ impl Takeover {
             }
             (state.asked, state.bound) = (FenceSet::default(), NodeId::NONE);
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
+            (state.landed, state.landed_time) = landed;
             // What the other site has is not known any more.
             (state.told_left, state.acquired) = (Time::ZERO, Position(0));
             state.clock = state.clock.max(facts.clock);

@@ -14,14 +14,16 @@ use crate::vocab::tip::Tip;
 
 impl<B: Buffer> Area<B> {
     /// The writer goes on at another place: what the area holds behind it is dropped. First the block there is cleared, so
-    /// that nothing from before continues the journal after a crash; then the permit says where it goes on.
+    /// that nothing from before continues the journal after a crash; then the permit says where it goes on. `found`: what the disk
+    /// has at the place of the last frame that is to stay, where [`Area::unknown`] asked for that.
     ///
     /// # Errors
-    /// Something of this session is still on its way to the disk, or no buffer is free.
+    /// Something of this session is still on its way to the disk, no buffer is free, or the last frame is another one.
     pub fn begin<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,
         begin: &Begin,
+        found: Option<&FrameHeader>,
         token: Token,
     ) -> Result<(), RefusedReason> {
         if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
@@ -30,7 +32,9 @@ impl<B: Buffer> Area<B> {
         let keep = self.keeps(begin);
         let within = self.entry.began <= begin.position && begin.position <= self.journaled;
         let fits = |last: &FrameHeader| last.end() == begin.position && last.checksum == begin.chain;
-        if begin.last.is_some_and(|last| !within || !keep || !fits(&last) || !self.has(&last)) {
+        let has =
+            |last: &FrameHeader| found.or(self.last.as_ref()).is_some_and(|it| it.checksum == last.checksum);
+        if begin.last.is_some_and(|last| !within || !keep || !fits(&last) || !has(&last)) {
             return Err(RefusedReason::BadFrame);
         }
         if !keep {
@@ -56,15 +60,12 @@ impl<B: Buffer> Area<B> {
         known && begin.journal == self.entry.frames() && self.entry.began <= begin.position
     }
 
-    /// Whether memory says that this very frame stands in the area. One that is not known any more counts as another one.
-    fn has(&self, frame: &FrameHeader) -> bool {
-        let is_it = |header: &FrameHeader| header.checksum == frame.checksum;
-        let kept = || self.cached(frame.position, u32::try_from(BLOCK).unwrap_or(0));
-        let read = || {
-            let [first, ..] = kept()?;
-            FrameHeader::decode(first?.bytes()).ok()
-        };
-        self.last.as_ref().is_some_and(is_it) || read().as_ref().is_some_and(is_it)
+    /// Where the disk must be asked whether the last frame that is to stay stands there: it is not the last one of all.
+    pub fn unknown(&self, begin: &Begin) -> Option<Position> {
+        let last =
+            begin.last.filter(|last| self.entry.began <= last.position && last.end() <= self.journaled)?;
+        let is_last = self.last.is_some_and(|own| own.checksum == last.checksum);
+        (!is_last).then_some(last.position)
     }
 
     fn clear<S: Buffers<Buf = B>>(
@@ -95,6 +96,11 @@ impl<B: Buffer> Area<B> {
         false
     }
 
+    /// Whether it is about to go on at another place.
+    pub fn begins(&self) -> bool {
+        self.beginning.is_some()
+    }
+
     /// It does not come to that.
     pub fn drop_beginning(&mut self) {
         self.beginning = None;
@@ -111,13 +117,27 @@ impl<B: Buffer> Area<B> {
         }
         let position = beginning.tip.position;
         let journal = if beginning.journal == self.entry.area { AreaId::NONE } else { beginning.journal };
-        let stale_to = self.received().max(self.ends_before).max(self.entry.stale_to);
         let last = self.last.filter(|_| beginning.keep);
+        let stale_to = match last {
+            Some(_) => self.received().max(self.ends_before).max(self.entry.stale_to),
+            // Frames that are sent again say how far another lane was; nothing is claimed of this one before it counts.
+            None => Position::BEYOND,
+        };
         let hint = last.map_or(AreaHint { position, header_checksum: 0, journaled: position }, |last| {
             AreaHint { position: last.position, header_checksum: last.checksum, journaled: position }
         });
         let began = if beginning.keep { self.entry.began } else { position };
         self.entry = AreaEntry { hint, journal, stale_to, began, ..self.entry };
+        Some(self.entry)
+    }
+
+    /// A frame is here that two lanes must hold: from now on frames speak of this lane, too. The entry that the permit is to hold, the first
+    /// time.
+    pub fn counts(&mut self) -> Option<AreaEntry> {
+        if self.entry.stale_to < Position::BEYOND || !self.is_limited() {
+            return None;
+        }
+        self.entry.stale_to = self.journaled;
         Some(self.entry)
     }
 

@@ -9,7 +9,7 @@ use midspan_format::message::{Refused, RefusedReason, Welcome};
 use super::{Answer, Fetcher, RETRY_NS, Range};
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::stage::acquirer::Acquirer;
-use crate::vocab::buffer::{Buffer, Buffers};
+use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, LinkId, Note};
 
 /// How long a lane that does not count may be away before the first one is looked at again.
@@ -29,6 +29,10 @@ impl<B: Buffer> Fetcher<B> {
         self.wants_beside = None;
         self.far_since = context.now.mono;
         self.scans_beside = false;
+        // What was planned was planned for other lanes.
+        self.plan.clear();
+        self.reserve_plan();
+        self.asked.clear();
         if let Some(walk) = self.walk.as_mut() {
             walk.whole();
         }
@@ -41,6 +45,7 @@ impl<B: Buffer> Fetcher<B> {
         self.node = node;
         self.shares = beside.is_some();
         self.beside = beside;
+        self.reserve_plan();
     }
 
     /// A takeover is under way, or is not any more. Whoever has fenced a lane may read what one of two holds and the other does not; as long
@@ -89,6 +94,17 @@ impl<B: Buffer> Fetcher<B> {
         waits.filter(|range| range.beside && away).map(|range| range.start)
     }
 
+    /// What the first lane itself has told to be journaled there: only that may be held against it (I8).
+    pub fn told(&self) -> Position {
+        self.ring.told()
+    }
+
+    /// The node of the lane beside, where that alone holds the newest frame: who has left the lanes says so there, and waits there for
+    /// an answer.
+    pub fn stands_beside(&self) -> Option<NodeId> {
+        self.shares_with().filter(|_| self.alone_beside)
+    }
+
     /// The node of the lane beside, as long as it shares the data of what is written now.
     pub fn shares_with(&self) -> Option<NodeId> {
         self.beside().filter(|_| self.shares)
@@ -97,6 +113,16 @@ impl<B: Buffer> Fetcher<B> {
     /// The node of the lane beside.
     pub fn beside(&self) -> Option<NodeId> {
         self.beside.as_ref().map(Reader::node)
+    }
+
+    /// Bytes that came of the first lane.
+    pub fn fetched(&self) -> u64 {
+        self.ring.fetched()
+    }
+
+    /// The lane beside: its node, whether it is connected, and the bytes that came of it.
+    pub fn fetched_beside(&self) -> Option<(NodeId, bool, u64)> {
+        self.beside.as_ref().map(|beside| (beside.node(), beside.is_up(), beside.fetched()))
     }
 
     pub(super) fn is_beside(&self, link: LinkId) -> bool {
@@ -138,7 +164,9 @@ impl<B: Buffer> Fetcher<B> {
         context: &mut Context<'_, S>,
         welcome: &Welcome,
     ) {
-        self.journaled = self.journaled.max(welcome.journaled);
+        if self.shares {
+            self.journaled = self.journaled.max(welcome.journaled);
+        }
         self.see_trust(true, welcome);
         self.name_beside();
         if let Some(node) = self.beside() {
@@ -210,6 +238,7 @@ impl<B: Buffer> Fetcher<B> {
         context: &mut Context<'_, S>,
         header: &FrameHeader,
         asked: Range,
+        data: Slice<B>,
     ) {
         let other = if asked.beside { Some(self.ring.node()) } else { self.beside() };
         if other != Some(header.data_at) {
@@ -227,18 +256,9 @@ impl<B: Buffer> Fetcher<B> {
             self.scans_beside = false;
             return self.rescan(context);
         }
-        let end = header.end();
-        let has_more = |range: &Range| range.end > end;
-        if asked.has_rest {
-            match self.plan.front_mut().filter(|rest| has_more(rest)) {
-                Some(rest) => rest.start = end,
-                None => drop(self.plan.pop_front()),
-            }
-        } else if has_more(&asked) {
-            self.plan.push_front(Range { start: end, ..asked });
-        }
-        let (start, beside) = (header.position, !asked.beside);
-        self.plan.push_front(Range { start, end, scan: false, has_rest: false, beside });
+        let end = self.plan_ahead(header, &asked, &data);
+        self.go_on_scanning(asked, end);
+        self.plan_first();
         self.planned_to = self.planned_to.max(end);
     }
 
@@ -266,6 +286,9 @@ impl<B: Buffer> Fetcher<B> {
         if matches!(reason, RefusedReason::Damaged | RefusedReason::TooOld | RefusedReason::Beyond) {
             rare!(FetcherRefused);
             self.damaged = Some(self.tip().position);
+            self.plan.clear();
+            self.asked.clear();
+            self.scans_beside = !is_beside;
         }
         self.retry_at = context.now.mono + RETRY_NS;
         self.on_reader_down(context);

@@ -11,9 +11,19 @@ use super::{Fetcher, MANIFEST_BYTES, PLAN, Range};
 use crate::lane::reader::ReaderEvent;
 use crate::recovery::walk::{Found, Walk};
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
-use crate::vocab::effect::{Context, Note};
+use crate::vocab::effect::{Context, LinkId, Note};
 
 impl<B: Buffer> Fetcher<B> {
+    pub(super) fn is_of_manifests(&self, link: LinkId) -> bool {
+        self.manifests.as_ref().is_some_and(|reader| reader.id() == link)
+    }
+
+    pub(super) fn close_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if let Some(manifests) = self.manifests.as_mut() {
+            manifests.close(context);
+        }
+    }
+
     /// The primary has told a manifest. One that finds no room is left out: a later one, or a look at the ring, says as much.
     pub fn take_told<S: Buffers<Buf = B>>(
         &mut self,
@@ -21,7 +31,7 @@ impl<B: Buffer> Fetcher<B> {
         frame: &[u8],
         has_room: bool,
     ) {
-        if self.target.is_none() && self.plan.len() < PLAN / 2 {
+        if self.target.is_none() && self.has_plan_room() {
             self.plan_listed(frame);
             self.poke(context, has_room);
         }
@@ -64,7 +74,7 @@ impl<B: Buffer> Fetcher<B> {
     }
 
     pub(super) fn ask_manifests<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
-        let room = self.plan.len() < PLAN / 2 && self.consumed.len() < PLAN / 2 && self.target.is_none();
+        let room = self.has_plan_room() && self.consumed.len() < PLAN / 2 && self.target.is_none();
         let (Some(walk), Some(manifests)) = (self.manifest_walk.as_ref(), self.manifests.as_mut()) else {
             return;
         };

@@ -28,7 +28,9 @@ impl<B: Buffer> Fetcher<B> {
     /// of them.
     pub(super) fn peek<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let start = self.tip().position;
-        self.peeks_beside = !self.peeks_beside && self.beside.as_ref().is_some_and(|beside| beside.is_up());
+        // A lane that is read for old data only may hold, or begin to, what none that counts does.
+        let may_look_beside = self.shares && self.beside.as_ref().is_some_and(|beside| beside.is_up());
+        self.peeks_beside = !self.peeks_beside && may_look_beside;
         let beside = self.peeks_beside;
         if !self.is_trusted(beside) {
             // It is asked once more who may write there.

@@ -3,7 +3,7 @@
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, HEADER_BYTES};
 use midspan_format::geometry::BLOCK;
-use midspan_format::ids::AreaId;
+use midspan_format::ids::{AreaId, NodeId};
 
 use super::source::RingView;
 
@@ -108,8 +108,9 @@ pub fn headers(ring: &RingView<'_>, area: Option<AreaId>) -> Vec<FrameHeader> {
     found
 }
 
-/// Splits headers, which are in order, into runs, and reads every frame to see whether it verifies.
-pub fn runs(ring: &RingView<'_>, area: Option<AreaId>, headers: &[FrameHeader]) -> Vec<Run> {
+/// Splits headers, which are in order, into runs, and reads every frame to see whether it verifies. On a disk of `node` those whose data
+/// lies at another one need no more than their head.
+pub fn runs(ring: &RingView<'_>, area: Option<AreaId>, node: NodeId, headers: &[FrameHeader]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut current: Vec<FrameHeader> = Vec::new();
     for header in headers {
@@ -123,7 +124,7 @@ pub fn runs(ring: &RingView<'_>, area: Option<AreaId>, headers: &[FrameHeader]) 
             let headers = std::mem::take(&mut current);
             runs.push(close(ring, area, headers));
         }
-        match verify(ring, header) {
+        match verify(ring, node, header) {
             Ok(()) => current.push(*header),
             Err(end) => {
                 let headers = std::mem::take(&mut current);
@@ -175,10 +176,13 @@ fn link_error(last: &FrameHeader, next: &FrameHeader) -> Option<String> {
     }
 }
 
-fn verify(ring: &RingView<'_>, header: &FrameHeader) -> Result<(), End> {
-    let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-    let frame = ring.read(header.position.0, length).ok_or(End::Unreadable)?;
-    match CheckedFrame::parse(&frame) {
+fn verify(ring: &RingView<'_>, node: NodeId, header: &FrameHeader) -> Result<(), End> {
+    let is_elsewhere = header.is_head_only_at(node);
+    let length = if is_elsewhere { header.head_length } else { header.length };
+    let frame =
+        ring.read(header.position.0, usize::try_from(length).unwrap_or(usize::MAX)).ok_or(End::Unreadable)?;
+    let found = if is_elsewhere { CheckedFrame::parse_head(&frame) } else { CheckedFrame::parse(&frame) };
+    match found {
         Ok(_) => Ok(()),
         Err(error) => Err(End::Damaged { why: error.to_string() }),
     }

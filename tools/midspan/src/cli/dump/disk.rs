@@ -2,7 +2,7 @@
 
 use midspan_format::area::{AreaKind, AreaSuperblock};
 use midspan_format::geometry::{BLOCK, BLOCK_U64};
-use midspan_format::ids::{AreaId, GroupId, LaneId};
+use midspan_format::ids::{AreaId, GroupId, LaneId, NodeId};
 use midspan_format::superblock::{
     GROUP_SLOTS, GroupPermit, GroupState, NodeSuperblock, STATE_BYTES, node_offset, permit_offset,
     state_offset,
@@ -32,6 +32,14 @@ pub struct AreaPlace {
     pub size: u64,
     /// The prefix that the permit remembers as journaled.
     pub hinted: u64,
+    /// The journal that its frames name: that of the ring in which it began.
+    pub frames: AreaId,
+    /// Where what it holds begins.
+    pub began: u64,
+    /// What lies before this place, behind the end of the chain, was left out of the journal.
+    pub stale_to: u64,
+    /// The node whose disk it is, if that is known.
+    pub node: NodeId,
 }
 
 /// What stands at the fixed places.
@@ -39,6 +47,8 @@ pub struct AreaPlace {
 pub struct Contents {
     /// Whether it is a journal disk at all.
     pub formatted: bool,
+    /// The node whose disk it is, if that is known.
+    pub node: NodeId,
     /// What is damaged.
     pub damage: u32,
     /// The areas, by the permits; by their own superblocks where no permit names them.
@@ -83,7 +93,7 @@ fn node(source: &Source, printer: &mut Printer<'_>, contents: &mut Contents) -> 
     let (a, b) = (block(source, node_offset(0)), block(source, node_offset(1)));
     match NodeSuperblock::choose_slot(&a, &b) {
         Ok(found) => {
-            contents.formatted = true;
+            (contents.formatted, contents.node) = (true, found.node);
             let text = format!(
                 "journal disk {} of node {} ({:?}), formatted {}, {} of {} bytes in use by areas",
                 found.disk,
@@ -164,6 +174,10 @@ fn permit(
             start: entry.start,
             size: entry.size,
             hinted: entry.hint.journaled.0,
+            frames: entry.frames(),
+            began: entry.began.0,
+            stale_to: entry.stale_to.0,
+            node: contents.node,
         });
     }
     Ok(())
@@ -193,6 +207,10 @@ fn lost_areas(source: &Source, printer: &mut Printer<'_>, contents: &mut Content
                 start: found.start,
                 size: found.size,
                 hinted: 0,
+                frames: found.area,
+                began: 0,
+                stale_to: 0,
+                node: contents.node,
             });
         }
         let Some(next) = found.start.checked_add(found.size) else { return Ok(()) };

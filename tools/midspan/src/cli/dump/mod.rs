@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use midspan_format::area::AreaKind;
 use midspan_format::frame::FrameHeader;
-use midspan_format::ids::AreaId;
+use midspan_format::ids::NodeId;
 use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};
@@ -117,8 +117,8 @@ fn dump_area(
                 contents.damage += 1;
                 return Ok(());
             };
-            let stop = dump_ring(&ring, printer, arguments, Some(place.area), contents)?;
-            if stop < place.hinted {
+            let stop = dump_ring(&ring, printer, arguments, Some(place), contents)?;
+            if stop.max(place.began) < place.hinted {
                 contents.damage += 1;
                 let text = format!(
                     "  {:>12} was journaled once, the chain ends before it: this is damage",
@@ -140,16 +140,26 @@ fn dump_ring(
     ring: &RingView<'_>,
     printer: &mut Printer<'_>,
     arguments: &Arguments,
-    area: Option<AreaId>,
+    place: Option<&AreaPlace>,
     contents: &mut Contents,
 ) -> Result<u64, Failure> {
+    let (area, node) = (place.map(|place| place.frames), place.map_or(NodeId::NONE, |place| place.node));
+    let (began, stale_to) = place.map_or((0, 0), |place| (place.began, place.stale_to));
     let mut headers = chain::headers(ring, area);
     // What a later round of the ring has half overwritten is no part of the journal any more.
     let newest = headers.last().map_or(0, |header| header.end().0);
     headers.retain(|header| header.position.0 >= arguments.from && header.position.0 + ring.size >= newest);
-    let runs = chain::runs(ring, area, &headers);
+    // Where a ring was told to begin, what it held before is no part of it.
+    headers.retain(|header| header.position.0 >= began);
+    let mut runs = chain::runs(ring, area, node, &headers);
+    // Nor is what it was told to leave out behind its end.
+    let kept = runs.iter().position(|run| run.stop() >= place.map_or(u64::MAX, |place| place.hinted));
+    if let Some(kept) = kept.filter(|_| runs.last().is_some_and(|run| run.stop() <= stale_to)) {
+        runs.truncate(kept + 1);
+    }
     let frames: usize = runs.iter().map(|run| run.headers.len()).sum();
     let first = runs.first().map_or(0, chain::Run::start);
+    let newest = runs.last().map_or(newest, chain::Run::stop);
     let text = format!("  {frames} frames from {first} to {newest}");
     printer.fact("frames", &text, json!({ "frames": frames, "from": first, "to": newest }))?;
     for (index, run) in runs.iter().enumerate() {

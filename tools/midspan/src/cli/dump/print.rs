@@ -4,6 +4,7 @@ use std::io::Write;
 
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
+use midspan_format::ids::NodeId;
 use midspan_format::record::{Record, RecordKind};
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ impl<'a> Printer<'a> {
     pub fn frame(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<(), Failure> {
         let epoch = format!("{}@{}", header.epoch.number, header.epoch.node.0);
         let text = format!(
-            "  {:>12} seq {} epoch {epoch} {} bytes, time {} .. {}, closed {}, landed {}, journaled {}, header {:016x}",
+            "  {:>12} seq {} epoch {epoch} {} bytes, time {} .. {}, closed {}, landed {}, journaled {}, header {:016x}{}",
             header.position.0,
             header.sequence,
             header.length,
@@ -58,6 +59,7 @@ impl<'a> Printer<'a> {
             header.landed.0,
             header.journaled.0,
             header.checksum,
+            elsewhere(header, frame),
         );
         let value = json!({
             "position": header.position.0, "sequence": header.sequence, "epoch": header.epoch.number,
@@ -65,11 +67,12 @@ impl<'a> Printer<'a> {
             "origin_lane": header.origin_lane.0, "first_time_ns": header.first_time.0,
             "last_time_ns": header.last_time.0, "closed_time_ns": header.closed_time.0,
             "landed": header.landed.0, "journaled": header.journaled.0,
+            "data_at": (header.data_at != NodeId::NONE).then_some(header.data_at.0),
             "chain": format!("{:016x}", header.chain), "header_checksum": format!("{:016x}", header.checksum),
         });
         self.fact("frame", &text, value)?;
         // It was verified before; damage in between is reported by the next dump.
-        match CheckedFrame::parse(frame) {
+        match CheckedFrame::parse(frame).or_else(|_| CheckedFrame::parse_head(frame)) {
             Ok(checked) => self.content(header, &checked),
             Err(_) => Ok(()),
         }
@@ -150,6 +153,15 @@ impl<'a> Printer<'a> {
         let what = if is_last { "the chain ends" } else { "the chain breaks, frames follow later" };
         let text = format!("  {:>12} {what}: {sentence}", run.stop());
         self.fact("end", &text, json!({ "position": run.stop(), "last": is_last, "reason": sentence }))
+    }
+}
+
+/// Where the data of a frame lies that two lanes share; whether it is here, too.
+fn elsewhere(header: &FrameHeader, frame: &[u8]) -> String {
+    match header.data_at {
+        NodeId::NONE => String::new(),
+        node if CheckedFrame::parse(frame).is_ok() => format!(", data at node {node}, whole here"),
+        node => format!(", data at node {node}, the head here"),
     }
 }
 

@@ -18,7 +18,18 @@ pub fn sentences(text: &mut String, group: &GroupStatus) {
     let holding = usize::try_from(group.lanes_holding.unwrap_or(0)).unwrap_or(0);
     let nodes: Vec<&str> = group.lanes.iter().map(|lane| lane.node.as_str()).collect();
     let (held, coming) = nodes.split_at(holding.min(nodes.len()));
-    if let Some(first) = held.first().filter(|_| holding > 1) {
+    if group.lanes_share && holding > 1 {
+        let at = if held.len() > 1 {
+            format!("the lanes at {}", held.join(" and "))
+        } else {
+            "two lanes".to_owned()
+        };
+        let _ = writeln!(
+            text,
+            "{name}: each write's head is in {at}, the data of a large one in one of them; what the secondary has not received is lost with \
+             the primary and either of them"
+        );
+    } else if let Some(first) = held.first().filter(|_| holding > 1) {
         let _ = match held.len() {
             // A secondary knows of the one that it reads.
             1 => {
@@ -45,16 +56,20 @@ mod tests {
     use super::*;
     use midspan_daemon::api::types::LaneStatus;
 
-    fn said(nodes: &[&str], holding: u64, wanted: u64, changing: bool) -> String {
+    fn group(nodes: &[&str], holding: u64, wanted: u64, changing: bool) -> GroupStatus {
         let lane = |node: &&str| LaneStatus { node: (*node).to_owned(), ..LaneStatus::default() };
-        let group = GroupStatus {
+        GroupStatus {
             group: "vault".into(),
             lanes: nodes.iter().map(lane).collect(),
             lanes_holding: Some(holding),
             lanes_wanted: Some(wanted),
             lanes_changing: changing,
             ..GroupStatus::default()
-        };
+        }
+    }
+
+    fn said(nodes: &[&str], holding: u64, wanted: u64, changing: bool) -> String {
+        let group = group(nodes, holding, wanted, changing);
         let mut text = String::new();
         sentences(&mut text, &group);
         assert_eq!(is_exposed(&group), text.contains("exposed"), "{text}");
@@ -78,6 +93,30 @@ mod tests {
             said(&["r"], 1, 2, false),
             "vault: exposed: single relay: the journal is in the lane at r alone\n"
         );
+    }
+
+    #[test]
+    fn a_stripe_says_that_its_data_is_in_one_lane() {
+        let share = |nodes: &[&str], holding| {
+            let mut group = group(nodes, holding, 1, false);
+            group.lanes_share = true;
+            let mut text = String::new();
+            sentences(&mut text, &group);
+            text
+        };
+        let said = share(&["r", "s"], 2);
+        assert!(
+            said.starts_with(
+                "vault: each write's head is in the lanes at r and s, the data of a large one in one of them;"
+            ),
+            "{said}"
+        );
+        assert!(said.ends_with("is lost with the primary and either of them\n"), "{said}");
+        assert!(
+            share(&["r"], 2).starts_with("vault: each write's head is in two lanes,"),
+            "a secondary reads both"
+        );
+        assert_eq!(share(&["r"], 1), "", "one of them is left");
     }
 
     #[test]

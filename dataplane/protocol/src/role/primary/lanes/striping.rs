@@ -117,12 +117,12 @@ impl<B: Buffer> Primary<B> {
             }
             Stripe::Filling { first } => {
                 let done = self.holds_all_data(first);
-                let pending = match (first, self.lanes.second.as_ref()) {
-                    (true, _) => self.ring.pending(),
-                    (false, Some(second)) if second.is_up() => second.pending(),
-                    (false, _) => usize::MAX,
+                let (sent, pending) = match (first, self.lanes.second.as_ref()) {
+                    (true, _) => (self.ring.is_sent(), self.ring.pending()),
+                    (false, Some(second)) if second.is_up() => (second.is_sent(), second.pending()),
+                    (false, _) => (false, usize::MAX),
                 };
-                if !done && pending == 0 && self.handover.is_none() {
+                if !done && sent && pending == 0 && self.handover.is_none() {
                     // What comes behind it says that it is there.
                     self.seal_empty(context);
                 }
