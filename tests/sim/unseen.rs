@@ -42,6 +42,14 @@ const STRIPES: &str = "of two lanes that share: none of the 240 seeds from 40000
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";
 
+/// Which of the listed paths this process has passed and `told` does not name yet; then it does.
+pub fn found(told: &mut Vec<Rare>) -> Vec<Rare> {
+    let listed = UNSEEN.iter().map(|(path, _)| *path);
+    let found: Vec<Rare> = listed.filter(|path| passed(*path) > 0 && !told.contains(path)).collect();
+    told.extend(&found);
+    found
+}
+
 /// What this process has passed: never, and how often; `all`: also those that were passed.
 pub fn report(all: bool) -> String {
     let reason = |path| UNSEEN.iter().find(|(known, _)| *known == path).map(|(_, reason)| *reason);
