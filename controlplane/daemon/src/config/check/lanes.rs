@@ -102,13 +102,7 @@ fn shared(group: &Group, field: &Field, report: &mut Report<'_>) {
     }
     match group.lane_set {
         LaneSet::Failover => {}
-        LaneSet::Mirror if relays >= 2 => {}
-        LaneSet::Stripe if relays >= 2 => report.warning(
-            &field.clone().key("lane_set"),
-            "stripes are young: after several failures at once a group may wait until a relay is back; docs/lanes.md says when, \"mirror\" and \
-             \"failover\" are the safer choice"
-                .to_owned(),
-        ),
+        LaneSet::Mirror | LaneSet::Stripe if relays >= 2 => {}
         LaneSet::Mirror | LaneSet::Stripe => {
             let wanted = group.lane_set.word();
             report.error(

@@ -97,13 +97,7 @@ fn two_lanes_at_a_time_need_two_relays() {
             ],
         );
     }
-    found(
-        &lanes(TWO_RELAYS, "lane_set = \"stripe\""),
-        &[
-            "a.toml:24: warning: group[0].lane_set: stripes are young: after several failures at once a group may wait until a relay is \
-             back; docs/lanes.md says when, \"mirror\" and \"failover\" are the safer choice",
-        ],
-    );
+    found(&lanes(TWO_RELAYS, "lane_set = \"stripe\""), &[]);
     refused(
         &lanes(TWO_RELAYS, "lane_set = \"raid\""),
         "a.toml:24: group[0].lane_set: unknown variant `raid`, expected one of `failover`, `mirror`, `stripe`",

@@ -39,7 +39,7 @@ impl<B: Buffer> Relay<B> {
                 if more {
                     self.serve_waiting(context, at);
                 }
-                return;
+                return self.note_counting(context, at);
             }
             Ok(Message::Begin(begin)) => return self.on_begin(context, index, at, begin),
             Ok(Message::Release(release)) => {
@@ -84,11 +84,8 @@ impl<B: Buffer> Relay<B> {
                 self.forget(context, link, RefusedReason::Damaged);
             }
         }
-        let Some(area) = self.areas.get_mut(index) else { return };
-        if let (true, Some(entry)) = (moved, area.counts()) {
-            rare!(AreaCounts);
-            self.permits.change_area(area.group, &entry);
-            self.permits.settle(context, &self.areas);
+        if moved {
+            self.note_counting(context, index);
         }
         let Some(area) = self.areas.get_mut(index) else { return };
         if moved {
@@ -115,6 +112,16 @@ impl<B: Buffer> Relay<B> {
         }
         if self.areas.get(index).is_some_and(|a| a.is_settled() && !a.session_open) {
             self.settle(context);
+        }
+    }
+
+    /// An area that was told to go on elsewhere counts from now on.
+    fn note_counting<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, at: usize) {
+        let Some(area) = self.areas.get_mut(at) else { return };
+        if let Some(entry) = area.counts() {
+            rare!(AreaCounts);
+            self.permits.change_area(area.group, &entry);
+            self.permits.settle(context, &self.areas);
         }
     }
 

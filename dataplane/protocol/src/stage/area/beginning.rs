@@ -131,10 +131,11 @@ impl<B: Buffer> Area<B> {
         Some(self.entry)
     }
 
-    /// A frame is here that two lanes must hold: from now on frames speak of this lane, too. The entry that the permit is to hold, the first
-    /// time.
+    /// A frame is here that two lanes must hold, or the writer says that this lane is enough: from now on frames speak of it, too. The entry
+    /// that the permit is to hold, the first time.
     pub fn counts(&mut self) -> Option<AreaEntry> {
-        if self.entry.stale_to < Position::BEYOND || !self.is_limited() {
+        let counts = self.is_limited() || self.answerable == Position::BEYOND;
+        if self.entry.stale_to < Position::BEYOND || !counts || self.begins() {
             return None;
         }
         self.entry.stale_to = self.journaled;
@@ -166,6 +167,14 @@ impl<B: Buffer> Area<B> {
         self.is_resent = true;
     }
 
+    /// Whether memory knows that another frame stands there. The session's chain says that none does; the disk is not asked for each.
+    fn holds_other(&self, header: &FrameHeader) -> bool {
+        let block = u32::try_from(BLOCK).unwrap_or(0);
+        let head = self.cached(header.position, block).and_then(|parts| parts.into_iter().next().flatten());
+        let found = head.and_then(|head| FrameHeader::decode(head.bytes()).ok());
+        found.is_some_and(|found| found.checksum != header.checksum)
+    }
+
     /// The data of a frame whose head has come: the lane that held it is lost. It counts as soon as a later frame does.
     pub(super) fn fill<S: Buffers<Buf = B>>(
         &mut self,
@@ -178,7 +187,7 @@ impl<B: Buffer> Area<B> {
             && header.area == self.entry.frames()
             && header.group == self.group;
         let fits = header.end() <= self.received.position && self.holds(header.position);
-        if self.health != Health::Open || !is_ours || !fits {
+        if self.health != Health::Open || !is_ours || !fits || self.holds_other(header) {
             return Err(RefusedReason::BadFrame);
         }
         let head = header.head_length as usize;
