@@ -19,15 +19,12 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ReplayDamaged, NARROW),
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
-    (Rare::SetAskedTooLate, NARROW),
     (Rare::ComebackTurnsToShorter, STRIPES),
     (Rare::FetcherElsewhere, STRIPES),
     (Rare::StartTurnsToShorter, STRIPES),
     (Rare::TakeoverBesideNewer, STRIPES),
     (Rare::TakeoverWithoutBeside, STRIPES),
     (Rare::TakeoverMarksAll, SELDOM),
-    (Rare::ReceiptSkipped, SELDOM),
-    (Rare::RoundStarved, SELDOM),
 ];
 
 /// What a relay sees before a site does.
