@@ -212,8 +212,7 @@ impl World {
         let fences = || self.fences.iter().filter(|((of, _), _)| *of == epoch);
         let by_set = single.and_then(|single| fences().find(|((_, lane), _)| *lane == single));
         // Of two that share the data the one that ends first counts, of others the one that was fenced first was read.
-        let first =
-            || if set.is_striped() { fences().min_by_key(|(_, to)| *to) } else { fences().next() };
+        let first = || if set.is_striped() { fences().min_by_key(|(_, to)| *to) } else { fences().next() };
         let found = by_set.or_else(first).map(|(_, to)| *to);
         let Some(to) = found else { return self.watches.ring.end() };
         let watches = &mut self.watches;

@@ -70,6 +70,7 @@ rare_paths! {
     AsksSet = "the other site is asked to record another lane set",
     SetAskedTooLate = "a lane set is asked for by an epoch that was left behind, or of lanes that are not there",
     FollowsLeave = "of two lanes that share, the one in which the primary says that it left them is read first from then on",
+    TurnsToWhereItIsSaid = "a secondary reads a lane in which nothing is said any more, and turns to the other one",
     ReadsOtherLane = "a secondary begins anew with another lane",
     LooksAtNextLane = "a site that was replaced looks at another lane",
     RejoinAsksBoth = "of two lanes that share, the one that was looked at ends where a site had handed over",

@@ -220,6 +220,14 @@ impl<B: Buffer> Group<B> {
         let Some(other) = others.filter(|_| set.second().is_some()) else { return };
         let asked = match &self.play {
             Play::Secondary(secondary) if !secondary.has_lane() => None,
+            // What is said is said elsewhere: by one that has left in the first lane, by one that was taken over by in the lane that it fenced.
+            Play::Secondary(secondary)
+                if !set.is_striped()
+                    && (secondary.is_named_primary() || has_left && set.first() != self.config.relay) =>
+            {
+                rare!(TurnsToWhereItIsSaid);
+                None
+            }
             // Where lanes share the data, it takes both.
             Play::TakingOver(_, takeover) if takeover.waits_for_lane() && !set.is_striped() => {
                 Some(takeover.asked())
