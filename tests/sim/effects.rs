@@ -332,6 +332,8 @@ impl World {
             {
                 self.takeover.asked[node.0] = None;
             }
+            // A second round follows the first where hosts wrote meanwhile.
+            StartRefusal::NoCut if self.in_place => self.takeover.asked[node.0] = None,
             // No primary held the lane when it was asked for.
             StartRefusal::MayLose { why: LossReason::LaneUnreachable, .. }
                 if self.takeover.unheld[node.0] =>
@@ -357,6 +359,11 @@ impl World {
         }
     }
 
+    /// Whether no other site has begun to serve since this one did.
+    fn reigns(&self, node: NodeIndex) -> bool {
+        self.reign.is_none_or(|reign| reign.node == node)
+    }
+
     fn on_note(&mut self, node: NodeIndex, note: Note) {
         match note {
             Note::Serving { epoch } => self.on_serving(node, epoch),
@@ -374,7 +381,6 @@ impl World {
             | Note::Refused { .. }
             | Note::BackInTheLanes
             | Note::Overflow(_)
-            | Note::Round(RoundNote::Began { .. } | RoundNote::Cancelled { .. })
             | Note::Handover(
                 HandoverNote::Draining | HandoverNote::Given { .. } | HandoverNote::NotCancelled,
             ) => {}
@@ -387,12 +393,15 @@ impl World {
                 self.figures.losses += u64::from(!full);
                 self.alone = true;
             }
-            // From the answerable End on everything is in the lanes.
-            Note::Round(RoundNote::Sent { .. }) => self.outside = None,
-            Note::Round(RoundNote::Ended { .. }) => {
+            // From the answerable End on everything is in the lanes. What a site says that was replaced meanwhile is about its own round.
+            Note::Round(RoundNote::Sent { .. }) if self.reigns(node) => self.outside = None,
+            Note::Round(RoundNote::Ended { .. }) if self.reigns(node) => {
                 self.figures.rounds += 1;
-                (self.alone, self.outside) = (false, None);
+                (self.alone, self.outside, self.in_place) = (false, None, false);
             }
+            Note::Round(RoundNote::Began { in_place, .. }) if self.reigns(node) => self.in_place = in_place,
+            Note::Round(RoundNote::Cancelled { .. }) if self.reigns(node) => self.in_place = false,
+            Note::Round(_) => {}
             Note::Handover(HandoverNote::Refused(refusal)) => {
                 if self.going_home == Some(node) {
                     // An operator tries again.

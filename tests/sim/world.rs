@@ -238,6 +238,8 @@ pub struct World {
     pub(crate) reigned: [bool; 2],
     /// Hosts were answered outside the lanes, and no round has ended since: the journal is not the whole truth.
     pub(crate) alone: bool,
+    /// A round in place runs: until it has ended the other site has no cut.
+    pub(crate) in_place: bool,
     /// The site that has answered a write outside the lanes since.
     pub(crate) outside: Option<NodeIndex>,
     /// When promises are looked at next.
@@ -314,6 +316,7 @@ impl World {
             reign: None,
             reigned: [false; 2],
             alone: swarm.initial_copy,
+            in_place: false,
             promises_at: 0,
             outside: None,
             fenced: None,
