@@ -164,14 +164,15 @@ impl Journal {
     /// # Errors
     /// That is less than it must be.
     pub fn open(&mut self, epoch: Epoch, to: Position, whole: &mut AreaWatch) -> Result<(), String> {
-        if to < self.firm {
+        // What the start itself has written behind that may be with the other site before it serves.
+        let newer = self.chain.range(to.0..).next().is_some_and(|(_, link)| link.epoch >= epoch);
+        if to < self.firm && !newer {
             return Err(format!(
                 "a start in epoch {epoch} goes by the journal up to {to}, but hosts know of what is before {}",
                 self.firm
             ));
         }
         self.opened = (epoch, to);
-        let newer = self.chain.range(to.0..).next().is_some_and(|(_, link)| link.epoch >= epoch);
         if !newer && to < whole.end() {
             self.cut_back(to, whole);
         }

@@ -209,13 +209,11 @@ impl World {
         self.see_lanes();
         let set = self.recorded(node).set;
         let single = set.second().is_none().then(|| self.place_of(set.first())).flatten();
-        let fences = &self.fences;
-        // Of two that share the data, the one that ends first counts.
-        let first =
-            fences.iter().filter(|((of, _), _)| *of == epoch && set.is_striped()).map(|(_, to)| to).min();
-        let by_set = single.and_then(|lane| fences.get(&(epoch, lane))).or(first);
-        let found =
-            by_set.or_else(|| fences.iter().find(|((of, _), _)| *of == epoch).map(|(_, to)| to)).copied();
+        let fences = || self.fences.iter().filter(|((of, _), _)| *of == epoch);
+        let by_set = single.and_then(|single| fences().find(|((_, lane), _)| *lane == single));
+        // Of two that share the data the one that ends first counts, of others the one that was fenced first was read.
+        let first = || if set.is_striped() { fences().min_by_key(|(_, to)| *to) } else { fences().next() };
+        let found = by_set.or_else(first).map(|(_, to)| *to);
         let Some(to) = found else { return self.watches.ring.end() };
         let watches = &mut self.watches;
         let outcome = watches.journal.open(epoch, to, &mut watches.ring);

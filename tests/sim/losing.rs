@@ -7,6 +7,7 @@
 use midspan_format::control::GroupCommand;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{PairState, Role};
+use midspan_format::time::Time;
 use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
 use crate::accounts::Said;
@@ -95,6 +96,7 @@ impl World {
         trace::line("oracle", || format!("hosts go by {node} from now on"));
         self.history.restart(Some(&image));
         (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
+        self.losing.frames = self.watches.ring.frames;
     }
 
     /// A start says that nothing is lost: then nothing is, or what is was accepted in a process that has died since.
@@ -126,17 +128,25 @@ impl World {
     }
 
     /// A site serves that no word has called. A takeover that needed none has everything that hosts were told at the other site: it is
-    /// held to that, unless that one has taken over without a fence, and nobody in the lanes can know of it.
+    /// held to that, unless that one has taken over without a fence, or goes on by a word of which it could tell nobody yet.
     pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
         let other = self.recorded(node.other_site());
         let unfenced = other.role == Role::Primary && other.by_word && other.takeover_replaces != Epoch::NONE;
-        let takes = self.takeover.asked[node.0].is_some() && !unfenced;
+        let takes =
+            self.takeover.asked[node.0].is_some() && !unfenced && !self.is_unheard_of(node.other_site());
         if takes && !self.losing.apart && self.losing.crown == Some(node.other_site()) {
             self.losing.crown = Some(node);
         } else if self.is_given_up(node) && self.losing.pending[node.0].is_none() && !self.losing.apart {
             trace::line("oracle", || format!("{node} serves, too"));
             self.losing.apart = true;
         }
+    }
+
+    /// Whether a site serves by a word, and neither the relay nor the other site had anything of it since: it comes to light when they meet.
+    fn is_unheard_of(&self, site: NodeIndex) -> bool {
+        let told = self.recorded(site.other_site()).told_left > Time::ZERO;
+        let silent = self.watches.ring.frames == self.losing.frames;
+        self.losing.crown == Some(site) && self.recorded(site).by_word && silent && !told
     }
 
     /// A word of an operator came to nothing.

@@ -40,7 +40,10 @@ impl World {
                         let to = ring.map(|ring| ring.journaled).unwrap_or_default();
                         // No start goes by a ring of another journal.
                         if eye.is_of(journal) {
-                            self.fences.entry((fenced.epoch, node)).or_insert(to);
+                            let fence = (fenced.epoch, node);
+                            if !self.fences.iter().any(|(known, _)| *known == fence) {
+                                self.fences.push((fence, to));
+                            }
                         }
                     }
                     self.fenced = self.fenced.max(Some(fenced.epoch));

@@ -19,15 +19,12 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ReplayDamaged, NARROW),
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
-    (Rare::SetAskedTooLate, NARROW),
     (Rare::ComebackTurnsToShorter, STRIPES),
     (Rare::FetcherElsewhere, STRIPES),
     (Rare::StartTurnsToShorter, STRIPES),
     (Rare::TakeoverBesideNewer, STRIPES),
     (Rare::TakeoverWithoutBeside, STRIPES),
     (Rare::TakeoverMarksAll, SELDOM),
-    (Rare::ReceiptSkipped, SELDOM),
-    (Rare::RoundStarved, SELDOM),
     (Rare::UnreceivedUnknown, SELDOM),
 ];
 
@@ -42,6 +39,14 @@ const STRIPES: &str = "of two lanes that share: none of 2,600 seeds from 4000000
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some thousand did, no test does";
+
+/// Which of the listed paths this process has passed and `told` does not name yet; then it does.
+pub fn found(told: &mut Vec<Rare>) -> Vec<Rare> {
+    let listed = UNSEEN.iter().map(|(path, _)| *path);
+    let found: Vec<Rare> = listed.filter(|path| passed(*path) > 0 && !told.contains(path)).collect();
+    told.extend(&found);
+    found
+}
 
 /// What this process has passed: never, and how often; `all`: also those that were passed.
 pub fn report(all: bool) -> String {

@@ -231,7 +231,7 @@ pub struct World {
     /// Who is struck in which moment of a change of the lane set.
     pub(crate) strikes: Vec<Strike>,
     /// What the first answer to a fence said of a lane's prefix.
-    pub(crate) fences: BTreeMap<(Epoch, NodeIndex), Position>,
+    pub(crate) fences: Vec<((Epoch, NodeIndex), Position)>,
     /// The site that began to serve last.
     pub(crate) reign: Option<Reign>,
     /// Whether A and B ever served.
@@ -310,7 +310,7 @@ impl World {
             taker: None,
             sights: Sights::default(),
             strikes: Vec::new(),
-            fences: BTreeMap::new(),
+            fences: Vec::new(),
             reign: None,
             reigned: [false; 2],
             alone: swarm.initial_copy,

@@ -30,9 +30,10 @@ const LOSSY: [&str; 2] =
     ["mode = \"max-availability\"\n", "mode = \"max-availability\"\nisolated = \"continue\"\n"];
 
 /// Lane sets of groups with a second relay, and where their lanes are.
-const SETS: [(&[Place], &str); 3] = [
+const SETS: [(&[Place], &str); 4] = [
     (&[Place::Relay, Place::Alternate], "lane_set = \"failover\"\nresend = \"64MiB\"\n"),
     (&[Place::Relay, Place::Alternate], "lane_set = \"mirror\"\nresend = \"64MiB\"\n"),
+    (&[Place::Relay, Place::Alternate], "lane_set = \"stripe\"\nresend = \"64MiB\"\n"),
     (
         &[Place::Relay, Place::Alternate, Place::Secondary, Place::Primary],
         "lane_set = \"failover\"\nresend = \"64MiB\"\ndirect = \"allow\"\n",

@@ -13,6 +13,8 @@ use crate::plan::Order;
 const RECOVERY: Duration = Duration::from_secs(240);
 /// How long nobody may serve before an operator asks the site without hosts to take over.
 const QUIET: Duration = Duration::from_secs(15);
+/// How long everything must be well: a site whose lane was fenced by a takeover that came to nothing may not have heard of it.
+const STAYS: Duration = Duration::from_millis(500);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// How a command of an operator may end: done, failed, refused, too late, or without an answer.
@@ -83,12 +85,19 @@ impl Arena<'_> {
     /// Waits until both sites are paired, one serves, and nothing that was asked for is under way. Says who serves.
     fn wait_well(&mut self) -> Place {
         let (clock, mut quiet) = (Clock::starting_at(0), Clock::starting_at(0));
+        let mut well: Option<(Place, Clock)> = None;
         loop {
             self.nobody_ends_by_itself();
             self.hear_operators();
             let groups = [Place::Primary, Place::Secondary].map(|place| (place, self.look(place)));
-            if let Some(serves) = self.is_well(&groups) {
-                return serves;
+            match (self.is_well(&groups), &well) {
+                (Some(serves), Some((known, since))) if serves == *known => {
+                    if since.elapsed() >= STAYS {
+                        return serves;
+                    }
+                }
+                (Some(serves), _) => well = Some((serves, Clock::starting_at(0))),
+                (None, _) => well = None,
             }
             let serving = groups.iter().any(|(_, group)| group.as_ref().is_some_and(|group| group.serving));
             if serving || !self.asked.is_empty() || self.is_busy() {

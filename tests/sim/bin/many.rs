@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use midspan_protocol::rare::Rare;
 use sim::lies::Lie;
 use sim::run::{Failure, Options, run_and_explain};
 use sim::unseen;
@@ -22,6 +23,8 @@ struct Total {
     failed: AtomicU64,
     stop: AtomicBool,
     sums: Mutex<Figures>,
+    /// Rare paths that are listed as never passed, and were.
+    found: Mutex<Vec<Rare>>,
 }
 
 impl Total {
@@ -44,6 +47,7 @@ pub fn many(arguments: &Arguments, lie: Lie) -> ExitCode {
         failed: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         sums: Mutex::default(),
+        found: Mutex::default(),
     };
     std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -54,6 +58,7 @@ pub fn many(arguments: &Arguments, lie: Lie) -> ExitCode {
                         return;
                     }
                     account(&total, arguments, run_and_explain(seed, Options { lie, ..Options::default() }));
+                    tell_found(&total, seed);
                 }
             });
         }
@@ -91,6 +96,14 @@ fn account(total: &Total, arguments: &Arguments, outcome: Result<Figures, Box<Fa
             None => format!("of {}", arguments.seeds),
         };
         eprintln!("{done} seeds, {of}, {}", sums(total));
+    }
+}
+
+/// With several threads it may also have been one of the seeds that run beside it.
+fn tell_found(total: &Total, seed: u64) {
+    let Ok(mut found) = total.found.lock() else { return };
+    for path in unseen::found(&mut found) {
+        eprintln!("seed {seed} passes {path:?}, which is listed as never passed");
     }
 }
 
