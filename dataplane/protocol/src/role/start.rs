@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId, VolumeId};
-use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
+use midspan_format::message::{Fenced, RefusedReason};
 use midspan_format::superblock::{PairState, Role};
 
 use self::asking::Asking;
@@ -93,7 +93,7 @@ pub struct Start<B> {
 impl<B: Buffer> Start<B> {
     /// A restart of a primary whose newest epoch is recorded in `store`.
     pub fn new(config: SiteConfig, store: &StateStore) -> Self {
-        let fencer = config.fencer(FenceIntent::Restart, store.get().epoch);
+        let fencer = preparing::first_fencer(&config, store, false);
         let step = Preparing::new(&config, store).map_or(Step::Fencing, Step::Preparing);
         Self {
             config,

@@ -386,7 +386,8 @@ impl<B: Buffer> Fetcher<B> {
         if there < tip.position {
             rare!(FetcherLaneBehind);
             let (node, had, found) = (self.ring.node(), tip.position, there);
-            if self.damaged.replace(had) != Some(had) {
+            // Of two that share, the other one may have what was said there alone.
+            if !self.shares && self.damaged.replace(had) != Some(had) {
                 context.note(Note::LaneLost { node, had, found });
             }
             self.retry_at = context.now.mono + RETRY_NS;

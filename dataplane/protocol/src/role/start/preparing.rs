@@ -164,15 +164,23 @@ impl Preparing {
     }
 }
 
+/// A fencer of the lane that a start goes by. An earlier start may have had it recorded that this lane counts alone, and have ended before
+/// it fenced it: then the lane has an older epoch, and has forgotten nothing.
+pub(super) fn first_fencer(config: &SiteConfig, store: &StateStore, was_prepared: bool) -> Fencer {
+    let (intent, state) = (FenceIntent::Restart, store.get());
+    let set = &state.set;
+    let was_asked = set.version > 0 && set.second().is_none() && set.epoch == state.epoch;
+    if was_prepared || was_asked && config.lanes.len() > 1 {
+        config.lagging_fencer(intent, state.epoch)
+    } else {
+        config.fencer(intent, state.epoch)
+    }
+}
+
 impl<B: Buffer> Start<B> {
     /// A fencer of the lane that it goes by.
     pub(super) fn new_fencer(&self, store: &StateStore) -> Fencer {
-        let (intent, known) = (FenceIntent::Restart, store.get().epoch);
-        if self.was_prepared {
-            self.config.lagging_fencer(intent, known)
-        } else {
-            self.config.fencer(intent, known)
-        }
+        first_fencer(&self.config, store, self.was_prepared)
     }
 
     /// Whether the link belongs to the preparation.
