@@ -437,6 +437,8 @@ impl<B: Buffer> Group<B> {
         if let Play::TakingOver(secondary, takeover) = play {
             let outcome = takeover.on_progress(context, secondary, store, tracker);
             self.on_takeover(context, outcome);
+        } else if matches!(play, Play::Starting(start) if start.has_marked()) {
+            self.mark_redone(context);
         }
     }
 

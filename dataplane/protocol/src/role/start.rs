@@ -42,6 +42,8 @@ pub enum Outcome {
     Running,
     /// Another node holds a newer epoch.
     Fenced(Epoch),
+    /// The disks hold everything; what the tail touched is to be marked, durably, before the lane hears that it has landed.
+    Marks,
     /// The disks hold everything; a primary can begin.
     Ready(Begin, StartReport),
 }
@@ -87,6 +89,7 @@ pub struct Start<B> {
     damaged: Option<Position>,
     /// Where the other site differs anyway: what the tail touched, which it may lack, too.
     marks: Option<DirtyMap>,
+    has_marked: bool,
     was_prepared: bool,
 }
 
@@ -105,13 +108,9 @@ impl<B: Buffer> Start<B> {
             obstacle: None,
             damaged: None,
             marks: None,
+            has_marked: false,
             was_prepared: false,
         }
-    }
-
-    /// Regions that the tail touched, where the sites differ anyway.
-    pub fn take_marks(&mut self) -> Option<DirtyMap> {
-        self.marks.take()
     }
 
     /// Where the journal does not verify, as long as it does not.
@@ -453,6 +452,9 @@ impl<B: Buffer> Start<B> {
                     }
                     self.flush(context);
                 }
+                Step::Flushing { left: 0 } if self.marks.is_some() => return Outcome::Marks,
+                // Until the marks are durable.
+                Step::Flushing { left: 0 } if self.has_marked => return Outcome::Running,
                 Step::Flushing { left: 0 } => return self.done(context.now.mono, store),
                 Step::Preparing(_)
                 | Step::Fencing

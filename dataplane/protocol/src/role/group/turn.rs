@@ -40,8 +40,27 @@ impl<B: Buffer> Group<B> {
                 self.close_role(context);
                 self.fence_off(found);
             }
+            start::Outcome::Marks => self.mark_redone(context),
             start::Outcome::Ready(begin, report) => self.become_primary(context, begin, report),
         }
+    }
+
+    /// What a start has redone, where the sites differ anyway, the other one may have skipped: it is marked before the lane hears
+    /// that it has landed, which no later start would read again (I6).
+    pub(super) fn mark_redone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let Self { store, tracker, play: Play::Starting(start), .. } = self else { return };
+        let marks = start.take_marks();
+        if let Some(tracker) = tracker {
+            if let Some(marks) = marks {
+                tracker.merge(&marks);
+            }
+            tracker.poke(context);
+            if !tracker.is_durable() {
+                return;
+            }
+        }
+        let outcome = start.on_marked(context.now.mono, store);
+        self.on_start(context, outcome);
     }
 
     pub(super) fn become_primary<S: Buffers<Buf = B>>(
@@ -50,10 +69,10 @@ impl<B: Buffer> Group<B> {
         begin: Begin,
         report: StartReport,
     ) {
-        let marks = match &mut self.play {
+        let repairs = match &self.play {
             Play::Starting(start) => {
                 self.config.relay = start.lane_node();
-                start.take_marks()
+                start.has_marked()
             }
             Play::Opening(..)
             | Play::Primary(_)
@@ -64,13 +83,12 @@ impl<B: Buffer> Group<B> {
             | Play::Outside(_)
             | Play::Fenced(_)
             | Play::Aborting(..)
-            | Play::Stopped => None,
+            | Play::Stopped => false,
         };
         self.close_role(context);
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
         primary.remember(self.store.get());
-        if let (Some(marks), Some(tracker)) = (marks, self.tracker.as_mut()) {
-            tracker.merge(&marks);
+        if repairs && self.tracker.is_some() {
             self.set_repair(&mut primary, RoundReason::Resync);
         }
         primary.on_tick(context);

@@ -10,10 +10,11 @@ use midspan_format::geometry::Position;
 use midspan_format::ids::VolumeId;
 use midspan_format::record::RecordKind;
 
-use super::{Start, Step};
+use super::{Outcome, Start, Step};
 use crate::lane::tail::Tail;
 use crate::role::site::SiteConfig;
 use crate::stage::applier::{Applier, ApplyError};
+use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers, Slice};
 use crate::vocab::effect::{Context, Disk, DiskOp, Note, StartNote};
 use crate::vocab::tags;
@@ -29,6 +30,26 @@ pub(super) struct Redo<B> {
 }
 
 impl<B: Buffer> Start<B> {
+    /// Regions that the tail touched, where the sites differ anyway.
+    pub fn take_marks(&mut self) -> Option<DirtyMap> {
+        let marks = self.marks.take();
+        self.has_marked |= marks.is_some();
+        marks
+    }
+
+    /// Whether the tail was marked.
+    pub fn has_marked(&self) -> bool {
+        self.has_marked
+    }
+
+    /// What was marked is durable.
+    pub fn on_marked(&mut self, now: u64, store: &StateStore) -> Outcome {
+        if matches!(self.step, Step::Flushing { left: 0 }) && self.has_marked {
+            return self.done(now, store);
+        }
+        Outcome::Running
+    }
+
     pub(super) fn redo<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Step::Verifying(mut tail) = core::mem::replace(&mut self.step, Step::Done) else { return };
         context.note(Note::Start(StartNote::Redoing));
