@@ -48,7 +48,9 @@ fn uri(place: &Place, node: &str) -> String {
 fn the_examples_pass() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples");
     let nodes = ["site-a.toml", "relay.toml", "site-b.toml", "relay-2.toml"];
-    for (folder, count) in [("", 3), ("failover", 4), ("mirrored", 4)] {
+    for (folder, count) in
+        [("", 3), ("failover", 4), ("mirrored", 4), ("striped", 4), ("striped-one-machine", 4)]
+    {
         let files = nodes[..count].iter().map(|name| examples.join(folder).join(name));
         let files: Vec<String> = files.map(|file| file.to_str().unwrap().to_owned()).collect();
         let mut line = vec!["config", "check"];

@@ -69,7 +69,7 @@ wire_struct! {
         pub epoch: Epoch,
         /// Who may write rings and manifests.
         pub primary: NodeId,
-        /// Who may write receipts.
+        /// Who may write receipts. Of a site that hears the other one: the only lane that it may still go by, because it has read no other.
         pub secondary: NodeId,
         /// Bytes of the area's ring.
         pub size: u64,

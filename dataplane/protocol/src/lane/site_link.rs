@@ -45,6 +45,7 @@ pub struct SiteLink {
     acquired: Position,
     /// It has taken over without a fence, and not met the lane since.
     unfenced: bool,
+    bound: NodeId,
 }
 
 impl SiteLink {
@@ -58,6 +59,7 @@ impl SiteLink {
             epoch: Epoch::NONE,
             acquired: Position(0),
             unfenced: false,
+            bound: NodeId::NONE,
         }
     }
 
@@ -79,6 +81,11 @@ impl SiteLink {
     /// How far the other site's own ring reached when it last welcomed this one; 0 where it is no secondary.
     pub fn acquired(&self) -> Position {
         self.acquired
+    }
+
+    /// The only lane that the other site may still go by, as it last said; none where either will do.
+    pub fn bound(&self) -> NodeId {
+        self.bound
     }
 
     /// Whether the other site, when it last welcomed this one, had taken over without a fence, and not met the lane since.
@@ -123,7 +130,7 @@ impl SiteLink {
             }
             LinkEvent::Message(Message::Welcome(welcome)) => {
                 (self.epoch, self.acquired) = (welcome.epoch, welcome.journaled);
-                self.unfenced = welcome.primary == welcome.node;
+                (self.unfenced, self.bound) = (welcome.primary == welcome.node, welcome.secondary);
                 if self.link.is_up() {
                     // It has gone on to another epoch.
                     rare!(SiteMovesOn);

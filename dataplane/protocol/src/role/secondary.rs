@@ -259,6 +259,11 @@ impl<B: Buffer> Secondary<B> {
         stuck.map(|position| Note::Damaged { node, position })
     }
 
+    /// Whether that is only a lane that shares the data of frames and is away.
+    pub fn waits_beside(&self) -> bool {
+        self.fetcher.damaged().is_none() && self.fetcher.cut_off().is_some()
+    }
+
     /// An event of one of the links.
     pub fn on_link<S: Buffers<Buf = B>>(
         &mut self,

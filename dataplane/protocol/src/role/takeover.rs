@@ -101,6 +101,8 @@ pub struct Takeover {
     /// Last time at which the lane's node answered.
     heard: u64,
     damaged_since: Option<u64>,
+    /// It is no damage: the lane that shares the data is away.
+    waits_beside: bool,
     /// Where the volumes stood when it began.
     from: Position,
     /// Where the own ring ended when it began: the lane has that much, or has lost it.
@@ -152,6 +154,7 @@ impl Takeover {
             began: now,
             heard: now,
             damaged_since: None,
+            waits_beside: false,
             from: persisted.position,
             acquired_before: secondary.acquired().position,
             frames_before: persisted.sequence,
@@ -280,7 +283,7 @@ impl Takeover {
             }
             // Once nothing more is read, there is nothing to wait for.
             Step::Applying if self.reads_no_more => u64::MAX,
-            Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + DAMAGE_NS),
+            Step::Applying => self.damaged_since.map_or(u64::MAX, |since| since + self.patience()),
             Step::Marking(marking) => marking.deadline(),
             Step::SavingMarks | Step::Recording { .. } => u64::MAX,
         }
@@ -301,11 +304,6 @@ impl Takeover {
             Step::Fencing => false,
             Step::Applying | Step::Marking(_) | Step::SavingMarks | Step::Recording { .. } => true,
         }
-    }
-
-    /// Whether damage may still be that of the way.
-    fn hopes(&mut self, now: u64) -> bool {
-        now < *self.damaged_since.get_or_insert(now) + DAMAGE_NS
     }
 
     fn on_probed<S: Buffers>(
@@ -341,6 +339,7 @@ impl Takeover {
         // What would end the takeover behind the fence must end it before: a living primary goes on then.
         let now = context.now.mono;
         let disk_failed = store.failed() || tracker.failed();
+        self.waits_beside = secondary.waits_beside();
         match secondary.obstacle() {
             // What flipped on its way is read again in a moment: only damage that lasts ends a takeover.
             Some(Note::Damaged { .. })
@@ -349,12 +348,10 @@ impl Takeover {
                 self.fencer.look_again(now);
                 return Outcome::Running;
             }
-            Some(Note::Damaged { position, .. }) => {
-                self.why = self.why.or(Some(LossReason::JournalDamaged { position }));
-            }
+            Some(Note::Damaged { position, .. }) => self.why = self.why.or(Some(self.unread(position))),
             Some(_) => self.why = Some(LossReason::DiskFailed),
             None if disk_failed => self.why = Some(LossReason::DiskFailed),
-            None => {}
+            None => self.damaged_since = None,
         }
         if self.asked.dry_run {
             self.fencer.close(context);

@@ -13,7 +13,7 @@ mod plan;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use midspan_format::frame::{FrameKind, IN_TWO_LANES};
+use midspan_format::frame::{FrameHeader, FrameKind, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::{RefusedReason, Welcome};
@@ -94,6 +94,8 @@ pub struct Fetcher<B> {
     scans_beside: bool,
     /// The newest frame is in that one alone.
     alone_beside: bool,
+    /// The last frames of both lanes, when they were connected.
+    ends: (Option<FrameHeader>, Option<FrameHeader>),
     ahead: Ahead<B>,
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
@@ -159,6 +161,7 @@ impl<B: Buffer> Fetcher<B> {
             far_since: 0,
             scans_beside: false,
             alone_beside: false,
+            ends: (None, None),
             ahead: Ahead::new(),
             manifest_from,
             manifest_walk: None,
@@ -321,6 +324,7 @@ impl<B: Buffer> Fetcher<B> {
         if !has_room {
             return self.put_off_peek(context.now.mono);
         }
+        self.plan_agreed();
         // What comes behind a piece of a scan, the piece says; a look at the ring is not waited for.
         let scans = |asked: &Asked<B>| asked.range.scan && asked.range.end > asked.range.start;
         while self.in_flight() < self.limits.fetches && !self.asked.iter().any(scans) {
@@ -376,6 +380,7 @@ impl<B: Buffer> Fetcher<B> {
         self.journaled = self.journaled.max(welcome.journaled);
         self.primary = welcome.primary;
         self.see_trust(false, welcome);
+        self.ends.0 = welcome.last;
         // Where two lanes must hold a frame, less may be read of one than it has, and than was read of the other.
         let there = welcome.last.map_or(welcome.journaled, |last| last.end()).max(welcome.journaled);
         if there < tip.position {

@@ -325,7 +325,9 @@ mod tests {
             connected: true,
             watermarks: Watermarks { sealed: Some(8192), journaled: Some(8192), ..Watermarks::default() },
             damaged_at: None,
+            fetched_bytes: None,
             ring: RingUse { size_bytes: Some(1 << 20), used_bytes: Some(1 << 19), ..RingUse::default() },
+            ..LaneStatus::default()
         };
         let group = GroupStatus {
             group: "vault".into(),

@@ -92,6 +92,10 @@ impl<B: Buffer> Group<B> {
             Decision::Redo => {
                 rare!(ReturnRedoes);
                 self.fenced_by = None;
+                // By the lane that counts, whichever it has looked at meanwhile.
+                if let Some(node) = state.set.nodes.first() {
+                    self.config.relay = *node;
+                }
                 self.play = Play::Starting(Box::new(Start::new(self.config.clone(), &self.store)));
                 self.on_tick(context);
             }

@@ -93,7 +93,7 @@ impl<B: Buffer> Group<B> {
             area: AreaId::NONE,
             epoch,
             primary: if self.is_unfenced() { self.config.node } else { NodeId::NONE },
-            secondary: NodeId::NONE,
+            secondary: self.store.get().bound,
             size: 0,
             journaled: acquired,
             began: Position(0),
@@ -172,7 +172,11 @@ impl<B: Buffer> Group<B> {
                 return true;
             }
             Ok(Message::SetAsked(asked)) => {
-                if let Some(change) = self.on_set_asked(context, &asked)
+                if self.is_bound_elsewhere(&asked) {
+                    // The other site may ask for that one.
+                    rare!(SaysToBeBound);
+                    self.welcome(context, link, self.told_epoch());
+                } else if let Some(change) = self.on_set_asked(context, &asked)
                     && let Some(hearing) = self.hearing.as_mut()
                 {
                     let recorded = SetRecorded { epoch: asked.set.epoch, version: asked.set.version };

@@ -132,9 +132,7 @@ impl<B: Buffer> Group<B> {
             && !state.handover;
         let mine = set.nodes.iter().all(|node| self.config.lanes.contains(node));
         let newer = (set.epoch, set.version) >= (state.set.epoch, state.set.version);
-        // What was read of one lane only must not be left out.
-        let bound = state.bound == NodeId::NONE || set.nodes.contains(&state.bound);
-        if !is_current || !mine || !newer || !bound || set.is_none() {
+        if !is_current || !mine || !newer || self.is_bound_elsewhere(asked) || set.is_none() {
             rare!(SetAskedTooLate);
             return None;
         }
@@ -150,6 +148,12 @@ impl<B: Buffer> Group<B> {
             secondary.follow_set(context, &self.store);
         }
         Some(change)
+    }
+
+    /// Whether a takeover that was given back has read another lane: that must not be left out.
+    pub(super) fn is_bound_elsewhere(&self, asked: &SetAsked) -> bool {
+        let bound = self.store.get().bound;
+        bound != NodeId::NONE && !asked.set.nodes.contains(&bound)
     }
 
     /// The secondary reads another lane from now on: what it has under way settles first.

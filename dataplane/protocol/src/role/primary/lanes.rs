@@ -259,7 +259,13 @@ impl<B: Buffer> Primary<B> {
             return;
         }
         let needed = self.filled_from();
-        let Some(second) = self.lanes.second.as_mut().filter(|second| second.holds(needed)) else { return };
+        // Of lanes that share, one that is away may come back with another disk: the other one has the head only.
+        let shares = self.lanes.stripe != Stripe::Off;
+        if shares && !self.ring.is_up() {
+            return;
+        }
+        let counts = |second: &Second<B>| second.holds(needed) && (!shares || second.is_up());
+        let Some(second) = self.lanes.second.as_mut().filter(|second| counts(second)) else { return };
         let both = second.journaled().unwrap_or_default().min(self.ring.journaled());
         self.lanes.floor = self.lanes.floor.max(both);
         // While more is on its way, the next frame's header says it.

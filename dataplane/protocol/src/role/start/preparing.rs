@@ -100,6 +100,14 @@ impl Preparing {
         (had.journaled > Position(0)).then_some((emptied.fencer.node(), had.journaled))
     }
 
+    /// The lane of a mirror that the other site has bound itself to, where another one is asked for.
+    fn other_is_bound(&self, store: &StateStore) -> Option<NodeId> {
+        let (set, bound) = (store.get().set, self.site_link.bound());
+        let is_other = self.asked.second().is_none() && self.asked.first() != bound;
+        let counts = set.second().is_some() && set.nodes.contains(&bound) && !set.is_striped();
+        (bound != NodeId::NONE && is_other && counts && self.site_link.is_up()).then_some(bound)
+    }
+
     /// Whether a lane answers.
     pub(super) fn is_up(&self) -> bool {
         self.probes.iter().any(|probe| probe.fencer.is_up())
@@ -287,6 +295,9 @@ impl<B: Buffer> Start<B> {
                 preparing.said_at = 0;
             }
             let due = now >= preparing.said_at.saturating_add(ASK_AGAIN_NS) || preparing.said_at == 0;
+            if let Some(bound) = preparing.other_is_bound(store) {
+                return self.ask_for_bound(context, bound, store);
+            }
             if due && store.is_saved(preparing.change) && preparing.site_link.is_up() {
                 rare!(StartAsksSet);
                 preparing.said_at = now;
@@ -311,6 +322,36 @@ impl<B: Buffer> Start<B> {
                     self.say_emptied(context, node, had);
                 }
             }
+        }
+        Outcome::Running
+    }
+
+    /// The other site has read the lane at `bound`, and does not record that the other one counts alone. Each lane of a mirror
+    /// holds everything that was answered: where that one is there, it is asked for instead.
+    fn ask_for_bound<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        bound: NodeId,
+        store: &mut StateStore,
+    ) -> Outcome {
+        let Step::Preparing(preparing) = &mut self.step else { return Outcome::Running };
+        if preparing.probes.is_empty() {
+            let fencer = self.config.prober(0, bound, store.get().epoch);
+            preparing.probes.push(Probe { fencer, ring: None, is_new: false });
+        }
+        for probe in &mut preparing.probes {
+            probe.fencer.on_tick(context);
+        }
+        if preparing.probes.iter().any(|probe| probe.ring.is_some()) {
+            rare!(StartAsksForBound);
+            for probe in &mut preparing.probes {
+                probe.fencer.close(context);
+            }
+            preparing.probes.clear();
+            let (epoch, version) = (store.get().epoch, preparing.asked.version + 1);
+            let set = FenceSet { epoch, version, ..FenceSet::of(&[bound], 1) };
+            (preparing.asked, preparing.said_at) = (set, 0);
+            preparing.change = store.change(context, |state| state.asked = set);
         }
         Outcome::Running
     }

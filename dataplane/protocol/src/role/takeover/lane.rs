@@ -2,10 +2,11 @@
 
 use midspan_format::control::LossReason;
 use midspan_format::frame::MAY_BE_ALONE;
+use midspan_format::geometry::Position;
 use midspan_format::ids::AreaId;
 use midspan_format::message::Fenced;
 
-use super::{Asked, Step, Takeover};
+use super::{Asked, DAMAGE_NS, Step, Takeover, UNREACHABLE_NS};
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::stage::state_store::StateStore;
@@ -66,6 +67,21 @@ impl Takeover {
         };
     }
 
+    /// Whether damage may still be that of the way.
+    pub(super) fn hopes(&mut self, now: u64) -> bool {
+        now < *self.damaged_since.get_or_insert(now) + self.patience()
+    }
+
+    /// How long it is hoped: a lane that is away is waited for like any other.
+    pub(super) fn patience(&self) -> u64 {
+        if self.waits_beside && !self.asked.accept_loss { UNREACHABLE_NS } else { DAMAGE_NS }
+    }
+
+    /// Why the journal's rest is not read.
+    pub(super) fn unread(&self, position: Position) -> LossReason {
+        if self.waits_beside { LossReason::LaneUnreachable } else { LossReason::JournalDamaged { position } }
+    }
+
     /// What stands in the secondary's way: damage must last, a failed disk is final.
     pub(super) fn judge<S: Buffers>(
         &mut self,
@@ -73,13 +89,14 @@ impl Takeover {
         secondary: &mut Secondary<S::Buf>,
     ) -> Option<LossReason> {
         let now = context.now.mono;
+        self.waits_beside = secondary.waits_beside();
         match secondary.obstacle() {
             None => self.damaged_since = None,
             Some(Note::Damaged { position, .. }) => {
                 if self.hopes(now) {
                     return None;
                 }
-                let why = LossReason::JournalDamaged { position };
+                let why = self.unread(position);
                 self.why = Some(why);
                 if !self.asked.accept_loss {
                     return Some(why);

@@ -168,6 +168,7 @@ impl<B: Buffer> Fetcher<B> {
             self.journaled = self.journaled.max(welcome.journaled);
         }
         self.see_trust(true, welcome);
+        self.ends.1 = welcome.last;
         self.name_beside();
         if let Some(node) = self.beside() {
             context.note(Note::LaneUp { node, journaled: welcome.journaled });

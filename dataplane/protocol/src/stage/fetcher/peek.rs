@@ -1,6 +1,7 @@
 //! A look at the ring itself when nothing is listed for long: marks of a site outside the lanes stand in no manifest.
 
 use midspan_format::geometry::Position;
+use midspan_format::ids::NodeId;
 
 use super::{Asked, Fetcher, PEEK_BYTES, Range};
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -47,6 +48,18 @@ impl<B: Buffer> Fetcher<B> {
         self.asked.push_back(Asked { range, answer: None });
         let reader = self.beside.as_mut().filter(|_| beside).unwrap_or(&mut self.ring);
         reader.read(context, start, PEEK_BYTES, 0);
+    }
+
+    /// Both lanes were found to end with the same frame, the next one: it is in both, also where nobody is left to say so.
+    pub(super) fn plan_agreed(&mut self) {
+        let (Some(here), Some(there)) = self.ends else { return };
+        let (start, end) = (here.position, here.end());
+        let is_next = start == self.planned_to && here.checksum == there.checksum;
+        if self.shares && !self.takes && is_next && here.data_at == NodeId::NONE && self.may_peek() {
+            rare!(FetcherSeesBoth);
+            self.plan.push_back(Range { start, end, scan: false, has_rest: false, beside: false });
+            self.planned_to = end;
+        }
     }
 
     /// The ring says how far it goes.
