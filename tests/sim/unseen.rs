@@ -11,26 +11,19 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::RelayBeforeWelcome, FOREIGN),
     (Rare::WriterIndexEndsInside, FOREIGN),
     (Rare::DirectGivenUp, NARROW),
-    (Rare::LeavingDiskFailed, NARROW),
-    (Rare::RejoinUnreadable, NARROW),
     (Rare::RelayLaneDamaged, NARROW),
-    (Rare::ReplayDamaged, NARROW),
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
     (Rare::ComebackTurnsToShorter, STRIPES),
     (Rare::FetcherElsewhere, STRIPES),
     (Rare::StartTurnsToShorter, STRIPES),
     (Rare::TakeoverWithoutBeside, STRIPES),
-    (Rare::TakeoverMarksAll, SELDOM),
-    (Rare::UnreceivedUnknown, SELDOM),
 ];
 
 /// What a relay sees before a site does.
 const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; one that was set back to an older state: suite `bad::rot`";
 /// What our own machines never do.
 const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
-/// What fixed seeds passed until something else in them changed.
-const SELDOM: &str = "once in some thousand seeds, and none of the fixed ones any more";
 /// What the first seeds of stripes do not come by.
 const STRIPES: &str = "of two lanes that share: none of some 3,000 seeds from 4000000 does, no test does";
 /// What nobody has seen yet.
