@@ -26,6 +26,11 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::TakeoverWithoutBeside, STRIPES),
     (Rare::TakeoverMarksAll, SELDOM),
     (Rare::UnreceivedUnknown, SELDOM),
+    (Rare::SetAskedTooLate, SELDOM),
+    (Rare::StartAsksForBound, SELDOM),
+    (Rare::SaysToBeBound, SELDOM),
+    (Rare::ReceiptSkipped, SELDOM),
+    (Rare::RoundStarved, SELDOM),
 ];
 
 /// What a relay sees before a site does.
