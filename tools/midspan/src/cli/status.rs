@@ -327,7 +327,6 @@ mod tests {
             damaged_at: None,
             fetched_bytes: None,
             ring: RingUse { size_bytes: Some(1 << 20), used_bytes: Some(1 << 19), ..RingUse::default() },
-            ..LaneStatus::default()
         };
         let group = GroupStatus {
             group: "vault".into(),
