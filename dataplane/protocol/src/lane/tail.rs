@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, NodeId};
+use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::RefusedReason;
 
 use crate::lane::reader::{Reader, ReaderEvent};
@@ -30,6 +30,8 @@ pub struct Span {
 pub enum TailEvent<B> {
     /// Nothing to act on.
     Nothing,
+    /// A lane is connected, in which this epoch is in force.
+    Up(Epoch),
     /// Verified frames, next in the chain.
     Frames(Vec<(FrameHeader, Slice<B>)>),
     /// The chain does not reach the span's end: damage at this position.
@@ -120,9 +122,9 @@ impl Tail {
             Some(_) | None => &mut self.reader,
         };
         match reader.on_link(context, event) {
-            ReaderEvent::Up(_) => {
+            ReaderEvent::Up(welcome) => {
                 self.poke(context);
-                TailEvent::Nothing
+                TailEvent::Up(welcome.epoch)
             }
             ReaderEvent::Data { position, data: Some(data), .. } if position == self.walk.tip().position => {
                 self.look_at(is_beside);

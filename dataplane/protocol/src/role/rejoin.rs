@@ -138,7 +138,7 @@ impl Rejoin {
             Step::Reading { tail, facts } if tail.owns(link) => {
                 let facts = *facts;
                 match tail.on_link(context, link, event) {
-                    TailEvent::Nothing => Outcome::Running,
+                    TailEvent::Nothing | TailEvent::Up(_) => Outcome::Running,
                     TailEvent::Damaged(_) => {
                         rare!(RejoinUnreadable);
                         self.wait(context)
@@ -156,7 +156,7 @@ impl Rejoin {
             Step::Comparing { tail, point } if tail.owns(link) => {
                 let point = *point;
                 match tail.on_link(context, link, event) {
-                    TailEvent::Nothing => Outcome::Running,
+                    TailEvent::Nothing | TailEvent::Up(_) => Outcome::Running,
                     // It may read well the next time.
                     TailEvent::Damaged(_) => self.wait(context),
                     TailEvent::Frames(frames) => {

@@ -210,6 +210,12 @@ impl<B: Buffer> Start<B> {
         let Some(tail) = self.tail() else { return Outcome::Running };
         match tail.on_link(context, link, event) {
             TailEvent::Nothing => {}
+            // The other site has taken the lane meanwhile: what two lanes must hold is not given to this one any more.
+            TailEvent::Up(found) if found > self.facts.epoch && found.node == self.config.other_site() => {
+                rare!(StartReplaced);
+                return Outcome::Fenced(found);
+            }
+            TailEvent::Up(_) => {}
             TailEvent::Damaged(position) => self.on_damaged(context, position),
             TailEvent::Frames(frames) => {
                 self.damaged = None;

@@ -81,7 +81,7 @@ impl Takeover {
         tracker: &mut Tracker,
     ) {
         match event {
-            TailEvent::Nothing => {}
+            TailEvent::Nothing | TailEvent::Up(_) => {}
             TailEvent::Frames(frames) => {
                 if let Some((header, _)) = frames.first().filter(|(h, _)| h.position == self.facts.landed.0) {
                     self.former_landed = Tip::before(header).to_point();
