@@ -334,22 +334,6 @@ impl<B: Buffer> Start<B> {
         }
     }
 
-    fn tail(&mut self) -> Option<&mut Tail> {
-        match &mut self.step {
-            Step::Verifying(tail) => Some(tail),
-            Step::Redoing(redo) => Some(&mut redo.tail),
-            Step::Preparing(_)
-            | Step::Fencing
-            | Step::Asking(_)
-            | Step::Waiting { .. }
-            | Step::Recording { .. }
-            | Step::FencingBeside(_)
-            | Step::Flushing { .. }
-            | Step::Done
-            | Step::Failed => None,
-        }
-    }
-
     fn on_probed<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,

@@ -102,7 +102,13 @@ fn shared(group: &Group, field: &Field, report: &mut Report<'_>) {
     }
     match group.lane_set {
         LaneSet::Failover => {}
-        LaneSet::Mirror | LaneSet::Stripe if relays >= 2 => {}
+        LaneSet::Mirror if relays >= 2 => {}
+        LaneSet::Stripe if relays >= 2 => report.warning(
+            &field.clone().key("lane_set"),
+            "stripes are young: several failures at once may leave a group that waits, or says too little of what it could lose; \
+             docs/lanes.md says more, \"mirror\" and \"failover\" are the safer choice"
+                .to_owned(),
+        ),
         LaneSet::Mirror | LaneSet::Stripe => {
             let wanted = group.lane_set.word();
             report.error(

@@ -97,7 +97,13 @@ fn two_lanes_at_a_time_need_two_relays() {
             ],
         );
     }
-    found(&lanes(TWO_RELAYS, "lane_set = \"stripe\""), &[]);
+    found(
+        &lanes(TWO_RELAYS, "lane_set = \"stripe\""),
+        &[
+            "a.toml:24: warning: group[0].lane_set: stripes are young: several failures at once may leave a group that waits, or says \
+             too little of what it could lose; docs/lanes.md says more, \"mirror\" and \"failover\" are the safer choice",
+        ],
+    );
     refused(
         &lanes(TWO_RELAYS, "lane_set = \"raid\""),
         "a.toml:24: group[0].lane_set: unknown variant `raid`, expected one of `failover`, `mirror`, `stripe`",

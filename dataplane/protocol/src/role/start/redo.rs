@@ -50,6 +50,22 @@ impl<B: Buffer> Start<B> {
         Outcome::Running
     }
 
+    pub(super) fn tail(&mut self) -> Option<&mut Tail> {
+        match &mut self.step {
+            Step::Verifying(tail) => Some(tail),
+            Step::Redoing(redo) => Some(&mut redo.tail),
+            Step::Preparing(_)
+            | Step::Fencing
+            | Step::Asking(_)
+            | Step::Waiting { .. }
+            | Step::Recording { .. }
+            | Step::FencingBeside(_)
+            | Step::Flushing { .. }
+            | Step::Done
+            | Step::Failed => None,
+        }
+    }
+
     pub(super) fn redo<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Step::Verifying(mut tail) = core::mem::replace(&mut self.step, Step::Done) else { return };
         context.note(Note::Start(StartNote::Redoing));
