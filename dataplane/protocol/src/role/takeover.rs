@@ -456,6 +456,8 @@ impl Takeover {
                     if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
                         return self.may_lose(why, secondary, store);
                     }
+                    // The last that was read may be that the other site hands over: then it is a secondary, too.
+                    self.contested |= self.asked.handed.is_none() && store.get().handover;
                     secondary.close(context);
                     self.mark(context, tracker);
                 }
