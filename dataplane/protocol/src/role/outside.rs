@@ -402,13 +402,15 @@ impl<B: Buffer> Outside<B> {
                         self.step = Step::Serving;
                         return Outcome::Running;
                     };
-                    let (lane, known) = (self.comeback.lane_node(), store.get());
+                    let (lane, known, several) =
+                        (self.comeback.lane_node(), store.get(), self.config.lanes.len() > 1);
                     let version = known.asked.version.max(known.set.version) + 1;
                     let change = store.change(context, |state| {
                         // The other site stands at the Leave mark: it knows.
                         (state.pair, state.by_word, state.handover) = (PairState::Resync, false, false);
-                        // A start that finds no more than this goes by the lane in which it was said, not by two that share.
-                        if state.set.is_striped() {
+                        // A start that finds no more than this goes by the lane in which it was said, once the other site has
+                        // recorded that: it may still look into another one.
+                        if several {
                             state.asked =
                                 FenceSet { epoch: state.epoch, version, ..FenceSet::of(&[lane], 1) };
                         }
