@@ -224,10 +224,10 @@ impl<B: Buffer> Group<B> {
         let state = self.store.get();
         // One of an epoch that was left behind already comes too late to mean anything.
         let known = state.epoch.max(secondary.acquired().epoch);
-        // As does one of a time that the lane has gone beyond.
+        // As does one of a time that the lane has gone beyond; not so where a newer epoch goes on by what its disks hold, without the journal.
         let is_current = leaving.epoch.node == self.config.other_site()
             && leaving.epoch >= known
-            && leaving.cut >= secondary.status().applied_time;
+            && (leaving.epoch > known || leaving.cut >= secondary.status().applied_time);
         if !is_current || leaving.group != self.config.group || state.handover {
             return rare!(LeavingTooLate);
         }
