@@ -54,6 +54,7 @@ rare_paths! {
     FetcherElsewhere = "data of a frame is not in the lane where it was listed",
     TakeoverWithoutBeside = "one of two lanes that share is away, and an operator accepts a loss",
     TakeoverBesideNewer = "a takeover finds a newer epoch in the other one of two lanes that share",
+    TakeoverLeftAlone = "of two lanes that share, the longer one ends with what was said in it alone",
     TakeoverTurnsToShorter = "of two lanes that share, a takeover goes by the one that it began with last",
     ComebackTurnsToShorter = "of two lanes that share, the one that was to be come back by ends behind the other one",
     FetcherFarBeside = "data of a frame is in a lane that is none of those that count now",

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 
 use midspan_format::control::LossReason;
+use midspan_format::frame::IN_TWO_LANES;
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::{FenceIntent, Fenced};
@@ -235,6 +236,13 @@ impl Takeover {
         if !is_of_it && here.journaled > Position(0) {
             self.why = self.why.or(Some(LossReason::LaneUnreachable));
             return;
+        }
+        // What ends the longer one may have been said in it alone, by one that left both: that nothing is lost is not known then.
+        let (longer, shorter) = if here.journaled < there.journaled { (there, here) } else { (here, there) };
+        let alone = longer.last.is_some_and(|last| last.flags & IN_TWO_LANES == 0);
+        if is_of_it && alone && longer.journaled > shorter.journaled {
+            rare!(TakeoverLeftAlone);
+            self.why = self.why.or(Some(LossReason::LeftTheLanes));
         }
         if (there.journaled, there.last.is_none()) < (here.journaled, here.last.is_none()) && is_of_it {
             rare!(TakeoverTurnsToShorter);
