@@ -160,7 +160,7 @@ impl World {
             refusal,
             StartRefusal::MayLose { why: LossReason::MayBeAlone | LossReason::LeftTheLanes, .. }
         );
-        if alone && self.swarm.accepts {
+        if alone && (self.swarm.accepts || self.alone) {
             // Only with loss accepted.
             self.takeover.asked[node.0] = None;
         } else if self.swarm.accepts

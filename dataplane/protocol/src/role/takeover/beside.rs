@@ -238,11 +238,11 @@ impl Takeover {
             return;
         }
         // What ends the longer one may have been said in it alone, by one that left both: that nothing is lost is not known then.
-        let (longer, shorter) = if here.journaled < there.journaled { (there, here) } else { (here, there) };
+        let longer = if here.journaled < there.journaled { there } else { here };
         let alone = longer.last.is_some_and(|last| last.flags & IN_TWO_LANES == 0);
-        if is_of_it && alone && longer.journaled > shorter.journaled {
+        if is_of_it && alone && here.journaled != there.journaled {
             rare!(TakeoverLeftAlone);
-            self.why = self.why.or(Some(LossReason::LeftTheLanes));
+            self.why = self.why.or(Some(LossReason::MayBeAlone));
         }
         if (there.journaled, there.last.is_none()) < (here.journaled, here.last.is_none()) && is_of_it {
             rare!(TakeoverTurnsToShorter);
