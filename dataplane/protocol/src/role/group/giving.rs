@@ -17,7 +17,7 @@ const AGAIN_NS: u64 = 2_000_000_000;
 
 impl<B: Buffer> Group<B> {
     /// Whether this site is a mere secondary, and the relay says that it is primary.
-    fn is_left_over(&self, secondary: &Secondary<B>) -> bool {
+    pub(super) fn is_left_over(&self, secondary: &Secondary<B>) -> bool {
         let fenced =
             secondary.is_named_primary() || secondary.named_beside().is_some() || self.setting.owes.is_some();
         fenced && !self.store.get().handover && !self.stopping

@@ -251,7 +251,10 @@ impl<B: Buffer> Group<B> {
                 return;
             }
         };
-        if now < *self.setting.away_since.get_or_insert(now) + TURN_NS {
+        // What an earlier takeover fenced there is given back first.
+        let gives = matches!(&self.play, Play::Secondary(secondary) if self.is_left_over(secondary));
+        let patience = if gives { 3 * TURN_NS } else { TURN_NS };
+        if now < *self.setting.away_since.get_or_insert(now) + patience {
             return;
         }
         if let Play::TakingOver(_, takeover) = &mut self.play {
