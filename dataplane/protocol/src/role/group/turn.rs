@@ -282,19 +282,26 @@ impl<B: Buffer> Group<B> {
         let began = *since;
         match event {
             FencerEvent::Nothing | FencerEvent::Forgotten(_) | FencerEvent::Refused(_) => {}
-            FencerEvent::Released => self.fence_off(self.store.get().takeover_replaces),
+            FencerEvent::Released => {
+                self.close_role(context);
+                self.fence_off(self.store.get().takeover_replaces);
+            }
             FencerEvent::Probed(fenced) if unfenced::is_unfenced(self.store.get()) => {
                 match unfenced::meet(&fenced, &self.config, self.store.get()) {
                     Meeting::Alone => fencer.fence(context),
                     Meeting::Holding => fencer.release(context),
                     Meeting::Unclear => self.resume_again(context),
-                    Meeting::Both => self.fence_off(fenced.epoch),
+                    Meeting::Both => {
+                        self.close_role(context);
+                        self.fence_off(fenced.epoch);
+                    }
                 }
             }
             FencerEvent::Probed(_) => fencer.fence(context),
             FencerEvent::Foreign(found) => {
                 rare!(ResumeReplaced);
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
+                self.close_role(context);
                 self.fence_off(found);
             }
             FencerEvent::Done(fenced)
