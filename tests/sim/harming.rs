@@ -161,7 +161,7 @@ impl World {
             StartRefusal::MayLose { why: LossReason::MayBeAlone | LossReason::LeftTheLanes, .. }
         );
         if alone && (self.swarm.accepts || self.alone) {
-            // Only with loss accepted.
+            // Only with loss accepted; or hosts were answered outside the lanes, and to refuse is right.
             self.takeover.asked[node.0] = None;
         } else if self.swarm.accepts
             && matches!(
