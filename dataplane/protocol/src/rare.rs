@@ -68,6 +68,7 @@ rare_paths! {
     WriterCannotContinue = "a lane that counts does not stand in the chain, and is not told to begin anew",
     WriterBeginsAgain = "a ring must be told again where its writer goes on",
     SecondLaneBegins = "a further lane is fenced, to be filled",
+    PrimaryOutgrown = "a lane that does not count has a newer epoch of the other site, which replaces nobody: the primary starts anew",
     SecondLaneFails = "a further lane cannot be used",
     SecondLaneLate = "a further lane does not come to hold what it must in time",
     LanesDoubled = "answers need two lanes from now on",
