@@ -259,7 +259,9 @@ impl<B: Buffer> Group<B> {
                 ended.close(context);
                 Play::Aborting(secondary, ended, 0)
             } else {
-                self.unbind(context);
+                if !takeover.stays_bound() {
+                    self.unbind(context);
+                }
                 let mut secondary = secondary;
                 secondary.hold_lanes(false);
                 Play::Secondary(secondary)
