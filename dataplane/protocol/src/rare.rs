@@ -233,6 +233,7 @@ rare_paths! {
     HearsAnew = "the other site connects again before its former connection has ended",
     HeardNotUnderstood = "what the other site says is not understood",
     LeavingTooLate = "that the other site leaves the lanes comes too late to mean anything",
+    LeavingBeforeTaken = "the other site leaves the lanes while a takeover here still waits for one",
     LeavesFullRing = "a full ring is left",
     LeavesLostRelay = "a relay that is away is left",
     LeavingDiskFailed = "a disk fails while the lanes are left",
