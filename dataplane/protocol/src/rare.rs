@@ -146,6 +146,7 @@ rare_paths! {
     CourseGivesUpBegin = "a takeover reads a round in place last of all, which nobody will end",
     CourseTooLittle = "a round brings a part to a target that lacks everything: it goes by",
     CourseRoundCancelled = "a round is cancelled at its target",
+    CourseRoundOutlived = "what was staged is dropped: the primary that had begun the round is gone",
     RelayUnknownGroup = "a relay does not know the group",
     RelayForeignArea = "a session asks for an area that is not there any more",
     RelayPutsOff = "a session comes while its area is being scanned, or a fence is under way",
