@@ -16,7 +16,7 @@ mod unfenced;
 
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{FenceIntent, Fenced};
 use midspan_format::superblock::LanePoint;
 use midspan_format::time::Time;
@@ -126,6 +126,7 @@ pub struct Takeover {
     /// The lane is bound, or what was handed over to this site counts no more, once this change is recorded, because the other site has gone on since: only
     /// then the lane is fenced. A start that found the handover behind this fence would go on as if nothing had happened in between.
     forgets: Option<u64>,
+    stays_bound: bool,
 }
 
 impl Takeover {
@@ -167,6 +168,7 @@ impl Takeover {
             replaces: Epoch::NONE,
             contested: false,
             forgets: None,
+            stays_bound: store.get().bound != NodeId::NONE,
         }
     }
 
@@ -237,7 +239,7 @@ impl Takeover {
                     return self.may_lose(LossReason::DiskFailed, secondary, store);
                 }
                 if self.forgets.is_some_and(|change| store.is_saved(change)) {
-                    self.forgets = None;
+                    (self.forgets, self.stays_bound) = (None, true);
                     self.fencer.fence(context);
                 }
                 self.fencer.on_tick(context);
@@ -300,10 +302,7 @@ impl Takeover {
 
     /// Whether the secondary was told to read to a prefix, or its sessions were closed: it cannot go on as it is.
     pub fn has_changed_secondary(&self) -> bool {
-        match &self.step {
-            Step::Fencing => false,
-            Step::Applying | Step::Marking(_) | Step::SavingMarks | Step::Recording { .. } => true,
-        }
+        !matches!(self.step, Step::Fencing)
     }
 
     fn on_probed<S: Buffers>(
