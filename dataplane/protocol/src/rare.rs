@@ -58,6 +58,7 @@ rare_paths! {
     TakeoverTurnsToShorter = "of two lanes that share, a takeover goes by the one that it began with last",
     ComebackTurnsToShorter = "of two lanes that share, the one that was to be come back by ends behind the other one",
     FetcherFarBeside = "data of a frame is in a lane that is none of those that count now",
+    FetcherTurnsBack = "a takeover reads by a lane that is not read, because old data was looked for elsewhere",
     FetcherFarAway = "a lane that holds data of a frame, and does not count, is away",
     FetcherDistrusts = "a lane may tell a secondary of more than both lanes hold, because a takeover has fenced it",
     StripeTurns = "of two lanes that share, the one that was being filled is lost, and the other one is back",

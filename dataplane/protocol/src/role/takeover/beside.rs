@@ -6,19 +6,20 @@
 use alloc::boxed::Box;
 
 use midspan_format::control::LossReason;
-use midspan_format::frame::IN_TWO_LANES;
+use midspan_format::frame::{FrameHeader, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::{FenceIntent, Fenced};
 
-use super::{Outcome, Takeover, UNFENCED_NS, UNHEARD_PROBE_NS, UNREACHABLE_NS};
+use super::{Outcome, Step, Takeover, UNFENCED_NS, UNHEARD_PROBE_NS, UNREACHABLE_NS};
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::role::site::SiteConfig;
+use crate::stage::fetcher::Target;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, LinkEvent, LinkId, StartRefusal};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal};
 
 /// The lane that shares the data with the one that the takeover began with.
 #[derive(Debug)]
@@ -181,6 +182,20 @@ impl Takeover {
         }
     }
 
+    /// The secondary reads what is left of the journal, along the chain of the lane by which this goes.
+    pub(super) fn read_to_end<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &StateStore,
+    ) {
+        let (from, to) = (secondary.acquired().position, self.facts.ring.journaled);
+        context.note(Note::Start(StartNote::Reading { from, to }));
+        self.step = Step::Applying;
+        let target = Target { end: to, by: self.config.relay, agreed: self.agreed };
+        secondary.set_target(context, target, store);
+    }
+
     /// Timers of the lane beside; an outcome when it is waited for no more.
     pub(super) fn keep_beside<S: Buffers>(
         &mut self,
@@ -249,6 +264,10 @@ impl Takeover {
             self.facts = LaneFacts { epoch: self.facts.epoch, found: self.facts.found, ..other };
             self.config.relay = node;
         }
+        // What is said to be in both lanes is: behind it the other one may hold what was on its way when both were left.
+        let both = |last: &FrameHeader| last.flags & IN_TWO_LANES != 0;
+        let said = [here.last, there.last].into_iter().flatten().filter(both).map(|last| last.journaled);
+        self.agreed = said.max().unwrap_or_default();
         let fits = here.may_share_with(&there) && there.may_share_with(&here);
         if !there.open || is_of_it && !fits || there.journaled < secondary.acquired().position {
             self.why = self.why.or(Some(LossReason::JournalDamaged { position: there.journaled }));
