@@ -70,14 +70,20 @@ impl World {
         }
     }
 
-    /// A lane is fenced in an epoch, at the end that its node told of first.
+    /// A lane is fenced in an epoch, at the end that its node tells of last before anything of that epoch is in it: a look may be answered
+    /// while the fence waits for what was on its way to the disk.
     fn note_fence(&mut self, node: NodeIndex, epoch: Epoch, to: Position) {
         let journal = self.watches.ring.area();
+        let Some(eye) = self.watches.journal.eye(node) else { return };
         // No start goes by a ring of another journal.
-        let is_of = self.watches.journal.eye(node).is_some_and(|eye| eye.is_of(journal));
-        let fence = (epoch, node);
-        if is_of && !self.fences.iter().any(|(known, _)| *known == fence) {
-            self.fences.push((fence, to));
+        let (is_of, untouched) = (eye.is_of(journal), eye.epoch < epoch);
+        if !is_of {
+            return;
+        }
+        match self.fences.iter_mut().find(|(known, _)| *known == (epoch, node)) {
+            Some((_, end)) if untouched => *end = to,
+            Some(_) => {}
+            None => self.fences.push(((epoch, node), to)),
         }
     }
 
