@@ -135,6 +135,7 @@ rare_paths! {
     FetcherTooEarly = "what a manifest lists is not in the prefix of the relay yet",
     FetcherCutShort = "a range that was read holds a part of what was asked: the rest is looked for",
     FetcherDamaged = "what was fetched does not verify: it is read again",
+    ManifestsElsewhere = "the place where manifests were to be read on was one of another lane's area",
     ManifestDamaged = "a manifest does not verify: what it listed is found along the chain",
     ManifestGap = "manifests leave out a part of the journal: it is scanned",
     ManifestsRefused = "a relay refuses to read manifests",

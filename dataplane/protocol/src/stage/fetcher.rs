@@ -102,6 +102,8 @@ pub struct Fetcher<B> {
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
     manifest_walk: Option<Walk>,
+    /// That place may be one of another lane's area: nothing that was read there has verified yet.
+    manifest_guessed: bool,
     /// Ends of manifests that were read, and how far in the ring each lists.
     consumed: VecDeque<(Position, Position)>,
     plan: VecDeque<Range>,
@@ -167,6 +169,7 @@ impl<B: Buffer> Fetcher<B> {
             ahead: Ahead::new(),
             manifest_from,
             manifest_walk: None,
+            manifest_guessed: false,
             consumed: VecDeque::with_capacity(PLAN),
             plan: VecDeque::with_capacity(PLAN * 2),
             planned_to: tip.position,

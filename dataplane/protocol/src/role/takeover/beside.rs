@@ -4,12 +4,13 @@
 //! that nothing is lost.
 
 use alloc::boxed::Box;
+use core::cmp::Ordering;
 
 use midspan_format::control::LossReason;
 use midspan_format::frame::{FrameHeader, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
-use midspan_format::message::{FenceIntent, Fenced};
+use midspan_format::message::{FenceIntent, Fenced, FencedLane};
 
 use super::{Outcome, Step, Takeover, UNFENCED_NS, UNHEARD_PROBE_NS, UNREACHABLE_NS};
 use crate::lane::fencer::{Fencer, FencerEvent};
@@ -252,10 +253,8 @@ impl Takeover {
             self.why = self.why.or(Some(LossReason::LaneUnreachable));
             return;
         }
-        // What ends the longer one may have been said in it alone, by one that left both: that nothing is lost is not known then.
-        let longer = if here.journaled < there.journaled { there } else { here };
-        let alone = longer.last.is_some_and(|last| last.flags & IN_TWO_LANES == 0);
-        if is_of_it && alone && here.journaled != there.journaled {
+        let alone = is_of_it && ends_alone(&here, &there);
+        if alone {
             rare!(TakeoverLeftAlone);
             self.why = self.why.or(Some(LossReason::MayBeAlone));
         }
@@ -271,6 +270,48 @@ impl Takeover {
         let fits = here.may_share_with(&there) && there.may_share_with(&here);
         if !there.open || is_of_it && !fits || there.journaled < secondary.acquired().position {
             self.why = self.why.or(Some(LossReason::JournalDamaged { position: there.journaled }));
+        }
+    }
+}
+
+/// Whether what ends one of two lanes may have been said in it alone, by one that left both: that nothing is lost is not known then. It ends
+/// the longer one; or both end alike, and not with the same. In the shorter one it is read.
+fn ends_alone(here: &FencedLane, there: &FencedLane) -> bool {
+    let alone = |ring: &FencedLane| ring.last.is_some_and(|last| last.flags & IN_TWO_LANES == 0);
+    match (here.journaled.cmp(&there.journaled), here.last, there.last) {
+        (Ordering::Less, _, _) => alone(there),
+        (Ordering::Greater, _, _) => alone(here),
+        (Ordering::Equal, Some(one), Some(other)) => {
+            one.checksum != other.checksum && (alone(here) || alone(there))
+        }
+        (Ordering::Equal, _, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(journaled: u64, checksum: u64, flags: u8) -> FencedLane {
+        let last = FrameHeader { checksum, flags, ..FrameHeader::default() };
+        FencedLane { journaled: Position(journaled), last: Some(last), ..FencedLane::default() }
+    }
+
+    #[test]
+    fn what_one_of_two_lanes_ends_with_alone_is_seen_also_where_the_other_one_ends_alike() {
+        let (both, mark) = (ring(8192, 1, IN_TWO_LANES), ring(8192, 2, 0));
+        for (one, other, expected) in [
+            (&both, &both, false),
+            (&both, &mark, true),
+            (&mark, &mark, false),
+            (&both, &ring(12288, 2, 0), true),
+            (&both, &ring(12288, 2, IN_TWO_LANES), false),
+            // The takeover goes by the shorter one, and reads it there.
+            (&both, &ring(4096, 2, 0), false),
+            (&both, &FencedLane { journaled: Position(8192), ..FencedLane::default() }, false),
+        ] {
+            assert_eq!(ends_alone(one, other), expected, "{one:?} {other:?}");
+            assert_eq!(ends_alone(other, one), expected, "{other:?} {one:?}");
         }
     }
 }
