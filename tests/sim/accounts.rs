@@ -51,7 +51,7 @@ pub struct Losing {
     pub pending: [Option<Said>; 3],
     /// The site by whose history hosts go since a loss was accepted, until the sites are paired.
     pub crown: Option<NodeIndex>,
-    /// Frames in the lane then.
+    /// Frames of that site in the lane then.
     pub frames: u64,
     /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
     pub apart: bool,

@@ -12,6 +12,7 @@ use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
 
 use crate::accounts::Said;
 use crate::event::NodeIndex;
+use crate::layout::node_id;
 use crate::node::Inbox;
 use crate::orders::Word;
 use crate::pages::Pages;
@@ -96,7 +97,7 @@ impl World {
         trace::line("oracle", || format!("hosts go by {node} from now on"));
         self.history.restart(Some(&image));
         (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
-        self.losing.frames = self.watches.ring.frames;
+        self.losing.frames = self.watches.ring.frames_by(node_id(node));
     }
 
     /// A start says that nothing is lost: then nothing is, or what is was accepted in a process that has died since.
@@ -143,9 +144,10 @@ impl World {
     }
 
     /// Whether a site serves by a word, and neither the relay nor the other site had anything of it since: it comes to light when they meet.
+    /// What the taker itself has put into the lane, its own mark before it serves, tells it nothing.
     fn is_unheard_of(&self, site: NodeIndex) -> bool {
         let told = self.recorded(site.other_site()).told_left > Time::ZERO;
-        let silent = self.watches.ring.frames == self.losing.frames;
+        let silent = self.watches.ring.frames_by(node_id(site)) == self.losing.frames;
         self.losing.crown == Some(site) && self.recorded(site).by_word && silent && !told
     }
 

@@ -2,12 +2,14 @@
 //! alone must give every answered write (I1, I4).
 //!
 //! The lane is what the oracle's own eye sees durable in the relay's ring, brought to volumes that were empty at first; what hosts
-//! were told is the history, which knows of no lane. So the check shares nothing with what computes the promise.
+//! were told is the history, which knows of no lane. So the check shares nothing with what computes the promise. The lane at the
+//! primary itself, alone, is lost with that site: there nothing may be promised, whatever it holds.
 
 use midspan_format::control::GroupStatus;
-use midspan_format::superblock::Role;
+use midspan_format::superblock::{GroupState, Role};
 
 use crate::event::NodeIndex;
+use crate::layout::node_id;
 use crate::lies::Lie;
 use crate::swarm::MS;
 use crate::world::World;
@@ -32,6 +34,11 @@ impl World {
             if !promised {
                 continue;
             }
+            if self.goes_by_its_own_lane(site) {
+                let what =
+                    format!("{site} says that no takeover loses anything, and its own lane is the only one");
+                return self.fail("zero_loss (I1, I4)", what);
+            }
             let end = self.watches.ring.end();
             let Some(image) = self.watches.ring.replay(end) else { continue };
             let image = self.without_cold(image);
@@ -41,6 +48,13 @@ impl World {
                 outcome.map_err(|lost| format!("{site} says that no takeover loses anything: {lost}"));
             self.demand("zero_loss (I1, I4)", outcome);
         }
+    }
+
+    /// Whether both sites have recorded that the lane at the one that serves counts alone: it is lost with that site, whatever it holds.
+    fn goes_by_its_own_lane(&self, site: NodeIndex) -> bool {
+        let sites = [self.recorded(site), self.recorded(site.other_site())];
+        let alone = |state: &GroupState| state.set.second().is_none() && state.set.first() == node_id(site);
+        sites[0].role == Role::Primary && sites.iter().all(alone)
     }
 
     /// Whether a site promises that a takeover now would lose nothing, and can know it: the one that serves does; the other one when it

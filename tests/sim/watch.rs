@@ -9,7 +9,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{BLOCK, BLOCK_U64, Position, Ring};
-use midspan_format::ids::{AreaId, Epoch};
+use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::mark::Mark;
 use midspan_format::record::RecordKind;
 use midspan_format::superblock::{AreaEntry, LanePoint};
@@ -85,6 +85,8 @@ pub struct AreaWatch {
     image: Vec<Pages>,
     /// Frames found in all.
     pub frames: u64,
+    /// By the node whose epoch they are of.
+    frames_by: BTreeMap<NodeId, u64>,
     /// How often the ring has wrapped.
     pub wraps: u64,
 }
@@ -121,6 +123,7 @@ impl AreaWatch {
             ops: BTreeMap::new(),
             image: volumes.iter().map(|size| Pages::new(usize::try_from(*size).unwrap_or(0))).collect(),
             frames: 0,
+            frames_by: BTreeMap::new(),
             wraps: 0,
         }
     }
@@ -259,8 +262,14 @@ impl AreaWatch {
         self.other = None;
         self.landed = self.landed.max(header.landed);
         self.frames += 1;
+        *self.frames_by.entry(header.epoch.node).or_default() += 1;
         self.wraps = self.end.0 / self.ring.size;
         self.recent.push_back(Seen { header, bytes, changes });
+    }
+
+    /// Frames found that are of an epoch of this node.
+    pub fn frames_by(&self, node: NodeId) -> u64 {
+        self.frames_by.get(&node).copied().unwrap_or(0)
     }
 
     /// Somebody says that everything before `position` is durable.

@@ -342,6 +342,7 @@ impl<B: Buffer> Group<B> {
             Play::Starting(start) => {
                 let outcome = start.on_tick(context, store);
                 self.on_start(context, outcome);
+                self.mark_again(context);
             }
             Play::Primary(primary) => {
                 primary.on_tick(context);
@@ -437,8 +438,8 @@ impl<B: Buffer> Group<B> {
         if let Play::TakingOver(secondary, takeover) = play {
             let outcome = takeover.on_progress(context, secondary, store, tracker);
             self.on_takeover(context, outcome);
-        } else if matches!(play, Play::Starting(start) if start.has_marked()) {
-            self.mark_redone(context);
+        } else {
+            self.mark_again(context);
         }
     }
 

@@ -103,6 +103,8 @@ pub struct Takeover {
     damaged_since: Option<u64>,
     /// It is no damage: the lane that shares the data is away.
     waits_beside: bool,
+    /// Both lanes that share the data hold the same before this position.
+    agreed: Position,
     /// Where the volumes stood when it began.
     from: Position,
     /// Where the own ring ended when it began: the lane has that much, or has lost it.
@@ -156,6 +158,7 @@ impl Takeover {
             heard: now,
             damaged_since: None,
             waits_beside: false,
+            agreed: Position(0),
             from: persisted.position,
             acquired_before: secondary.acquired().position,
             frames_before: persisted.sequence,
@@ -418,10 +421,7 @@ impl Takeover {
         if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
             return self.may_lose(why, secondary, store);
         }
-        let (from, to) = (secondary.acquired().position, self.facts.ring.journaled);
-        context.note(Note::Start(StartNote::Reading { from, to }));
-        self.step = Step::Applying;
-        secondary.set_target(context, to);
+        self.read_to_end(context, secondary, store);
         Outcome::Running
     }
 

@@ -33,10 +33,17 @@ pub fn is_unfenced(state: &GroupState) -> bool {
 /// A fencer for a primary outside the lanes: it replaces a foreign epoch only where an operator has said so.
 pub fn fencer(config: &SiteConfig, state: &GroupState) -> Fencer {
     if is_unfenced(state) {
-        config.fencer(FenceIntent::Takeover, state.takeover_replaces)
+        config.fencer(FenceIntent::Takeover, known(state))
     } else {
         config.fencer(FenceIntent::Restart, state.epoch)
     }
+}
+
+/// The newest epoch that the lane may be asked to know. A site that had heard of none has recorded whose it replaces, and no lane
+/// ever held that one: one that was never held has not forgotten it.
+fn known(state: &GroupState) -> Epoch {
+    let replaces = state.takeover_replaces;
+    if replaces.number == 0 { Epoch::NONE } else { replaces }
 }
 
 /// What the lane shows to a site that took over without a fence.
@@ -76,5 +83,20 @@ fn whose(fenced: &Fenced, me: NodeId, state: &GroupState) -> Whose {
         Whose::Own
     } else {
         Whose::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_nobody_ever_held_has_not_forgotten_the_epoch_that_is_replaced() {
+        let replaces = |number| GroupState {
+            takeover_replaces: Epoch { number, node: NodeId(1) },
+            ..GroupState::default()
+        };
+        assert_eq!(known(&replaces(0)), Epoch::NONE);
+        assert_eq!(known(&replaces(3)), Epoch { number: 3, node: NodeId(1) });
     }
 }

@@ -5,7 +5,11 @@
 //!  Normal ──────────▶ Away ───────────────▶ Staging ───────────────────▶ Normal (all that is staged is written first)
 //!                      ▲ └────────────────▶ InPlace ───────────────────▶ Normal
 //!                      └── Leave, Cancelled ──┘ (another Begin: that round instead)
+//!                      └─ a newer epoch ─ Staging
 //! ```
+//! Nothing ends a round of a primary that is gone: its source counts what is staged, and who comes behind it does not. What was
+//! staged is dropped at the first frame of a newer epoch, before the writes behind it fill the own ring (I7).
+//!
 //! A target in `Normal` holds an exact cut: a round changes nothing that it does not have, and is written like anything else. One
 //! that holds nothing certain takes no round but one of everything: its source may not know yet, and have marked less.
 
@@ -23,8 +27,8 @@ pub enum Mode {
     Normal,
     /// The primary answers, or has answered, outside the lanes: what comes before a Begin would make them no cut.
     Away,
-    /// A round is kept in the own ring; the disks hold the last cut.
-    Staging(u64),
+    /// A round, begun in an epoch, is kept in the own ring; the disks hold the last cut.
+    Staging(u64, Epoch),
     /// A round is written as it comes; there is no cut until its End.
     InPlace(u64),
 }
@@ -79,7 +83,7 @@ impl Course {
         let fate = match mode {
             Mode::Normal | Mode::InPlace(_) => Fate::Write,
             Mode::Away => Fate::Pass,
-            Mode::Staging(_) => Fate::Keep,
+            Mode::Staging(..) => Fate::Keep,
         };
         Self { mode, fate, drops: false, left: None, ended: false, handover: None }
     }
@@ -90,11 +94,18 @@ impl Course {
     pub fn over(mode: Mode, frame: &[u8], me: NodeId, last: bool, all: Option<u64>) -> Self {
         let mut course = Self::plain(mode);
         let Ok(checked) = CheckedFrame::parse_head(frame) else { return course };
-        let mut staged_before = matches!(mode, Mode::Staging(_));
+        let mut staged_before = matches!(mode, Mode::Staging(..));
+        if let Mode::Staging(_, epoch) = mode
+            && checked.header().epoch > epoch
+        {
+            rare!(CourseRoundOutlived);
+            course.drop_staged(&mut staged_before);
+            (course.mode, course.fate) = (Mode::Away, Fate::Pass);
+        }
         for record in checked.records().filter(|record| record.kind().is_some_and(is_mark)) {
             let Some(mark) = checked.mark(&record) else { continue };
             let gives_up = matches!(mark, Mark::RoundBegin(begin) if begin.in_place);
-            let gives_up = last && gives_up && matches!(course.mode, Mode::Away | Mode::Staging(_));
+            let gives_up = last && gives_up && matches!(course.mode, Mode::Away | Mode::Staging(..));
             rare!(CourseGivesUpBegin if gives_up);
             let lacks = matches!(mark, Mark::RoundBegin(begin) if all.is_some_and(|all| begin.regions < all))
                 && course.mode != Mode::Normal;
@@ -116,18 +127,18 @@ impl Course {
                 (self.mode, self.left, self.fate) = (Mode::Away, Some(leave.cut), Fate::Pass);
                 self.ended = false;
             }
-            (Mark::RoundBegin(begin), Mode::Away | Mode::Staging(_) | Mode::InPlace(_)) => {
+            (Mark::RoundBegin(begin), Mode::Away | Mode::Staging(..) | Mode::InPlace(_)) => {
                 self.drop_staged(staged_before);
                 (self.mode, self.fate) = if begin.in_place {
                     (Mode::InPlace(begin.round), Fate::Write)
                 } else {
-                    (Mode::Staging(begin.round), Fate::Keep)
+                    (Mode::Staging(begin.round, begin.epoch), Fate::Keep)
                 };
             }
-            (Mark::RoundEnd(end), Mode::Staging(round) | Mode::InPlace(round)) if end.round == round => {
+            (Mark::RoundEnd(end), Mode::Staging(round, _) | Mode::InPlace(round)) if end.round == round => {
                 match end.outcome {
                     RoundOutcome::Complete => {
-                        let staged = matches!(self.mode, Mode::Staging(_));
+                        let staged = matches!(self.mode, Mode::Staging(..));
                         self.fate = if staged { Fate::Replay } else { Fate::Write };
                         (self.mode, self.ended) = (Mode::Normal, true);
                     }
@@ -144,7 +155,7 @@ impl Course {
                 self.handover = (handover.to == me).then_some(handover.epoch);
             }
             (Mark::RoundBegin(_), Mode::Normal)
-            | (Mark::RoundEnd(_), Mode::Away | Mode::Staging(_) | Mode::InPlace(_))
+            | (Mark::RoundEnd(_), Mode::Away | Mode::Staging(..) | Mode::InPlace(_))
             | (Mark::LaneSet(_) | Mark::Verify(_), _) => {}
         }
     }

@@ -239,3 +239,36 @@ impl Round {
         matches!(self.step, Step::Clearing { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_its_target_cannot_stage_is_given_up_before_the_ring_is_full_and_begun_in_place() {
+        let volumes = [(VolumeId(1), 64 * REGION_BYTES)];
+        let mut map = DirtyMap::new(volumes.iter().copied());
+        map.mark(VolumeId(1), 0, REGION_BYTES);
+        let target = Target { staging: SLACK + 8 * REGION_BYTES, no_cut: false };
+        let mut round = Round::new(volumes.to_vec());
+        assert!(!round.begin(0, Time(1), &map, target).in_place);
+        assert!(round.has_room(REGION_BYTES), "the piece itself");
+        // Live writes are staged, too.
+        let staged: u64 = core::iter::repeat(REGION_BYTES).take_while(|length| round.has_room(*length)).sum();
+        assert!((5 * REGION_BYTES..7 * REGION_BYTES).contains(&staged), "{staged}");
+        round.cancel();
+        assert!(round.begin(1, Time(2), &map, target).in_place);
+        assert!(round.has_room(u64::from(u32::MAX)), "nothing is staged");
+    }
+
+    #[test]
+    fn a_round_of_more_than_half_of_the_targets_ring_begins_in_place() {
+        let volumes = [(VolumeId(1), 64 * REGION_BYTES)];
+        let mut map = DirtyMap::new(volumes.iter().copied());
+        let target = Target { staging: SLACK + 8 * REGION_BYTES, no_cut: false };
+        map.mark(VolumeId(1), 0, 4 * REGION_BYTES);
+        assert!(!Round::new(volumes.to_vec()).begin(0, Time(1), &map, target).in_place);
+        map.mark(VolumeId(1), 4 * REGION_BYTES, 1);
+        assert!(Round::new(volumes.to_vec()).begin(0, Time(1), &map, target).in_place);
+    }
+}

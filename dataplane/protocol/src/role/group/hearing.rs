@@ -218,9 +218,26 @@ impl<B: Buffer> Group<B> {
     }
 
     /// The primary is to answer hosts outside the lanes. A secondary whose takeover has begun does not record that: it may
-    /// say already that nothing is lost.
+    /// say already that nothing is lost. One that only waits for a lane has read nothing yet, and will look at what is recorded here:
+    /// it must, for who goes on by an operator's word does not wait for an answer.
     fn on_leaving<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, leaving: &Leaving) {
-        let Play::Secondary(secondary) = &self.play else { return };
+        let secondary = match &self.play {
+            Play::Secondary(secondary) => secondary,
+            Play::TakingOver(secondary, takeover) if takeover.waits_for_lane() && !takeover.is_planned() => {
+                rare!(LeavingBeforeTaken);
+                secondary
+            }
+            Play::TakingOver(..)
+            | Play::Aborting(..)
+            | Play::Starting(_)
+            | Play::Opening(..)
+            | Play::Primary(_)
+            | Play::Leaving(_)
+            | Play::Resuming { .. }
+            | Play::Outside(_)
+            | Play::Fenced(_)
+            | Play::Stopped => return,
+        };
         let state = self.store.get();
         // One of an epoch that was left behind already comes too late to mean anything.
         let known = state.epoch.max(secondary.acquired().epoch);

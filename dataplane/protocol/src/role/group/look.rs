@@ -87,6 +87,11 @@ impl<B: Buffer> Group<B> {
         let soon = self.seen + STARVED_NS;
         let store = if self.store.wants_to_write() { soon } else { u64::MAX };
         let role = match &self.play {
+            Play::Starting(start) if start.has_marked() => {
+                // The marks may have found the pool empty.
+                let waits = self.tracker.as_ref().is_some_and(|t| !t.is_durable() && !t.failed());
+                if waits { soon } else { start.deadline() }
+            }
             Play::Starting(start) => start.deadline(),
             Play::Primary(primary) | Play::Opening(primary, _) => {
                 let changes = self.handover.is_some() || self.departs;

@@ -47,7 +47,7 @@ impl<B: Buffer> Group<B> {
 
     /// What a start has redone, where the sites differ anyway, the other one may have skipped: it is marked before the lane hears
     /// that it has landed, which no later start would read again (I6).
-    pub(super) fn mark_redone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+    fn mark_redone<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Self { store, tracker, play: Play::Starting(start), .. } = self else { return };
         let marks = start.take_marks();
         if let Some(tracker) = tracker {
@@ -61,6 +61,13 @@ impl<B: Buffer> Group<B> {
         }
         let outcome = start.on_marked(context.now.mono, store);
         self.on_start(context, outcome);
+    }
+
+    /// So once more: marks are durable now, or had found the pool empty.
+    pub(super) fn mark_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        if matches!(&self.play, Play::Starting(start) if start.has_marked()) {
+            self.mark_redone(context);
+        }
     }
 
     pub(super) fn become_primary<S: Buffers<Buf = B>>(

@@ -205,7 +205,7 @@ impl<B: Buffer> Primary<B> {
     fn begin_round<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let heard = self.receipts.newest;
         let Some(repair) = self.repair.as_mut() else { return };
-        // Also while it is held: what a target has staged of an earlier round is dropped only when another one begins.
+        // Also while it is held: until a round has begun, its target lets by what hosts write.
         let may = repair.round.is_waiting() && !repair.opening && heard.staging > 0;
         if !may || repair.round.reading() > 0 {
             return;

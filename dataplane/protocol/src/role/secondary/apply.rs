@@ -57,7 +57,7 @@ impl<B: Buffer> Secondary<B> {
     /// A takeover has the whole journal, and no End is in it: the last cut is what there is.
     pub fn give_up_round(&mut self) {
         let done = self.applier.is_idle() && self.acquirer.is_idle() && self.replay.is_none();
-        if done && matches!(self.mode, Mode::Staging(_)) {
+        if done && matches!(self.mode, Mode::Staging(..)) {
             rare!(RoundGivenUp);
             self.mode = Mode::Away;
             self.applier.jump(self.acquirer.acquired());
@@ -103,7 +103,7 @@ impl<B: Buffer> Secondary<B> {
             let Some(held) = self.acquirer.pop() else { return };
             self.note_landmarks(&course, &header, store);
             self.mode = course.mode;
-            self.blank &= matches!(self.mode, Mode::Away | Mode::Staging(_));
+            self.blank &= matches!(self.mode, Mode::Away | Mode::Staging(..));
             match course.fate {
                 Fate::Write => self.write(context, &held),
                 Fate::Pass => self.applier.pass(&header),

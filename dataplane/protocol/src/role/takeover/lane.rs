@@ -14,9 +14,9 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note};
 
 impl Takeover {
-    /// Whether it waits for its lane to answer.
+    /// Whether it waits for its lane to answer, and nothing that it has read decides yet.
     pub fn waits_for_lane(&self) -> bool {
-        matches!(self.step, Step::Fencing) && !self.fencer.is_up()
+        matches!(self.step, Step::Fencing) && !self.fencer.is_up() && !self.beside.is_fencing()
     }
 
     /// What was asked for.
