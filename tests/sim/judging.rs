@@ -3,7 +3,7 @@
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::{FenceSet, GroupState, Role};
+use midspan_format::superblock::{FenceSet, GroupState, PairState, Role};
 use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::vocab::effect::Note;
 
@@ -173,7 +173,11 @@ impl World {
     /// I5: a site that another one has durably taken over from serves no more, whatever lane it finds.
     pub(crate) fn may_serve(&mut self, node: NodeIndex, epoch: Epoch) {
         let (own, other) = (self.recorded(node), self.recorded(node.other_site()));
-        let replaced = other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch;
+        // One that leaves the lanes records the epoch of the mark that it will put there, if it can: it has taken over from nobody, and until
+        // it has recorded that hosts may be answered there, none was (4101327).
+        let leaves = matches!(other.pair, PairState::Suspended | PairState::Degraded) && !other.answered;
+        let replaced =
+            other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch && !leaves;
         if self.watches.journal.is_used()
             && replaced
             && other.takeover_epoch.node == node_id(node.other_site())

@@ -1,6 +1,8 @@
 //! What relays say is held against what is durable.
 
 use midspan_format::area::AreaKind;
+use midspan_format::geometry::Position;
+use midspan_format::ids::Epoch;
 use midspan_format::message::Message;
 use midspan_protocol::vocab::effect::LinkId;
 
@@ -32,21 +34,19 @@ impl World {
                 for lane in fenced.lanes().iter().filter(|lane| lane.open) {
                     self.on_claim(node, lane.kind, lane.journaled);
                 }
+                let ring = fenced.lanes().iter().find(|lane| lane.kind == AreaKind::Ring);
+                let to = ring.map(|ring| ring.journaled).unwrap_or_default();
                 if fenced.epoch > fenced.found {
-                    let journal = self.watches.ring.area();
                     if let Some(eye) = self.watches.journal.eye(node) {
                         eye.fenced = eye.fenced.max(Some(fenced.epoch));
-                        let ring = fenced.lanes().iter().find(|lane| lane.kind == AreaKind::Ring);
-                        let to = ring.map(|ring| ring.journaled).unwrap_or_default();
-                        // No start goes by a ring of another journal.
-                        if eye.is_of(journal) {
-                            let fence = (fenced.epoch, node);
-                            if !self.fences.iter().any(|(known, _)| *known == fence) {
-                                self.fences.push((fence, to));
-                            }
-                        }
                     }
                     self.fenced = self.fenced.max(Some(fenced.epoch));
+                    self.note_fence(node, fenced.epoch, to);
+                } else if self.is_shared()
+                    && self.watches.journal.eye(node).is_some_and(|eye| eye.epoch < fenced.epoch)
+                {
+                    // The relay ended between its fence and its answer: who took the epoch hears of it by a look, before it writes there.
+                    self.note_fence(node, fenced.epoch, to);
                 }
             }
             Message::Hello(_)
@@ -67,6 +67,23 @@ impl World {
             | Message::SetAsked(_)
             | Message::SetRecorded(_)
             | Message::Head(_) => {}
+        }
+    }
+
+    /// A lane is fenced in an epoch, at the end that its node tells of last before anything of that epoch is in it: a look may be answered
+    /// while the fence waits for what was on its way to the disk.
+    fn note_fence(&mut self, node: NodeIndex, epoch: Epoch, to: Position) {
+        let journal = self.watches.ring.area();
+        let Some(eye) = self.watches.journal.eye(node) else { return };
+        // No start goes by a ring of another journal.
+        let (is_of, untouched) = (eye.is_of(journal), eye.epoch < epoch);
+        if !is_of {
+            return;
+        }
+        match self.fences.iter_mut().find(|(known, _)| *known == (epoch, node)) {
+            Some((_, end)) if untouched => *end = to,
+            Some(_) => {}
+            None => self.fences.push(((epoch, node), to)),
         }
     }
 

@@ -70,7 +70,8 @@ impl World {
         }
     }
 
-    fn is_shared(&self) -> bool {
+    /// Whether the lanes share the data of frames.
+    pub(crate) fn is_shared(&self) -> bool {
         self.swarm.lanes.is_some_and(|lanes| lanes.policy == LanePolicy::Stripe)
     }
 

@@ -16,6 +16,7 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::StartRedoDamaged, NARROW),
     (Rare::ComebackTurnsToShorter, STRIPES),
     (Rare::FetcherElsewhere, STRIPES),
+    (Rare::FetcherTurnsBack, STRIPES),
     (Rare::StartTurnsToShorter, STRIPES),
     (Rare::TakeoverWithoutBeside, STRIPES),
 ];

@@ -29,6 +29,8 @@ pub struct Plan {
     pub known: Epoch,
     /// This epoch is taken, in a further lane: it is in force in another one already. Else one that no lane has seen.
     pub takes: Option<Epoch>,
+    /// The new epoch is greater than this one, too, which no lane that is to be fenced need know of; it permits nothing.
+    pub beyond: Epoch,
     /// Several lanes count, and this one may not have been fenced by the newest epoch: an older one there is none that was forgotten.
     pub may_lag: bool,
 }
@@ -90,6 +92,12 @@ impl Fencer {
             requests: 0,
             told: None,
         }
+    }
+
+    /// The epoch that it takes is to be greater than this one, too.
+    pub fn beyond(mut self, epoch: Epoch) -> Self {
+        self.plan.beyond = epoch;
+        self
     }
 
     /// The link's name.
@@ -193,7 +201,7 @@ impl Fencer {
     /// [`FencerEvent::Probed`].
     pub fn fence<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
         let Step::Probed { found } = self.step else { return };
-        let number = found.number.max(self.plan.known.number) + 1;
+        let number = found.number.max(self.plan.known.number).max(self.plan.beyond.number) + 1;
         let epoch = self.plan.takes.unwrap_or(Epoch { number, node: self.plan.node });
         self.step = Step::Fencing { epoch };
         self.send(context, found, epoch, self.plan.intent);

@@ -79,6 +79,8 @@ pub struct Comeback<B> {
     step: Step<B>,
     /// The end of the lane that shares data with the one that it goes by, as it was seen.
     beside_end: Option<Position>,
+    /// The epoch that it takes in the lane is to be greater than this one.
+    beyond: Epoch,
 }
 
 impl<B: Buffer> Comeback<B> {
@@ -88,7 +90,7 @@ impl<B: Buffer> Comeback<B> {
             Some(facts) => Step::Inside(Box::new(Inside::new(&config, facts, state))),
             None => Step::Waiting { until: 0 },
         };
-        Self { config, step, beside_end: None }
+        Self { config, step, beside_end: None, beyond: Epoch::NONE }
     }
 
     /// Whether the lane is connected.
@@ -183,6 +185,15 @@ impl<B: Buffer> Comeback<B> {
             Step::Inside(_) => {}
         }
         Outcome::Running
+    }
+
+    /// The other site has told this epoch, which is newer: whether it has replaced this one only the lane can say, which takes one that is
+    /// newer still, or refuses it.
+    pub fn doubt<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, told: Epoch) {
+        if told > self.beyond {
+            self.close(context);
+            (self.step, self.beyond) = (Step::Waiting { until: 0 }, told);
+        }
     }
 
     /// The other site has told a receipt, past the relay.
@@ -289,7 +300,7 @@ impl<B: Buffer> Comeback<B> {
         // Of two lanes the one that it goes by may not have been fenced by the newest epoch.
         let mut fencer = Box::new(match self.beside_end {
             Some(_) => self.config.lagging_fencer(FenceIntent::Restart, store.get().epoch),
-            None => unfenced::fencer(&self.config, store.get()),
+            None => unfenced::fencer(&self.config, store.get()).beyond(self.beyond),
         });
         fencer.on_tick(context);
         self.step = Step::Fencing(fencer);

@@ -5,6 +5,7 @@
 //!  entering, or leaving ─▶ serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
 //! ```
 
+mod doubting;
 mod telling;
 
 use alloc::vec::Vec;
@@ -64,6 +65,10 @@ enum Step {
         change: u64,
     },
     Serving,
+    /// Hosts wait until the lane says whether the other site, which told this epoch, has replaced this one.
+    Doubting {
+        told: Epoch,
+    },
     Draining,
     Flushing {
         left: usize,
@@ -174,6 +179,7 @@ impl<B: Buffer> Outside<B> {
             Step::Serving | Step::Stuck => self.direct.has_room(),
             Step::Leaving { .. }
             | Step::Permitted { .. }
+            | Step::Doubting { .. }
             | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. } => false,
@@ -250,6 +256,9 @@ impl<B: Buffer> Outside<B> {
             let told = self.site_link.epoch();
             if told > store.get().epoch && told.node == self.config.other_site() {
                 // It has replaced this one, and says so before a lane can.
+                if self.can_doubt(store.get()) {
+                    return self.doubt(context, told, store);
+                }
                 return self.on_comeback(context, comeback::Outcome::Fenced(told), store);
             }
             self.tell(context, store);
@@ -304,6 +313,7 @@ impl<B: Buffer> Outside<B> {
             | Step::Leaving { .. }
             | Step::Permitted { .. }
             | Step::Serving
+            | Step::Doubting { .. }
             | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. }
@@ -321,6 +331,7 @@ impl<B: Buffer> Outside<B> {
             | Step::Leaving { .. }
             | Step::Permitted { .. }
             | Step::Serving
+            | Step::Doubting { .. }
             | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. }
@@ -391,6 +402,8 @@ impl<B: Buffer> Outside<B> {
                         self.direct.on_host(context, request);
                     }
                 }
+                // The lane has taken a newer one still: nobody has replaced this site there.
+                Step::Doubting { told } if store.get().epoch > told => self.step = Step::Serving,
                 Step::Serving
                     if !self.paused && self.can_settle() && self.comeback.ready(store.get()).is_some() =>
                 {
@@ -426,6 +439,7 @@ impl<B: Buffer> Outside<B> {
                 | Step::Leaving { .. }
                 | Step::Permitted { .. }
                 | Step::Serving
+                | Step::Doubting { .. }
                 | Step::Draining
                 | Step::Flushing { .. }
                 | Step::Recording { .. }

@@ -14,7 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use self::apply::Replay;
-use self::beside::{beside, beside_at};
+use self::beside::beside;
 use self::recovery::Recovery;
 use crate::lane::reader::Reader;
 use crate::lane::site_link::{SiteEvent, SiteLink};
@@ -189,12 +189,6 @@ impl<B: Buffer> Secondary<B> {
         }
     }
 
-    /// A takeover has fenced the lane: bring exactly its prefix to the volumes.
-    pub fn set_target<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
-        self.fetcher.set_target(context, prefix);
-        self.fetch(context);
-    }
-
     /// A takeover goes on with what is acquired: the journal's rest cannot be read.
     pub fn stop_fetching<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         self.fetcher.close(context);
@@ -294,11 +288,7 @@ impl<B: Buffer> Secondary<B> {
         } else if self.fetcher.owns(link) {
             self.fetcher.on_link(context, link, event, &mut self.acquirer);
             self.record_identity(context, store);
-            if let Some(node) = self.fetcher.wants_beside() {
-                let reader = beside_at(&self.config, store, node);
-                let shares = beside(&self.config, store).is_some_and(|beside| beside.node() == node);
-                self.fetcher.read_beside(context, Some(reader), shares);
-            }
+            self.turn_beside(context, store);
         }
         self.advance(context, store);
     }
@@ -353,6 +343,7 @@ impl<B: Buffer> Secondary<B> {
     pub fn on_tick<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &mut StateStore) {
         if self.is_recovered() {
             self.fetcher.on_tick(context);
+            self.turn_beside(context, store);
             if self.config.control.by_relay() {
                 self.receipts.on_tick(context);
             }

@@ -184,6 +184,7 @@ impl SiteConfig {
             intent,
             known,
             takes: None,
+            beyond: Epoch::NONE,
             may_lag: false,
         }
     }

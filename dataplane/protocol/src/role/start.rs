@@ -91,6 +91,8 @@ pub struct Start<B> {
     marks: Option<DirtyMap>,
     has_marked: bool,
     was_prepared: bool,
+    /// The epoch that it takes is to be greater than this one, too.
+    beyond: Epoch,
 }
 
 impl<B: Buffer> Start<B> {
@@ -110,7 +112,13 @@ impl<B: Buffer> Start<B> {
             marks: None,
             has_marked: false,
             was_prepared: false,
+            beyond: Epoch::NONE,
         }
+    }
+
+    /// It takes a greater epoch than this one, which is in a lane that does not count.
+    pub fn beyond(self, beyond: Epoch) -> Self {
+        Self { fencer: self.fencer.beyond(beyond), beyond, ..self }
     }
 
     /// Where the journal does not verify, as long as it does not.

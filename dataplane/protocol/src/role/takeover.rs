@@ -16,7 +16,7 @@ mod unfenced;
 
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{FenceIntent, Fenced};
 use midspan_format::superblock::LanePoint;
 use midspan_format::time::Time;
@@ -103,6 +103,8 @@ pub struct Takeover {
     damaged_since: Option<u64>,
     /// It is no damage: the lane that shares the data is away.
     waits_beside: bool,
+    /// Both lanes that share the data hold the same before this position.
+    agreed: Position,
     /// Where the volumes stood when it began.
     from: Position,
     /// Where the own ring ended when it began: the lane has that much, or has lost it.
@@ -126,6 +128,7 @@ pub struct Takeover {
     /// The lane is bound, or what was handed over to this site counts no more, once this change is recorded, because the other site has gone on since: only
     /// then the lane is fenced. A start that found the handover behind this fence would go on as if nothing had happened in between.
     forgets: Option<u64>,
+    stays_bound: bool,
 }
 
 impl Takeover {
@@ -155,6 +158,7 @@ impl Takeover {
             heard: now,
             damaged_since: None,
             waits_beside: false,
+            agreed: Position(0),
             from: persisted.position,
             acquired_before: secondary.acquired().position,
             frames_before: persisted.sequence,
@@ -167,6 +171,7 @@ impl Takeover {
             replaces: Epoch::NONE,
             contested: false,
             forgets: None,
+            stays_bound: store.get().bound != NodeId::NONE,
         }
     }
 
@@ -237,7 +242,7 @@ impl Takeover {
                     return self.may_lose(LossReason::DiskFailed, secondary, store);
                 }
                 if self.forgets.is_some_and(|change| store.is_saved(change)) {
-                    self.forgets = None;
+                    (self.forgets, self.stays_bound) = (None, true);
                     self.fencer.fence(context);
                 }
                 self.fencer.on_tick(context);
@@ -300,10 +305,7 @@ impl Takeover {
 
     /// Whether the secondary was told to read to a prefix, or its sessions were closed: it cannot go on as it is.
     pub fn has_changed_secondary(&self) -> bool {
-        match &self.step {
-            Step::Fencing => false,
-            Step::Applying | Step::Marking(_) | Step::SavingMarks | Step::Recording { .. } => true,
-        }
+        !matches!(self.step, Step::Fencing)
     }
 
     fn on_probed<S: Buffers>(
@@ -419,10 +421,7 @@ impl Takeover {
         if let Some(why) = self.why.filter(|_| !self.asked.accept_loss) {
             return self.may_lose(why, secondary, store);
         }
-        let (from, to) = (secondary.acquired().position, self.facts.ring.journaled);
-        context.note(Note::Start(StartNote::Reading { from, to }));
-        self.step = Step::Applying;
-        secondary.set_target(context, to);
+        self.read_to_end(context, secondary, store);
         Outcome::Running
     }
 

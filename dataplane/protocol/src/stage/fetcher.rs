@@ -9,6 +9,7 @@ mod beside;
 mod index;
 mod peek;
 mod plan;
+mod target;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ use midspan_format::message::{RefusedReason, Welcome};
 use midspan_format::time::Time;
 
 use self::ahead::Ahead;
+pub use self::target::Target;
 use crate::lane::reader::{Reader, ReaderEvent};
 use crate::recovery::walk::{Found, Walk};
 use crate::stage::acquirer::{Acquirer, Held};
@@ -100,6 +102,8 @@ pub struct Fetcher<B> {
     /// Where to begin reading manifests, until the area has welcomed us.
     manifest_from: Position,
     manifest_walk: Option<Walk>,
+    /// That place may be one of another lane's area: nothing that was read there has verified yet.
+    manifest_guessed: bool,
     /// Ends of manifests that were read, and how far in the ring each lists.
     consumed: VecDeque<(Position, Position)>,
     plan: VecDeque<Range>,
@@ -110,8 +114,8 @@ pub struct Fetcher<B> {
     asked: VecDeque<Asked<B>>,
     tip: Tip,
     walk: Option<Walk>,
-    /// A takeover reads exactly to here, whatever manifests say.
-    target: Option<Position>,
+    /// A takeover reads exactly to there, whatever manifests say.
+    target: Option<Target>,
     /// Nothing is asked before this time; 0 when nothing holds it up.
     retry_at: u64,
     /// When nothing is listed for long, the ring itself is asked: marks of a site outside the lanes stand in no manifest.
@@ -165,6 +169,7 @@ impl<B: Buffer> Fetcher<B> {
             ahead: Ahead::new(),
             manifest_from,
             manifest_walk: None,
+            manifest_guessed: false,
             consumed: VecDeque::with_capacity(PLAN),
             plan: VecDeque::with_capacity(PLAN * 2),
             planned_to: tip.position,
@@ -224,23 +229,6 @@ impl<B: Buffer> Fetcher<B> {
     /// Where a frame did not verify, until it does.
     pub fn damaged(&self) -> Option<Position> {
         self.damaged
-    }
-
-    /// From now on read exactly to `prefix`, along the chain.
-    pub fn set_target<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, prefix: Position) {
-        self.target = Some(prefix);
-        self.close_manifests(context);
-        if self.peeks && self.asked.len() == 1 {
-            self.plan.clear();
-            self.fill_plan();
-        } else {
-            self.rescan_all(context);
-        }
-    }
-
-    /// Where a takeover stops reading, once it has fenced the lane.
-    pub fn target(&self) -> Option<Position> {
-        self.target
     }
 
     /// Whether the link is one of this fetcher's.
@@ -432,7 +420,7 @@ impl<B: Buffer> Fetcher<B> {
             rare!(FetcherTooEarly);
             self.retry_at = context.now.mono + RETRY_NS / 10;
             self.scans_beside = !asked.beside;
-            return self.rescan(context);
+            return if self.target.is_some() { self.rescan_all(context) } else { self.rescan(context) };
         };
         self.found.clear();
         let mut done = 0;

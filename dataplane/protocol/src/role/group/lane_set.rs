@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use midspan_format::geometry::Position;
-use midspan_format::ids::NodeId;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{FenceIntent, SetAsked};
 use midspan_format::superblock::FenceSet;
 use midspan_format::time::Time;
@@ -12,6 +12,7 @@ use super::{Group, Play};
 use crate::lane::fencer::FencerEvent;
 use crate::role::primary::Primary;
 use crate::role::rejoin::Rejoin;
+use crate::role::start::Start;
 use crate::role::takeover::Asked;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::Context;
@@ -25,13 +26,15 @@ const LOOK_NS: u64 = 3_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Setting {
     /// The set that the other site is to be asked for, and the change that says so here.
-    asking: Option<(FenceSet, u64)>,
+    pub(super) asking: Option<(FenceSet, u64)>,
     /// A secondary begins anew, with another lane, when its operations have settled.
     moves: bool,
     /// A takeover that begins then.
     takeover: Option<Asked>,
     /// A lane that a takeover may have fenced before it turned to another one: it is given back, unless that one ends well.
     pub(super) owes: Option<NodeId>,
+    /// A lane that does not count has this epoch, which is newer than the primary's: that one starts anew, with one that is newer still.
+    pub(super) outgrown: Option<Epoch>,
     /// Of two lanes that share the data, the one that is not read is given back next.
     pub(super) gives_beside: bool,
     /// Since when the lane that is read is away.
@@ -55,6 +58,14 @@ impl<B: Buffer> Group<B> {
             | Play::Aborting(..)
             | Play::Stopped => false,
         }
+    }
+
+    /// The primary starts anew, as its next process would: by the set that counts, in a newer epoch than any lane was found to have.
+    pub(super) fn start_anew<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
+        let beyond = self.setting.outgrown.take().unwrap_or(Epoch::NONE);
+        let start = Start::new(self.config.clone(), &self.store).beyond(beyond);
+        self.play = Play::Starting(Box::new(start));
+        self.on_tick(context);
     }
 
     /// A primary's wishes for its set are recorded, told to the other site, and take effect when that has recorded them.

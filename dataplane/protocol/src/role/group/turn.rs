@@ -93,6 +93,7 @@ impl<B: Buffer> Group<B> {
             | Play::Stopped => false,
         };
         self.close_role(context);
+        self.setting.asking = None;
         let mut primary = Box::new(Primary::new(self.config.clone(), begin));
         primary.remember(self.store.get());
         if repairs && self.tracker.is_some() {
@@ -122,8 +123,11 @@ impl<B: Buffer> Group<B> {
     /// A primary that a lane has refused for a newer epoch leaves its role.
     pub(super) fn look_for_fence<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let (Play::Primary(primary) | Play::Opening(primary, _)) = &self.play else { return };
-        let Some(found) = primary.fenced() else { return };
-        self.fenced_by = Some(found);
+        self.fenced_by = primary.fenced();
+        self.setting.outgrown = primary.outgrown();
+        if self.fenced_by.is_none() && self.setting.outgrown.is_none() {
+            return;
+        }
         self.departs = false;
         self.leave(context);
     }
@@ -165,6 +169,7 @@ impl<B: Buffer> Group<B> {
         let handed = self.end_handover(context);
         match self.fenced_by {
             Some(found) => self.fence_off(found),
+            None if self.setting.outgrown.is_some() => self.start_anew(context),
             None if handed => self.follow(context),
             None => self.play = Play::Stopped,
         }
@@ -261,7 +266,9 @@ impl<B: Buffer> Group<B> {
                 ended.close(context);
                 Play::Aborting(secondary, ended, 0)
             } else {
-                self.unbind(context);
+                if !takeover.stays_bound() {
+                    self.unbind(context);
+                }
                 let mut secondary = secondary;
                 secondary.hold_lanes(false);
                 Play::Secondary(secondary)

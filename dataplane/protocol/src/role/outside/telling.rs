@@ -30,6 +30,7 @@ impl<B: Buffer> Outside<B> {
             Step::Serving => 0,
             Step::Entering { .. }
             | Step::Permitted { .. }
+            | Step::Doubting { .. }
             | Step::Draining
             | Step::Flushing { .. }
             | Step::Recording { .. }

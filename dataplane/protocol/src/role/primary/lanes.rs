@@ -77,6 +77,8 @@ pub(super) struct Lanes<B> {
     /// The candidates that were tried in vain, one after the other.
     tried: usize,
     try_at: u64,
+    /// A lane that does not count has this newer epoch: it can be used from the next start on, which takes one that is newer still.
+    outgrown: Option<Epoch>,
 }
 
 impl<B: Buffer> Lanes<B> {
@@ -98,6 +100,7 @@ impl<B: Buffer> Lanes<B> {
             second_lost: None,
             tried: 0,
             try_at: 0,
+            outgrown: None,
         }
     }
 
@@ -296,10 +299,18 @@ impl<B: Buffer> Primary<B> {
         event: LinkEvent<B>,
     ) {
         let Some(second) = self.lanes.second.as_mut() else { return };
-        match second.on_link(context, event) {
+        let event = second.on_link(context, event);
+        let node = second.node();
+        match event {
             SecondEvent::Nothing => {}
             SecondEvent::Fenced => self.open_second(context),
             SecondEvent::Progress => self.on_progress(context),
+            // Who takes over fences lanes of the set (I5): one that does not count was fenced by a takeover that came to nothing.
+            SecondEvent::Foreign(found) if !self.counts(node) => {
+                rare!(PrimaryOutgrown);
+                self.lanes.outgrown = Some(found);
+                return self.close(context);
+            }
             SecondEvent::Foreign(found) => {
                 self.fenced = Some(found);
                 context.note(Note::Fenced { ours: self.epoch, found });
@@ -417,8 +428,7 @@ impl<B: Buffer> Primary<B> {
         let now = context.now.mono;
         let side = 1 - self.lanes.side;
         let known = self.lanes.known;
-        let asked = self.lanes.asked.is_some_and(|asked| asked.set.nodes.contains(&node));
-        let in_force = asked || self.lanes.set.nodes.contains(&node);
+        let in_force = self.counts(node);
         let mut second = Box::new(Second::new(&self.config, node, side, self.epoch, known, now, in_force));
         second.on_tick(context);
         self.lanes.second = Some(second);

@@ -155,15 +155,13 @@ impl<B: Buffer> Relay<B> {
         let Some(area) = self.areas.get_mut(at).filter(|a| a.session == Some(link) && a.session_open) else {
             return self.refuse(context, index, RefusedReason::NotPermitted);
         };
-        let keeps = area.keeps(begin);
-        match area.begin(context, begin, found, Token(TAG_CLEAR | (at as u64) << 40)) {
-            Ok(()) if keeps => self.on_cleared(context, at, false),
-            Ok(()) => {}
+        match area.begin(begin, found) {
+            Ok(()) => self.on_cleared(context, at, false),
             Err(reason) => self.refuse(context, index, reason),
         }
     }
 
-    /// The block where an area goes on is clear: the permit is to say so.
+    /// An area goes on elsewhere: the permit is to say so; when it does, the block there is clear.
     pub(super) fn on_cleared<S: Buffers<Buf = B>>(
         &mut self,
         context: &mut Context<'_, S>,

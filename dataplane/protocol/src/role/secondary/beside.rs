@@ -7,6 +7,7 @@ use midspan_format::message::SessionKind;
 use super::Secondary;
 use crate::lane::reader::Reader;
 use crate::role::site::SiteConfig;
+use crate::stage::fetcher::Target;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::Context;
@@ -20,6 +21,31 @@ impl<B: Buffer> Secondary<B> {
     /// The lane beside, where that alone holds the newest frame.
     pub fn stands_beside(&self) -> Option<NodeId> {
         self.fetcher.stands_beside()
+    }
+
+    /// A takeover has fenced the lanes: bring exactly what is before the target to the volumes.
+    pub fn set_target<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        target: Target,
+        store: &StateStore,
+    ) {
+        self.fetcher.set_target(context, target);
+        self.turn_beside(context, store);
+        self.fetch(context);
+    }
+
+    /// What comes next is in another lane beside than the one that is read.
+    pub(super) fn turn_beside<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        store: &StateStore,
+    ) {
+        if let Some(node) = self.fetcher.wants_beside() {
+            let reader = beside_at(&self.config, store, node);
+            let shares = beside(&self.config, store).is_some_and(|beside| beside.node() == node);
+            self.fetcher.read_beside(context, Some(reader), shares);
+        }
     }
 
     /// A takeover is under way, or is not any more.
@@ -45,7 +71,7 @@ pub(super) fn beside(config: &SiteConfig, store: &StateStore) -> Option<Reader> 
 }
 
 /// A reader of the lane at `node`.
-pub(super) fn beside_at(config: &SiteConfig, store: &StateStore, node: NodeId) -> Reader {
+fn beside_at(config: &SiteConfig, store: &StateStore, node: NodeId) -> Reader {
     let state = store.get();
     let ring = state.lanes().first().map_or(AreaId::NONE, |lane| lane.ring);
     let hello = config.hello(SessionKind::Fetch, AreaKind::Ring, ring, state.epoch);

@@ -11,6 +11,7 @@ use midspan_format::superblock::{AreaEntry, GroupState, LanePoint, Role, StateLa
 use super::Secondary;
 use crate::role::policy::LanePolicy;
 use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
+use crate::stage::fetcher::Target;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::Buffer;
 use crate::vocab::buffer::fixture::{Heap, Plain};
@@ -64,7 +65,8 @@ fn a_takeover_asks_for_the_rest_of_the_journal_at_once() {
         Welcome { node: NodeId(2), area: AreaId([7; 16]), size: RING, journaled: end, ..Welcome::default() };
     secondary.on_link(&mut context, link, LinkEvent::Message(Message::Welcome(welcome)), &mut store);
     context.effects.drain().for_each(drop);
-    secondary.set_target(&mut context, end);
+    let target = Target { end, by: NodeId(2), agreed: Position(0) };
+    secondary.set_target(&mut context, target, &store);
     let mut reads = Vec::new();
     for effect in context.effects.drain() {
         if let Effect::Send { link: of, message: Message::Read(read) } = effect

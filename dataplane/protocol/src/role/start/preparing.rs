@@ -180,7 +180,7 @@ pub(super) fn first_fencer(config: &SiteConfig, store: &StateStore, was_prepared
 impl<B: Buffer> Start<B> {
     /// A fencer of the lane that it goes by.
     pub(super) fn new_fencer(&self, store: &StateStore) -> Fencer {
-        first_fencer(&self.config, store, self.was_prepared)
+        first_fencer(&self.config, store, self.was_prepared).beyond(self.beyond)
     }
 
     /// Whether the link belongs to the preparation.

@@ -4,21 +4,23 @@
 //! that nothing is lost.
 
 use alloc::boxed::Box;
+use core::cmp::Ordering;
 
 use midspan_format::control::LossReason;
-use midspan_format::frame::IN_TWO_LANES;
+use midspan_format::frame::{FrameHeader, IN_TWO_LANES};
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
-use midspan_format::message::{FenceIntent, Fenced};
+use midspan_format::message::{FenceIntent, Fenced, FencedLane};
 
-use super::{Outcome, Takeover, UNFENCED_NS, UNHEARD_PROBE_NS, UNREACHABLE_NS};
+use super::{Outcome, Step, Takeover, UNFENCED_NS, UNHEARD_PROBE_NS, UNREACHABLE_NS};
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::role::facts::LaneFacts;
 use crate::role::secondary::Secondary;
 use crate::role::site::SiteConfig;
+use crate::stage::fetcher::Target;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
-use crate::vocab::effect::{Context, LinkEvent, LinkId, StartRefusal};
+use crate::vocab::effect::{Context, LinkEvent, LinkId, Note, StartNote, StartRefusal};
 
 /// The lane that shares the data with the one that the takeover began with.
 #[derive(Debug)]
@@ -181,6 +183,20 @@ impl Takeover {
         }
     }
 
+    /// The secondary reads what is left of the journal, along the chain of the lane by which this goes.
+    pub(super) fn read_to_end<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        secondary: &mut Secondary<S::Buf>,
+        store: &StateStore,
+    ) {
+        let (from, to) = (secondary.acquired().position, self.facts.ring.journaled);
+        context.note(Note::Start(StartNote::Reading { from, to }));
+        self.step = Step::Applying;
+        let target = Target { end: to, by: self.config.relay, agreed: self.agreed };
+        secondary.set_target(context, target, store);
+    }
+
     /// Timers of the lane beside; an outcome when it is waited for no more.
     pub(super) fn keep_beside<S: Buffers>(
         &mut self,
@@ -237,10 +253,8 @@ impl Takeover {
             self.why = self.why.or(Some(LossReason::LaneUnreachable));
             return;
         }
-        // What ends the longer one may have been said in it alone, by one that left both: that nothing is lost is not known then.
-        let longer = if here.journaled < there.journaled { there } else { here };
-        let alone = longer.last.is_some_and(|last| last.flags & IN_TWO_LANES == 0);
-        if is_of_it && alone && here.journaled != there.journaled {
+        let alone = is_of_it && ends_alone(&here, &there);
+        if alone {
             rare!(TakeoverLeftAlone);
             self.why = self.why.or(Some(LossReason::MayBeAlone));
         }
@@ -249,9 +263,55 @@ impl Takeover {
             self.facts = LaneFacts { epoch: self.facts.epoch, found: self.facts.found, ..other };
             self.config.relay = node;
         }
+        // What is said to be in both lanes is: behind it the other one may hold what was on its way when both were left.
+        let both = |last: &FrameHeader| last.flags & IN_TWO_LANES != 0;
+        let said = [here.last, there.last].into_iter().flatten().filter(both).map(|last| last.journaled);
+        self.agreed = said.max().unwrap_or_default();
         let fits = here.may_share_with(&there) && there.may_share_with(&here);
         if !there.open || is_of_it && !fits || there.journaled < secondary.acquired().position {
             self.why = self.why.or(Some(LossReason::JournalDamaged { position: there.journaled }));
+        }
+    }
+}
+
+/// Whether what ends one of two lanes may have been said in it alone, by one that left both: that nothing is lost is not known then. It ends
+/// the longer one; or both end alike, and not with the same. In the shorter one it is read.
+fn ends_alone(here: &FencedLane, there: &FencedLane) -> bool {
+    let alone = |ring: &FencedLane| ring.last.is_some_and(|last| last.flags & IN_TWO_LANES == 0);
+    match (here.journaled.cmp(&there.journaled), here.last, there.last) {
+        (Ordering::Less, _, _) => alone(there),
+        (Ordering::Greater, _, _) => alone(here),
+        (Ordering::Equal, Some(one), Some(other)) => {
+            one.checksum != other.checksum && (alone(here) || alone(there))
+        }
+        (Ordering::Equal, _, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(journaled: u64, checksum: u64, flags: u8) -> FencedLane {
+        let last = FrameHeader { checksum, flags, ..FrameHeader::default() };
+        FencedLane { journaled: Position(journaled), last: Some(last), ..FencedLane::default() }
+    }
+
+    #[test]
+    fn what_one_of_two_lanes_ends_with_alone_is_seen_also_where_the_other_one_ends_alike() {
+        let (both, mark) = (ring(8192, 1, IN_TWO_LANES), ring(8192, 2, 0));
+        for (one, other, expected) in [
+            (&both, &both, false),
+            (&both, &mark, true),
+            (&mark, &mark, false),
+            (&both, &ring(12288, 2, 0), true),
+            (&both, &ring(12288, 2, IN_TWO_LANES), false),
+            // The takeover goes by the shorter one, and reads it there.
+            (&both, &ring(4096, 2, 0), false),
+            (&both, &FencedLane { journaled: Position(8192), ..FencedLane::default() }, false),
+        ] {
+            assert_eq!(ends_alone(one, other), expected, "{one:?} {other:?}");
+            assert_eq!(ends_alone(other, one), expected, "{other:?} {one:?}");
         }
     }
 }

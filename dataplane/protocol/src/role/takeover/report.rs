@@ -14,6 +14,11 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, StartReport};
 
 impl Takeover {
+    /// Whether the lane may have been read farther than both of a set go: an earlier takeover may, and who reads behind a fence of its own.
+    pub fn stays_bound(&self) -> bool {
+        self.stays_bound
+    }
+
     /// How far the disks are, in the journal and in time; hosts were answered beyond it at other places where the lanes were left.
     pub(super) fn there<B: Buffer>(&self, secondary: &Secondary<B>, store: &StateStore) -> (Position, Time) {
         let (state, point) = (store.get(), secondary.persisted());

@@ -13,19 +13,14 @@ use crate::vocab::effect::{Context, Disk, DiskOp, Token};
 use crate::vocab::tip::Tip;
 
 impl<B: Buffer> Area<B> {
-    /// The writer goes on at another place: what the area holds behind it is dropped. First the block there is cleared, so
-    /// that nothing from before continues the journal after a crash; then the permit says where it goes on. `found`: what the disk
-    /// has at the place of the last frame that is to stay, where [`Area::unknown`] asked for that.
+    /// The writer goes on at another place: what the area holds behind it is dropped. First the permit says where: what it knew of
+    /// before has a hole from then on (I2). Then the block there is cleared, so that nothing from before continues the journal after a crash;
+    /// and only then frames are taken. `found`: what the disk has at the place of the last frame that is to stay, where [`Area::unknown`] asked
+    /// for that.
     ///
     /// # Errors
-    /// Something of this session is still on its way to the disk, no buffer is free, or the last frame is another one.
-    pub fn begin<S: Buffers<Buf = B>>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        begin: &Begin,
-        found: Option<&FrameHeader>,
-        token: Token,
-    ) -> Result<(), RefusedReason> {
+    /// Something of this session is still on its way to the disk, or the last frame is another one.
+    pub fn begin(&mut self, begin: &Begin, found: Option<&FrameHeader>) -> Result<(), RefusedReason> {
         if !self.is_settled() || self.entry.kind != AreaKind::Ring || begin.journal == AreaId::NONE {
             return Err(RefusedReason::BadFrame);
         }
@@ -37,17 +32,13 @@ impl<B: Buffer> Area<B> {
         if begin.last.is_some_and(|last| !within || !keep || !fits(&last) || !has(&last)) {
             return Err(RefusedReason::BadFrame);
         }
-        if !keep {
-            self.clear(context, begin.position, token)?;
-        }
         let (position, sequence, chain) = (begin.position, begin.sequence, begin.chain);
         let tip = Tip { position, sequence, chain, epoch: Epoch::NONE };
         let beginning = Beginning { journal: begin.journal, tip, keep, recorded_by: None, cleared: false };
         self.beginning = Some(beginning);
         self.session_open = false;
         if keep {
-            // What is behind it counts no more, from now on. It is cleared when the permit says so, too: a ring whose journal ends
-            // before a place that its permit knows of would be damaged.
+            // What is behind it counts no more, from now on.
             self.ends_before = self.received();
             (self.journaled, self.last, self.received) = (tip.position, begin.last, tip);
         }
@@ -83,11 +74,11 @@ impl<B: Buffer> Area<B> {
         Ok(())
     }
 
-    /// The permit says where the area goes on: whether it can. If not, the block there is cleared first; it is tried again while no
+    /// The permit says where the area goes on: whether it can. If not, the block there is cleared now; it is tried again while no
     /// buffer is free.
     pub fn may_begin<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, token: Token) -> bool {
         let Some(beginning) = self.beginning else { return false };
-        if beginning.cleared || !beginning.keep {
+        if beginning.cleared {
             return true;
         }
         if !self.clearing {
@@ -106,7 +97,7 @@ impl<B: Buffer> Area<B> {
         self.beginning = None;
     }
 
-    /// The block is clear: the entry that the permit is to hold.
+    /// The entry that the permit is to hold; `None` when it does, and the block is clear.
     pub fn on_cleared(&mut self) -> Option<AreaEntry> {
         self.clearing = false;
         let mut beginning = self.beginning?;

@@ -42,6 +42,7 @@ impl<B: Buffer> Fetcher<B> {
     /// So, before anything is read.
     pub fn begin_beside(&mut self, beside: Option<Reader>, lanes: &[NodeId], node: NodeId) {
         self.lanes.extend(lanes);
+        self.manifest_guessed = lanes.len() > 1;
         self.node = node;
         self.shares = beside.is_some();
         self.beside = beside;

@@ -89,12 +89,22 @@ impl<B: Buffer> Fetcher<B> {
             let Some(walk) = self.manifest_walk.as_mut() else { return };
             match walk.next(rest) {
                 Found::Frame(header, range) => {
+                    self.manifest_guessed = false;
                     if let Some(frame) = rest.get(range.clone()) {
                         self.take_manifest(frame, header.end());
                     }
                     rest = rest.get(range.end..).unwrap_or_default();
                 }
                 Found::More(_) => return,
+                Found::Head(_) | Found::End if core::mem::take(&mut self.manifest_guessed) => {
+                    // Which lane's area the recorded place was in is not recorded, and another one may be read since.
+                    rare!(ManifestsElsewhere);
+                    (self.manifest_from, self.manifest_walk) = (Position(u64::MAX), None);
+                    if let Some(manifests) = self.manifests.as_mut() {
+                        manifests.restart(context);
+                    }
+                    return;
+                }
                 Found::Head(_) | Found::End => {
                     // Damage in the index: what it listed is found along the chain.
                     rare!(ManifestDamaged);

@@ -36,24 +36,25 @@ impl<B: Buffer> Fetcher<B> {
     /// The plan goes from the last verified frame to its end: what it leaves out, or has lost, is a scan.
     pub(super) fn fill_plan(&mut self) {
         let start = self.tip().position;
-        let end = self.target.unwrap_or(self.planned_to).max(start);
+        let end = self.target().unwrap_or(self.planned_to).max(start);
         let beside = self.scans_beside && self.shares;
-        let scan = |start, end| Range { start, end, scan: true, has_rest: false, beside };
         while self.plan.front().is_some_and(|range| range.end <= start) {
             self.plan.pop_front();
+        }
+        let takes = self.target.is_some();
+        if takes && self.plan.front().is_some_and(|first| first.start > start) {
+            self.plan.clear();
         }
         if let Some(first) = self.plan.front_mut() {
             let gap = first.start;
             first.start = gap.max(start);
-            first.beside = if first.scan { beside } else { first.beside };
+            first.beside = if first.scan && !takes { beside } else { first.beside };
             if gap > start {
-                self.plan.push_front(scan(start, gap));
+                self.plan.push_front(Range { start, end: gap, scan: true, has_rest: false, beside });
             }
         }
         let planned = self.plan.back().map_or(start, |last| last.end);
-        if end > planned {
-            self.plan.push_back(scan(planned, end));
-        }
+        self.plan_scan(planned, end);
         self.planned_to = end;
     }
 

@@ -2,7 +2,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, NodeId};
+use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::{Message, SessionKind, SetAsked};
 use midspan_format::superblock::FenceSet;
 
@@ -86,6 +86,17 @@ impl<B: Buffer> Primary<B> {
             asked.said_at = now;
             site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set }));
         }
+    }
+
+    /// Whether the lane at `node` is in the set, or in the one that is asked for.
+    pub(super) fn counts(&self, node: NodeId) -> bool {
+        let asked = self.lanes.asked.is_some_and(|asked| asked.set.nodes.contains(&node));
+        asked || self.lanes.set.nodes.contains(&node)
+    }
+
+    /// The epoch of a lane that does not count, which the next start is to go beyond: this role has closed for it.
+    pub fn outgrown(&self) -> Option<Epoch> {
+        self.lanes.outgrown
     }
 
     /// The lane of a set, or of the one in force, that is not written as the first one.
