@@ -176,8 +176,7 @@ impl World {
         // One that leaves the lanes records the epoch of the mark that it will put there, if it can: it has taken over from nobody, and until
         // it has recorded that hosts may be answered there, none was (4101327).
         let leaves = matches!(other.pair, PairState::Suspended | PairState::Degraded) && !other.answered;
-        let replaced =
-            other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch && !leaves;
+        let replaced = other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch && !leaves;
         if self.watches.journal.is_used()
             && replaced
             && other.takeover_epoch.node == node_id(node.other_site())
