@@ -19,6 +19,12 @@ impl Takeover {
         matches!(self.step, Step::Fencing) && !self.fencer.is_up() && !self.beside.is_fencing()
     }
 
+    /// Takes a newer epoch in the lane than any that this site knows: it may have heard of one since it asked.
+    pub(super) fn fence_lane<S: Buffers>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
+        self.fencer.reach_beyond(store.get().epoch);
+        self.fencer.fence(context);
+    }
+
     /// What was asked for.
     pub fn asked(&self) -> Asked {
         self.asked
