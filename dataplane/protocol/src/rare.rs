@@ -47,6 +47,8 @@ rare_paths! {
     StripeFills = "one of two lanes that share is lost: the other gets all data, from memory",
     StripeNotKept = "one of two lanes that share is lost, and memory does not have all of its data",
     StripeIsBack = "a lane that shares is back before the other one counts alone",
+    StartRedoReplaced = "a start that writes the journal's tail finds the lane taken by the other site, and writes are on their way",
+    TailGivenNoMore = "a lane gives no more of the tail that a start, or a site that was replaced, reads",
     StartReplaced = "a start that reads the journal finds the lane taken by the other site",
     StartFindsEmptied = "of two lanes that share, a start finds one with another disk",
     StartTurnsToShorter = "a start has fenced a lane, and the other one of two that share ends before it",

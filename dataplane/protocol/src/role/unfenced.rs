@@ -34,6 +34,9 @@ pub fn is_unfenced(state: &GroupState) -> bool {
 pub fn fencer(config: &SiteConfig, state: &GroupState) -> Fencer {
     if is_unfenced(state) {
         config.fencer(FenceIntent::Takeover, state.takeover_replaces)
+    } else if state.set.is_striped() {
+        // Who has left two that share the data says so in one of them, in an epoch that the other one has not.
+        config.lagging_fencer(FenceIntent::Restart, state.epoch)
     } else {
         config.fencer(FenceIntent::Restart, state.epoch)
     }
