@@ -15,10 +15,10 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::RelayLaneDamaged, NARROW),
     (Rare::ReplayUnreadable, NARROW),
     (Rare::StartRedoDamaged, NARROW),
+    (Rare::StartRedoReplaced, NARROW),
     (Rare::ComebackTurnsToShorter, STRIPES),
     (Rare::FetcherElsewhere, STRIPES),
     (Rare::FetcherTurnsBack, STRIPES),
-    (Rare::StartTurnsToShorter, STRIPES),
     (Rare::TakeoverWithoutBeside, STRIPES),
 ];
 
@@ -27,7 +27,7 @@ const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; 
 /// What our own machines never do.
 const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
 /// What the first seeds of stripes do not come by.
-const STRIPES: &str = "of two lanes that share: none of some 3,000 seeds from 4000000 does, no test does";
+const STRIPES: &str = "of two lanes that share: none of some 10,000 seeds from 4000000 on does, no test does";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some ten thousand did, no test does";

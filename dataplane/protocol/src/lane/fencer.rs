@@ -31,6 +31,8 @@ pub struct Plan {
     pub takes: Option<Epoch>,
     /// Several lanes count, and this one may not have been fenced by the newest epoch: an older one there is none that was forgotten.
     pub may_lag: bool,
+    /// It was fenced once, at least: one that knows of nobody is another disk.
+    pub was_fenced: bool,
 }
 
 /// How it ended, or that it has not.
@@ -283,7 +285,8 @@ impl Fencer {
                 if let Some(takes) = self.plan.takes {
                     return self.on_probed_further(context, fenced, takes);
                 }
-                if found < self.plan.known && !self.plan.may_lag {
+                let lags = self.plan.may_lag && (found.is_held() || !self.plan.was_fenced);
+                if found < self.plan.known && !lags {
                     rare!(FencerForgotten);
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };
                     return FencerEvent::Forgotten(found);

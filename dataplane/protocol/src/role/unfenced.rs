@@ -36,7 +36,7 @@ pub fn fencer(config: &SiteConfig, state: &GroupState) -> Fencer {
         config.fencer(FenceIntent::Takeover, state.takeover_replaces)
     } else if state.set.is_striped() {
         // Who has left two that share the data says so in one of them, in an epoch that the other one has not.
-        config.lagging_fencer(FenceIntent::Restart, state.epoch)
+        config.left_fencer(state.epoch)
     } else {
         config.fencer(FenceIntent::Restart, state.epoch)
     }
