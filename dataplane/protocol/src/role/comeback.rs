@@ -14,7 +14,7 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::mark::{Leave, LeaveReason, Mark};
-use midspan_format::message::{FenceIntent, SessionKind};
+use midspan_format::message::SessionKind;
 use midspan_format::superblock::{GroupState, PairState};
 use midspan_format::time::GroupClock;
 
@@ -288,7 +288,7 @@ impl<B: Buffer> Comeback<B> {
     fn fence<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
         // Of two lanes the one that it goes by may not have been fenced by the newest epoch.
         let mut fencer = Box::new(match self.beside_end {
-            Some(_) => self.config.lagging_fencer(FenceIntent::Restart, store.get().epoch),
+            Some(_) => self.config.left_fencer(store.get().epoch),
             None => unfenced::fencer(&self.config, store.get()),
         });
         fencer.on_tick(context);
