@@ -43,6 +43,7 @@ impl World {
                     self.fenced = self.fenced.max(Some(fenced.epoch));
                     self.note_fence(node, fenced.epoch, to);
                 } else if self.is_shared()
+                    && ring.is_some_and(|ring| ring.open)
                     && self.watches.journal.eye(node).is_some_and(|eye| eye.epoch < fenced.epoch)
                 {
                     // The relay ended between its fence and its answer: who took the epoch hears of it by a look, before it writes there.

@@ -79,7 +79,7 @@ wire_struct! {
         pub group: GroupId,
         /// The epoch in force.
         pub epoch: Epoch,
-        /// The one node that may write rings and manifest areas.
+        /// The one node that may write rings and manifest areas; none where the holder of the epoch in force has given it back.
         pub primary: NodeId,
         /// The one node that may write receipt areas.
         pub secondary: NodeId,

@@ -33,6 +33,8 @@ pub struct Plan {
     pub beyond: Epoch,
     /// Several lanes count, and this one may not have been fenced by the newest epoch: an older one there is none that was forgotten.
     pub may_lag: bool,
+    /// It was fenced once, at least: one that knows of nobody is another disk.
+    pub was_fenced: bool,
 }
 
 /// How it ended, or that it has not.
@@ -96,7 +98,7 @@ impl Fencer {
 
     /// The epoch that it takes is to be greater than this one, too.
     pub fn beyond(mut self, epoch: Epoch) -> Self {
-        self.plan.beyond = epoch;
+        self.plan.beyond = epoch.max(self.plan.beyond);
         self
     }
 
@@ -296,7 +298,8 @@ impl Fencer {
                 if let Some(takes) = self.plan.takes {
                     return self.on_probed_further(context, fenced, takes);
                 }
-                if found < self.plan.known && !self.plan.may_lag {
+                let emptied = self.plan.was_fenced && self.plan.beyond.is_held() && !found.is_held();
+                if emptied || found < self.plan.known && !self.plan.may_lag {
                     rare!(FencerForgotten);
                     self.step = Step::Idle { retry_at: context.now.mono + FORGOTTEN_NS };
                     return FencerEvent::Forgotten(found);

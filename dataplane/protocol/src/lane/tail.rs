@@ -150,6 +150,12 @@ impl Tail {
                     | RefusedReason::Deleted => TailEvent::Nothing,
                 }
             }
+            // It gives no more: whoever may write there now is named when it is connected anew.
+            ReaderEvent::Data { data: None, .. } => {
+                rare!(TailGivenNoMore);
+                reader.restart(context);
+                TailEvent::Nothing
+            }
             ReaderEvent::Nothing | ReaderEvent::Down | ReaderEvent::Data { .. } => TailEvent::Nothing,
         }
     }

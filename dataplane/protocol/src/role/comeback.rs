@@ -14,7 +14,7 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::{BLOCK, Position};
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::mark::{Leave, LeaveReason, Mark};
-use midspan_format::message::{FenceIntent, SessionKind};
+use midspan_format::message::SessionKind;
 use midspan_format::superblock::{GroupState, PairState};
 use midspan_format::time::GroupClock;
 
@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::lane::reader::Reader;
 use crate::lane::writer::{Writer, WriterEvent};
-use crate::role::facts::LaneFacts;
+use crate::role::facts::{LaneFacts, recorded_behind};
 use crate::role::primary::Begin;
 use crate::role::site::SiteConfig;
 use crate::role::unfenced::{self, Meeting, is_unfenced, meet};
@@ -122,7 +122,12 @@ impl<B: Buffer> Comeback<B> {
         match &mut self.step {
             Step::Waiting { .. } => {}
             Step::Surveying(survey) => {
-                if let Some((node, other_end)) = survey.on_link(context, link, event, &self.config) {
+                let found = survey.on_link(context, link, event, &self.config);
+                if let Some(found) = survey.replaced().filter(|_| !is_unfenced(store.get())) {
+                    rare!(ComebackReplacedBeside);
+                    return Outcome::Fenced(found);
+                }
+                if let Some((node, other_end)) = found {
                     survey.close(context);
                     (self.config.relay, self.beside_end) = (node, Some(other_end));
                     self.fence(context, store);
@@ -297,11 +302,14 @@ impl<B: Buffer> Comeback<B> {
     }
 
     fn fence<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
+        let state = store.get();
+        let behind = recorded_behind(state, self.config.node);
         // Of two lanes the one that it goes by may not have been fenced by the newest epoch.
-        let mut fencer = Box::new(match self.beside_end {
-            Some(_) => self.config.lagging_fencer(FenceIntent::Restart, store.get().epoch),
-            None => unfenced::fencer(&self.config, store.get()).beyond(self.beyond),
-        });
+        let fencer = match self.beside_end {
+            Some(_) => self.config.left_fencer(behind).beyond(state.epoch),
+            None => unfenced::fencer(&self.config, state),
+        };
+        let mut fencer = Box::new(fencer.beyond(self.beyond));
         fencer.on_tick(context);
         self.step = Step::Fencing(fencer);
     }

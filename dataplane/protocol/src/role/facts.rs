@@ -2,7 +2,7 @@
 
 use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, Epoch, LaneId};
+use midspan_format::ids::{AreaId, Epoch, LaneId, NodeId};
 use midspan_format::message::{Fenced, FencedLane};
 use midspan_format::superblock::GroupState;
 use midspan_format::time::Time;
@@ -67,4 +67,13 @@ impl LaneFacts {
     pub fn tip(area: &FencedLane) -> Tip {
         Tip::behind(area.journaled, area.last.as_ref())
     }
+}
+
+/// The newest epoch of the other site that this one's state says for sure to be left behind: a lane that has no newer one may be taken. That a process of
+/// its own took a higher number in some lane says nothing: the other site may have taken over by another lane since.
+pub fn recorded_behind(state: &GroupState, me: NodeId) -> Epoch {
+    let replaces = state.takeover_replaces;
+    let replaces = if replaces.node == me { Epoch::NONE } else { replaces };
+    // The other site has recorded the set in its epoch, and takes none from then on that is not greater.
+    replaces.max(state.handover_epoch).max(state.set.epoch)
 }

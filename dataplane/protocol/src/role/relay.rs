@@ -309,10 +309,8 @@ impl<B: Buffer> Relay<B> {
                 }
             }
             (SessionKind::Control, Message::Release(release)) => {
-                self.permits.release(node, release.group, release.epoch);
-                let request = release.request;
-                let released = midspan_format::message::Released { request };
-                context.ask(Effect::Send { link, message: Message::Released(released) });
+                self.permits.give_back(context, link, node, release);
+                self.settle(context);
             }
             _ => self.refuse(context, index, RefusedReason::BadFrame),
         }

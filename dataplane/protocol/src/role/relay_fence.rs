@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use midspan_format::geometry::BLOCK;
 use midspan_format::ids::{Epoch, GroupId, NodeId};
-use midspan_format::message::{Fence, FenceIntent, Fenced, FencedLane, Message, RefusedReason};
+use midspan_format::message::{
+    Fence, FenceIntent, Fenced, FencedLane, Message, RefusedReason, Release, Released,
+};
 use midspan_format::superblock::{AreaEntry, AreaHint, GroupPermit, permit_offset};
 
 use crate::role::relay::TAG_PERMIT;
@@ -27,6 +29,8 @@ struct Slot {
     durable: u64,
     /// Slots that must still be written before a fence is answered: it must not stand in one only, which can rot.
     copies_left: u8,
+    /// Who gave its epoch back, by which request, and the change that says so: it is answered when that is durable.
+    giving: Option<(LinkId, u64, u64)>,
     hints_at: u64,
     failed: bool,
 }
@@ -53,6 +57,7 @@ impl Permits {
             decided: 0,
             durable: 0,
             copies_left: 0,
+            giving: None,
             hints_at: 0,
             failed: false,
         });
@@ -107,9 +112,31 @@ impl Permits {
         }
     }
 
-    /// The asker of a fence is gone; the fence stands, unanswered.
+    /// The holder of the epoch in force gives it back. That it did is durable before it is answered: a node that forgot it would keep the
+    /// former writer away, and nobody may look at a lane that has left the set meanwhile.
+    pub fn give_back<S: Buffers>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        link: LinkId,
+        from: NodeId,
+        release: &Release,
+    ) {
+        let request = release.request;
+        let slot = self.slots.iter_mut().find(|s| s.guard.permit.group == release.group);
+        let Some(slot) = slot.filter(|s| s.guard.holder() == from && s.guard.permit.epoch == release.epoch)
+        else {
+            return context.ask(Effect::Send { link, message: Message::Released(Released { request }) });
+        };
+        slot.guard.give_back();
+        slot.decided += 1;
+        slot.copies_left = 2;
+        slot.giving = Some((link, request, slot.decided));
+    }
+
+    /// The asker of a fence is gone; the fence stands, unanswered. So does what was given back.
     pub fn forget_link(&mut self, link: LinkId) {
         for slot in &mut self.slots {
+            slot.giving = slot.giving.filter(|(asker, ..)| *asker != link);
             if let Some(Pending { link: asker, .. }) = slot.guard.pending.as_mut()
                 && *asker == Some(link)
             {
@@ -187,6 +214,10 @@ impl Permits {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.wants_to_write() {
                 write_permit(context, index, slot);
+            }
+            let is_saved = |change| slot.durable >= change && slot.copies_left == 0 && !slot.failed;
+            if let Some((link, request, _)) = slot.giving.take_if(|(.., change)| is_saved(*change)) {
+                context.ask(Effect::Send { link, message: Message::Released(Released { request }) });
             }
             let group = slot.guard.permit.group;
             let settled = areas.iter().filter(|a| a.group == group).all(Area::is_settled);

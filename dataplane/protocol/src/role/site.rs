@@ -186,6 +186,7 @@ impl SiteConfig {
             takes: None,
             beyond: Epoch::NONE,
             may_lag: false,
+            was_fenced: false,
         }
     }
 
@@ -211,6 +212,13 @@ impl SiteConfig {
     pub fn lagging_fencer(&self, intent: FenceIntent, known: Epoch) -> Fencer {
         let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
         let plan = Plan { may_lag: true, ..self.fence_plan(intent, known) };
+        Fencer::new(self.link(FENCER_LINK), self.relay, hello, self.pace, plan)
+    }
+
+    /// So, of one that this site has left: that it was fenced in some epoch is certain.
+    pub fn left_fencer(&self, known: Epoch) -> Fencer {
+        let hello = self.hello(SessionKind::Control, AreaKind::Ring, AreaId::NONE, known);
+        let plan = Plan { may_lag: true, was_fenced: true, ..self.fence_plan(FenceIntent::Restart, known) };
         Fencer::new(self.link(FENCER_LINK), self.relay, hello, self.pace, plan)
     }
 

@@ -218,10 +218,8 @@ impl<B: Buffer> Start<B> {
         let Some(tail) = self.tail() else { return Outcome::Running };
         match tail.on_link(context, link, event) {
             TailEvent::Nothing => {}
-            // The other site has taken the lane meanwhile: what two lanes must hold is not given to this one any more.
             TailEvent::Up(found) if found > self.facts.epoch && found.node == self.config.other_site() => {
-                rare!(StartReplaced);
-                return Outcome::Fenced(found);
+                return self.on_replaced(context, found);
             }
             TailEvent::Up(_) => {}
             TailEvent::Damaged(position) => self.on_damaged(context, position),
@@ -432,7 +430,7 @@ impl<B: Buffer> Start<B> {
             match &mut self.step {
                 Step::Recording { change } if store.is_saved(*change) => match self.beside_of(store) {
                     Some(node) => {
-                        self.fence_beside(node);
+                        self.fence_beside(node, store.get());
                         return self.on_tick(context, store);
                     }
                     None => self.read_tail(context, None, store),
@@ -446,7 +444,7 @@ impl<B: Buffer> Start<B> {
                 }
                 Step::Redoing(_) => {
                     if !self.apply(context) {
-                        return Outcome::Running;
+                        return self.replaced().map_or(Outcome::Running, Outcome::Fenced);
                     }
                     self.flush(context);
                 }

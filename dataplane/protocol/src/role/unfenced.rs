@@ -9,7 +9,7 @@ use midspan_format::message::{FenceIntent, Fenced};
 use midspan_format::superblock::{GroupState, Role};
 
 use crate::lane::fencer::Fencer;
-use crate::role::facts::LaneFacts;
+use crate::role::facts::{LaneFacts, recorded_behind};
 use crate::role::site::SiteConfig;
 
 /// What the lane shows.
@@ -34,6 +34,9 @@ pub fn is_unfenced(state: &GroupState) -> bool {
 pub fn fencer(config: &SiteConfig, state: &GroupState) -> Fencer {
     if is_unfenced(state) {
         config.fencer(FenceIntent::Takeover, known(state))
+    } else if state.set.is_striped() {
+        // Who has left two that share the data says so in one of them, in an epoch that the other one has not.
+        config.left_fencer(recorded_behind(state, config.node)).beyond(state.epoch)
     } else {
         config.fencer(FenceIntent::Restart, state.epoch)
     }

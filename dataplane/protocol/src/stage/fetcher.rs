@@ -313,6 +313,10 @@ impl<B: Buffer> Fetcher<B> {
             return self.put_off_peek(context.now.mono);
         }
         self.plan_agreed();
+        if self.target.is_some() && self.plan.is_empty() && self.asked.is_empty() {
+            // What is behind the place up to which both lanes were read may be in another one.
+            self.fill_plan();
+        }
         // What comes behind a piece of a scan, the piece says; a look at the ring is not waited for.
         let scans = |asked: &Asked<B>| asked.range.scan && asked.range.end > asked.range.start;
         while self.in_flight() < self.limits.fetches && !self.asked.iter().any(scans) {

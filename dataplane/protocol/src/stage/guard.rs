@@ -35,7 +35,7 @@ pub struct Guard {
     pub permit: GroupPermit,
     /// The fence in progress.
     pub pending: Option<Pending>,
-    /// The present writer gave its lease back: a fence need not wait for it.
+    /// The present writer gave its lease back: a fence need not wait for it. One that gave its epoch back, too, is no writer any more, durably.
     pub released: bool,
     started_at: u64,
     /// Before this time some former writer may still answer reads, whoever fenced it: also when that fence was decided
@@ -48,7 +48,20 @@ impl Guard {
     pub fn new(permit: GroupPermit, started_at: u64) -> Self {
         let fenced_before = permit.former != NodeId::NONE && permit.former != permit.primary;
         let quiet_until = if fenced_before { started_at + lease_with_margin(&permit) } else { 0 };
-        Self { permit, pending: None, released: false, started_at, quiet_until }
+        let released = permit.primary == NodeId::NONE && permit.epoch.is_held();
+        Self { permit, pending: None, released, started_at, quiet_until }
+    }
+
+    /// The holder of the epoch in force gives it back: nobody may write until another one is taken, and the writer before may take that.
+    pub fn give_back(&mut self) {
+        self.permit.primary = NodeId::NONE;
+        self.released = true;
+    }
+
+    /// Whose epoch is in force.
+    pub fn holder(&self) -> NodeId {
+        let given_back = self.permit.primary == NodeId::NONE && self.permit.epoch.is_held();
+        if given_back { self.permit.epoch.node } else { self.permit.primary }
     }
 
     /// Whether the node is one of the group's two sites.
@@ -95,7 +108,7 @@ impl Guard {
             rare!(FenceStale);
             return Err(RefusedReason::EpochFound);
         }
-        let former = self.permit.primary;
+        let former = self.holder();
         // A writer of the same node is a dead process: its disks are held exclusively, so no other can be alive there.
         if former != NodeId::NONE && former != from && !self.released {
             rare!(FenceWaitsForLease);
@@ -229,6 +242,22 @@ mod tests {
         guard.fence(1_100 * MS, B, LinkId(2), &short, 1_000 * MS).unwrap();
         let mut guard = Guard::new(guard.permit, 1_200 * MS);
         assert_eq!(take(&mut guard, 1_210 * MS, 3, 0), 1_750 * MS);
+    }
+
+    #[test]
+    fn an_epoch_that_was_given_back_stays_so_through_a_restart_of_the_node() {
+        let mut guard = guard();
+        take(&mut guard, 1_100 * MS, 2, 1_000 * MS);
+        guard.give_back();
+        let mut guard = Guard::new(guard.permit, 2_000 * MS);
+        let replaces = guard.permit.epoch;
+        // Who took it may take it anew, and still waits for the lease of the one before.
+        let mut again = Guard::new(guard.permit, 2_000 * MS);
+        assert_eq!(take(&mut again, 2_010 * MS, 3, 0), 2_550 * MS);
+        assert_eq!(again.permit.former, A);
+        // And the one before may go on.
+        guard.fence(2_010 * MS, A, LinkId(3), &fence(A, replaces, 3, FenceIntent::Restart), 0).unwrap();
+        assert_eq!((guard.permit.former, guard.released), (B, false));
     }
 
     #[test]

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use midspan_format::frame::IN_TWO_LANES;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, NodeId};
+use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::FencedLane;
 use midspan_format::superblock::GroupState;
 
 use crate::lane::fencer::{Fencer, FencerEvent};
-use crate::role::facts::LaneFacts;
+use crate::role::facts::{LaneFacts, recorded_behind};
 use crate::role::site::SiteConfig;
 use crate::vocab::buffer::Buffers;
 use crate::vocab::effect::{Context, LinkEvent, LinkId};
@@ -20,6 +20,10 @@ pub(super) struct Survey {
     probes: Vec<(Fencer, Option<FencedLane>)>,
     /// The recorded journal; none where none is.
     journal: AreaId,
+    /// What the other site has left behind.
+    behind: Epoch,
+    /// An epoch of the other site that is newer, in either lane.
+    replaced: Option<Epoch>,
 }
 
 impl Survey {
@@ -30,7 +34,14 @@ impl Survey {
             (config.prober(u32::try_from(index).unwrap_or(0), *node, state.epoch), None)
         };
         let journal = state.lanes().first().map(|lane| lane.ring).unwrap_or_default();
-        state.set.is_striped().then(|| Self { probes: nodes.map(prober).collect(), journal })
+        let behind = recorded_behind(state, config.node);
+        let probes = || nodes.map(prober).collect();
+        state.set.is_striped().then(|| Self { probes: probes(), journal, behind, replaced: None })
+    }
+
+    /// The epoch by which the other site has replaced this one, in whichever lane: whom any lane would refuse does not come back by the other (I5).
+    pub(super) fn replaced(&self) -> Option<Epoch> {
+        self.replaced
     }
 
     /// Whether one of them answers.
@@ -48,6 +59,11 @@ impl Survey {
     ) -> Option<(NodeId, Position)> {
         let (fencer, ring) = self.probes.iter_mut().find(|(fencer, _)| fencer.id() == link)?;
         if let FencerEvent::Probed(fenced) = fencer.on_link(context, event) {
+            let given_back = fenced.released && fenced.former == config.node;
+            let foreign = fenced.epoch.is_held() && fenced.epoch.node != config.node && !given_back;
+            if foreign && fenced.epoch > self.behind {
+                self.replaced = Some(fenced.epoch);
+            }
             *ring = LaneFacts::new(&fenced, config.lane).map(|facts| facts.ring).filter(|ring| ring.open);
             if ring.is_none() {
                 fencer.look_again(context.now.mono);

@@ -22,6 +22,7 @@ use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
 impl<B: Buffer> Group<B> {
     /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
     pub(super) fn fence_off(&mut self, found: Epoch) {
+        self.forget_asking();
         self.fenced_by = Some(found);
         // What was taken without a fence is a history of its own: nobody but an operator can choose.
         self.split = unfenced::is_unfenced(self.store.get());
@@ -60,6 +61,7 @@ impl<B: Buffer> Group<B> {
         context: &mut Context<'_, S>,
         change: u64,
     ) {
+        self.forget_asking();
         let mut secondary = Box::new(Secondary::new(self.config.clone(), &self.store));
         secondary.wait_for(change);
         secondary.start(context);

@@ -105,6 +105,11 @@ impl<B: Buffer> Group<B> {
         }
     }
 
+    /// This site is no primary any more: what it was about to ask for is not what it asks for when it is one again.
+    pub(super) fn forget_asking(&mut self) {
+        self.setting.asking = None;
+    }
+
     /// Before anything is answered after a return, the other site records that this lane alone counts: a change may have been under
     /// way when the lanes were left, and a taker has chosen its lane alone.
     pub(super) fn settle_asked<S: Buffers<Buf = B>>(

@@ -253,9 +253,10 @@ impl<B: Buffer> Group<B> {
             takeover::Outcome::Refused(refusal) => StartNote::Refused(refusal),
             takeover::Outcome::Probed(report) => StartNote::Probed(report),
         };
-        let planned = matches!(&self.play, Play::TakingOver(_, takeover) if takeover.is_planned());
+        let mut handed = None;
         if let Play::TakingOver(secondary, mut takeover) = core::mem::replace(&mut self.play, Play::Stopped) {
             takeover.close(context);
+            handed = takeover.asked().handed;
             self.setting.owes = takeover.fenced_beside().or(self.setting.owes);
             self.play = if takeover.has_changed_secondary() {
                 rare!(TakeoverBeginsAnew);
@@ -275,10 +276,11 @@ impl<B: Buffer> Group<B> {
             };
             self.on_aborted(context, FencerEvent::Nothing);
         }
-        if planned {
-            // Nobody asked here: what was handed over counts no more, or is tried again.
+        if let Some(handed) = handed {
+            // Nobody asked here: what was handed over counts no more, or is tried again. It may have been handed over once more meanwhile.
             self.handover_at = context.now.mono + HANDOVER_RETRY_NS;
-            if note == StartNote::Refused(StartRefusal::NotSecondary) {
+            let same = self.store.get().handover_epoch == handed;
+            if same && note == StartNote::Refused(StartRefusal::NotSecondary) {
                 rare!(HandoverForgotten);
                 self.store.change(context, |state| state.handover = false);
             }

@@ -8,8 +8,9 @@ use alloc::boxed::Box;
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::message::{FenceIntent, Fenced, RefusedReason};
+use midspan_format::superblock::GroupState;
 
-use super::preparing::Preparing;
+use super::preparing::{Preparing, left_behind};
 use super::{Outcome, Start, Step};
 use crate::lane::fencer::FencerEvent;
 use crate::role::facts::LaneFacts;
@@ -26,8 +27,9 @@ impl<B: Buffer> Start<B> {
     }
 
     /// The epoch is recorded: the other lane is taken in it, too.
-    pub(super) fn fence_beside(&mut self, node: NodeId) {
-        let (epoch, known) = (self.facts.epoch, self.facts.found);
+    pub(super) fn fence_beside(&mut self, node: NodeId, state: &GroupState) {
+        let epoch = self.facts.epoch;
+        let known = left_behind(&self.facts, state, self.config.node);
         let fencer = self.config.fencer_beside(node, FenceIntent::Restart, known, epoch);
         self.step = Step::FencingBeside(Box::new(fencer));
     }

@@ -14,7 +14,7 @@ use midspan_format::superblock::{FenceSet, GroupState};
 use super::{Outcome, Start, Step};
 use crate::lane::fencer::{Fencer, FencerEvent};
 use crate::lane::site_link::{SiteEvent, SiteLink};
-use crate::role::facts::LaneFacts;
+use crate::role::facts::{LaneFacts, recorded_behind};
 use crate::role::site::SiteConfig;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -183,8 +183,7 @@ pub(super) fn first_fencer(config: &SiteConfig, store: &StateStore, was_prepared
 pub(super) fn left_behind(facts: &LaneFacts, state: &GroupState, me: NodeId) -> Epoch {
     let foreign = |epoch: Epoch| if epoch.node == me { Epoch::NONE } else { epoch };
     let last = facts.ring.last.map_or(Epoch::NONE, |last| foreign(last.epoch));
-    // The other site has recorded the set in its epoch, and takes none from then on that is not greater.
-    foreign(facts.found).max(last).max(state.handover_epoch).max(state.set.epoch)
+    foreign(facts.found).max(last).max(recorded_behind(state, me))
 }
 
 impl<B: Buffer> Start<B> {

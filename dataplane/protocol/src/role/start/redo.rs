@@ -7,7 +7,7 @@ use midspan_format::checked::CheckedFrame;
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
-use midspan_format::ids::VolumeId;
+use midspan_format::ids::{Epoch, VolumeId};
 use midspan_format::record::RecordKind;
 
 use super::{Outcome, Start, Step};
@@ -27,6 +27,8 @@ pub(super) struct Redo<B> {
     pub(super) waiting: VecDeque<(FrameHeader, Slice<B>)>,
     /// It did not verify this time: everything is read again once no disk operation runs.
     pub(super) damaged: Option<Position>,
+    /// The other site has taken the lane: that is followed once no disk operation runs.
+    replaced: Option<Epoch>,
 }
 
 impl<B: Buffer> Start<B> {
@@ -81,12 +83,18 @@ impl<B: Buffer> Start<B> {
             at,
             self.facts.landed.1,
         );
-        self.step = Step::Redoing(Redo { tail, applier, waiting: VecDeque::new(), damaged: None });
+        self.step =
+            Step::Redoing(Redo { tail, applier, waiting: VecDeque::new(), damaged: None, replaced: None });
     }
 
     /// Gives the applier what it has room for. `true` when everything is written.
     pub(super) fn apply<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) -> bool {
-        let Step::Redoing(Redo { tail, applier, waiting, damaged }) = &mut self.step else { return false };
+        let Step::Redoing(Redo { tail, applier, waiting, damaged, replaced }) = &mut self.step else {
+            return false;
+        };
+        if replaced.is_some() {
+            return false;
+        }
         if let Some(position) = *damaged {
             if applier.is_idle() {
                 self.wait(context, Note::Damaged { node: self.config.relay, position });
@@ -121,6 +129,32 @@ impl<B: Buffer> Start<B> {
         }
         tail.poke(context);
         false
+    }
+
+    /// The other site has taken the lane meanwhile: what two lanes must hold is not given to this one any more.
+    pub(super) fn on_replaced<S: Buffers<Buf = B>>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        found: Epoch,
+    ) -> Outcome {
+        rare!(StartReplaced);
+        if let Some(tail) = self.tail() {
+            tail.close(context);
+        }
+        if let Step::Redoing(redo) = &mut self.step
+            && !redo.applier.is_idle()
+        {
+            rare!(StartRedoReplaced);
+            redo.replaced = Some(found);
+            return Outcome::Running;
+        }
+        Outcome::Fenced(found)
+    }
+
+    /// Who has taken the lane, once nothing is written any more.
+    pub(super) fn replaced(&self) -> Option<Epoch> {
+        let Step::Redoing(redo) = &self.step else { return None };
+        redo.replaced.filter(|_| redo.applier.is_idle())
     }
 
     pub(super) fn flush<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
