@@ -242,8 +242,8 @@ impl Takeover {
                     return self.may_lose(LossReason::DiskFailed, secondary, store);
                 }
                 if self.forgets.is_some_and(|change| store.is_saved(change)) {
-                    (self.forgets, self.stays_bound) = (None, true);
-                    self.fencer.fence(context);
+                    self.forgets = None;
+                    self.fence(context);
                 }
                 self.fencer.on_tick(context);
                 if let Some(outcome) = self.keep_beside(context, secondary, store) {
@@ -380,7 +380,7 @@ impl Takeover {
             }));
             return Outcome::Running;
         }
-        self.fencer.fence(context);
+        self.fence(context);
         Outcome::Running
     }
 

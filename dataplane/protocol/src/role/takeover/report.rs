@@ -14,6 +14,12 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, StartReport};
 
 impl Takeover {
+    /// Fences the lane. From when it is asked on, its node may give this site more than both lanes of a set hold.
+    pub(super) fn fence<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
+        self.fencer.fence(context);
+        self.stays_bound |= self.fencer.is_fencing();
+    }
+
     /// Whether the lane may have been read farther than both of a set go: an earlier takeover may, and who reads behind a fence of its own.
     pub fn stays_bound(&self) -> bool {
         self.stays_bound
