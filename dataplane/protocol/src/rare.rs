@@ -48,6 +48,7 @@ rare_paths! {
     StripeNotKept = "one of two lanes that share is lost, and memory does not have all of its data",
     StripeIsBack = "a lane that shares is back before the other one counts alone",
     OutsideDoubts = "a site that has taken over hears of a newer epoch of the other one, and asks its lane for one that is newer still",
+    OutsideDoubtsOn = "the lane of a site that has taken over is silent while it is asked whether that was replaced: hosts are served on",
     StartReplaced = "a start that reads the journal finds the lane taken by the other site",
     StartFindsEmptied = "of two lanes that share, a start finds one with another disk",
     StartTurnsToShorter = "a start has fenced a lane, and the other one of two that share ends before it",
