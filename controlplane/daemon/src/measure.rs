@@ -315,6 +315,9 @@ fn relay_meaning(names: &Names, health: Health, ring: &MeasuredArea) -> String {
         Health::Open if !ring.epoch.is_held() => {
             "holds the group's journal; no primary has started yet".to_owned()
         }
+        Health::Open if ring.primary == NodeId::NONE => {
+            "holds the group's journal; a takeover was given back, and nobody has written since".to_owned()
+        }
         Health::Open if ring.has_writer => {
             format!("holds the group's journal; its writer {} is connected", names.node(ring.primary))
         }

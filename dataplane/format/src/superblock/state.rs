@@ -185,8 +185,9 @@ wire_struct! {
         pub dirty_generation: u64,
         /// The round that runs; 0 when there is none.
         pub round: u64,
-        /// Time of its Begin.
-        pub round_began: Time,
+        /// With [`GroupState::told_left`]: only a mark of the other site's epoch of this number, or of a later one, takes the place of
+        /// what it has told. (This was the time of a round's begin, which nothing ever wrote.)
+        pub told_from: u64,
         /// The round runs in place: this site holds no cut until its End.
         pub round_in_place: bool,
         /// The journal, and how far this site has come in it.

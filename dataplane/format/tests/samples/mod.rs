@@ -405,7 +405,7 @@ pub fn state() -> GroupState {
         takeover_epoch: EPOCH,
         dirty_generation: 14,
         round: 11,
-        round_began: Time(CUT.0 + 1),
+        told_from: CUT.0 + 1,
         round_in_place: true,
         lanes: [lane, StateLane { lane: LaneId(6), node: SECONDARY, ..lane }].into_iter().collect(),
         volumes: [volume(1, 1 << 40), volume(2, 1 << 30)].into_iter().collect(),

@@ -100,6 +100,11 @@ impl Fencer {
         self
     }
 
+    /// So, of an epoch that was heard of meanwhile.
+    pub fn reach_beyond(&mut self, epoch: Epoch) {
+        self.plan.beyond = self.plan.beyond.max(epoch);
+    }
+
     /// The link's name.
     pub fn id(&self) -> LinkId {
         self.link.id

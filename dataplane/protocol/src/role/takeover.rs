@@ -243,7 +243,7 @@ impl Takeover {
                 }
                 if self.forgets.is_some_and(|change| store.is_saved(change)) {
                     self.forgets = None;
-                    self.fence(context);
+                    self.fence_lane(context, store);
                 }
                 self.fencer.on_tick(context);
                 if let Some(outcome) = self.keep_beside(context, secondary, store) {
@@ -380,7 +380,7 @@ impl Takeover {
             }));
             return Outcome::Running;
         }
-        self.fence(context);
+        self.fence_lane(context, store);
         Outcome::Running
     }
 

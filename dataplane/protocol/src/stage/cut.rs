@@ -28,12 +28,12 @@ pub struct Point {
 /// What the recorded state says from a place of the lane on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Landmark {
-    /// The primary answers outside the lanes; everything answered up to the first time is here. The second one is the mark's.
-    Left(Time, Time),
+    /// The primary answers outside the lanes; everything answered up to the first time is here. The second one is the mark's, and its epoch.
+    Left(Time, Time, Epoch),
     /// Of a former primary: from here on its disks hold a cut.
     Whole,
-    /// A round's End, of this time: the disks hold a cut, and the sites are paired.
-    Ended(Time),
+    /// A round's End, of this time and epoch: the disks hold a cut, and the sites are paired.
+    Ended(Time, Epoch),
     /// The primary hands over to this site.
     Handover(Epoch),
     /// What was handed over counts no more.
@@ -43,16 +43,16 @@ pub enum Landmark {
 impl Landmark {
     fn apply(self, state: &mut GroupState) {
         match self {
-            Self::Left(cut, at) => {
+            Self::Left(cut, at, epoch) => {
                 (state.left, state.left_cut, state.round) = (true, cut, 0);
                 state.pair = PairState::Resync;
-                untell(state, at);
+                untell(state, at, epoch);
             }
             Self::Whole => (state.round_in_place, state.whole_at) = (false, Position(0)),
-            Self::Ended(at) => {
+            Self::Ended(at, epoch) => {
                 (state.left, state.round, state.round_in_place) = (false, 0, false);
                 state.pair = PairState::Paired;
-                untell(state, at);
+                untell(state, at, epoch);
             }
             Self::Handover(epoch) => (state.handover, state.handover_epoch) = (true, epoch),
             Self::NoHandover => state.handover = false,
@@ -60,10 +60,11 @@ impl Landmark {
     }
 }
 
-/// Only a mark of a later time takes the place of what was told past the lane (design §4).
-fn untell(state: &mut GroupState, at: Time) {
-    if at > state.told_left {
-        state.told_left = Time::ZERO;
+/// Only a mark of a later time takes the place of what was told past the lane (design §4), and only one of an epoch in which that was
+/// known: who goes on without the journal tells what its disks hold, and the lane may have marks of a later time from before.
+fn untell(state: &mut GroupState, at: Time, epoch: Epoch) {
+    if at > state.told_left && epoch.number >= state.told_from {
+        (state.told_left, state.told_from) = (Time::ZERO, 0);
     }
 }
 
@@ -178,5 +179,30 @@ impl Cut {
     pub fn deadline(&self, applied: Position, pace_ns: u64) -> u64 {
         let waits = self.is_idle() && applied > self.persisted.tip.position && self.failed.is_none();
         if waits { self.last.saturating_add(pace_ns) } else { u64::MAX }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use midspan_format::ids::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_of_before_does_not_take_the_place_of_what_was_told_without_the_journal() {
+        let epoch = |number| Epoch { number, node: NodeId(1) };
+        // The other site's disks held everything up to 90; the lane has the End of a round behind that.
+        let told = GroupState { left: true, told_left: Time(90), told_from: 4, ..GroupState::default() };
+        let mut state = told;
+        Landmark::Ended(Time(100), epoch(3)).apply(&mut state);
+        assert_eq!((state.left, state.told_left), (false, Time(90)));
+        Landmark::Left(Time(80), Time(100), epoch(3)).apply(&mut state);
+        assert_eq!((state.left, state.told_left), (true, Time(90)));
+        Landmark::Ended(Time(110), epoch(4)).apply(&mut state);
+        assert_eq!((state.left, state.told_left, state.told_from), (false, Time::ZERO, 0));
+        // Nor one of a time that was told already.
+        let mut state = told;
+        Landmark::Ended(Time(90), epoch(4)).apply(&mut state);
+        assert_eq!(state.told_left, Time(90));
     }
 }

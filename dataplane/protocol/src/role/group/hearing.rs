@@ -24,6 +24,8 @@ pub(super) struct Hearing {
     link: LinkId,
     /// The epoch that it was told.
     epoch: Epoch,
+    /// The one in which it greeted.
+    greeted: Epoch,
     /// It asked this to be recorded; answered when that change is durable.
     leaving: Option<(Epoch, u64)>,
     /// It asked for this set, of an epoch and a number, to be recorded; answered when that change is durable.
@@ -57,7 +59,7 @@ impl<B: Buffer> Group<B> {
             context.ask(Effect::Close { link: former.link });
         }
         let epoch = self.told_epoch();
-        self.hearing = Some(Hearing { link, epoch, leaving: None, set: None });
+        self.hearing = Some(Hearing { link, epoch, greeted: hello.epoch, leaving: None, set: None });
         self.welcome(context, link, epoch);
     }
 
@@ -248,8 +250,12 @@ impl<B: Buffer> Group<B> {
         if !is_current || leaving.group != self.config.group || state.handover {
             return rare!(LeavingTooLate);
         }
+        let from = if state.told_left > Time::ZERO { state.told_from } else { 0 };
+        let from = from.max(leaving.epoch.number);
+        // Who goes on without the journal names an epoch that no lane knows.
+        let epoch = self.hearing.map_or(known, |hearing| hearing.greeted.min(leaving.epoch)).max(state.epoch);
         let change = self.store.change(context, |state| {
-            (state.told_left, state.epoch) = (leaving.cut.max(Time(1)), leaving.epoch);
+            (state.told_left, state.told_from, state.epoch) = (leaving.cut.max(Time(1)), from, epoch);
             state.clock = state.clock.max(leaving.cut);
         });
         if let Some(hearing) = self.hearing.as_mut() {

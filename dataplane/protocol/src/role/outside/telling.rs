@@ -44,8 +44,11 @@ impl<B: Buffer> Outside<B> {
         if !left || !ready || self.told != Told::No || self.is_marked() {
             return;
         }
-        let leaving = Leaving { group: self.config.group, epoch: state.epoch, cut: state.left_cut };
-        self.told = Told::Asked(state.epoch, context.now.mono);
+        // Without the journal its disks hold less than the lane may: no mark of an epoch that it had says how it stands now. Whichever it
+        // takes in the lane next is a later one.
+        let epoch = state.epoch.max(state.takeover_epoch);
+        let leaving = Leaving { group: self.config.group, epoch, cut: state.left_cut };
+        self.told = Told::Asked(epoch, context.now.mono);
         self.site_link.say(context, Message::Leaving(leaving));
     }
 

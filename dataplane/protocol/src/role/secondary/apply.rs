@@ -121,15 +121,15 @@ impl<B: Buffer> Secondary<B> {
 
     /// What the recorded state is to say when the cut gets behind a frame.
     fn note_landmarks(&mut self, course: &Course, header: &FrameHeader, store: &StateStore) {
-        let (start, end, at) = (header.position, header.end(), header.last_time);
+        let (start, end, at, epoch) = (header.position, header.end(), header.last_time, header.epoch);
         if let Some(cut) = course.left {
-            self.cut.pass(end, Landmark::Left(cut, at));
+            self.cut.pass(end, Landmark::Left(cut, at, epoch));
         }
         if course.left.is_some() && store.get().whole_at == start && start > Position(0) {
             self.cut.pass(end, Landmark::Whole);
         }
         if course.ended {
-            self.cut.pass(end, Landmark::Ended(at));
+            self.cut.pass(end, Landmark::Ended(at, epoch));
         }
         if let Some(epoch) = course.handover {
             self.handed = true;

@@ -14,12 +14,6 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, StartReport};
 
 impl Takeover {
-    /// Fences the lane. From when it is asked on, its node may give this site more than both lanes of a set hold.
-    pub(super) fn fence<S: Buffers>(&mut self, context: &mut Context<'_, S>) {
-        self.fencer.fence(context);
-        self.stays_bound |= self.fencer.is_fencing();
-    }
-
     /// Whether the lane may have been read farther than both of a set go: an earlier takeover may, and who reads behind a fence of its own.
     pub fn stays_bound(&self) -> bool {
         self.stays_bound
@@ -28,8 +22,12 @@ impl Takeover {
     /// How far the disks are, in the journal and in time; hosts were answered beyond it at other places where the lanes were left.
     pub(super) fn there<B: Buffer>(&self, secondary: &Secondary<B>, store: &StateStore) -> (Position, Time) {
         let (state, point) = (store.get(), secondary.persisted());
-        let left = state.left && self.why == Some(LossReason::LeftTheLanes);
-        (point.tip.position, if left { state.left_cut.min(point.time) } else { point.time })
+        let mut time = point.time;
+        if self.why == Some(LossReason::LeftTheLanes) {
+            time = if state.left { time.min(state.left_cut) } else { time };
+            time = if state.told_left > Time::ZERO { time.min(state.told_left) } else { time };
+        }
+        (point.tip.position, time)
     }
 
     pub(super) fn report(&self, now: u64, marked_regions: u64, there: (Position, Time)) -> StartReport {
