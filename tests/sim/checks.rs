@@ -198,18 +198,24 @@ impl World {
         }
     }
 
-    /// Once a site was primary, its own ring goes on elsewhere: where the recorded state says. Also when a process that was
-    /// killed had it written.
+    /// Once a site was primary, its own ring goes on elsewhere: where the first state says that it records as a secondary again, and never
+    /// behind that. Also when a process that was killed had it written.
     pub(crate) fn follow_own_ring(&mut self, node: NodeIndex) {
         let disks = &self.nodes[node.0].disks;
         let Some(state) = self.layout.state(disks[0].seen()) else { return };
-        let Some(lane) = state.lanes().first().filter(|_| state.role == Role::Secondary) else { return };
-        let may_move = self.reigned[usize::from(node == NodeIndex::B)];
+        let reigned = &mut self.reigned[usize::from(node == NodeIndex::B)];
+        if state.role != Role::Secondary {
+            *reigned = true;
+            return;
+        }
+        let Some(lane) = state.lanes().first() else { return };
+        let may_move = std::mem::take(reigned);
         let own = self.watches.own(node);
         own.advance(disks[0].durable());
-        let goes_back = lane.point.position < own.end() && own.returns;
+        let returns = std::mem::take(&mut own.returns);
+        let goes_back = lane.point.position < own.end() && returns;
         // Whoever looks anew where to follow had recorded that it took over, though it may have died before it served.
-        if lane.point.position > own.end() && (may_move || own.returns) || goes_back {
+        if lane.point.position > own.end() && (may_move || returns) || goes_back {
             own.rebase(&lane.point);
             own.advance(disks[0].durable());
         }
@@ -227,10 +233,10 @@ impl World {
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
         self.look_at_set(node);
         self.note_taken(node, &state);
+        self.follow_own_ring(node);
         if state.role != Role::Secondary {
             return self.look_at_landed(state.landed.0);
         }
-        self.follow_own_ring(node);
         let own = self.watches.own(node);
         if cut > own.end() {
             let end = own.end();

@@ -51,6 +51,7 @@ rare_paths! {
     StartRedoReplaced = "a start that writes the journal's tail finds the lane taken by the other site, and writes are on their way",
     TailGivenNoMore = "a lane gives no more of the tail that a start, or a site that was replaced, reads",
     ComebackReplacedBeside = "a site that would come back into two lanes that share finds that the other site has taken one of them",
+    OutsideDoubtsOn = "the lane of a site that has taken over is silent while it is asked whether that was replaced: hosts are served on",
     StartReplaced = "a start that reads the journal finds the lane taken by the other site",
     StartFindsEmptied = "of two lanes that share, a start finds one with another disk",
     StartTurnsToShorter = "a start has fenced a lane, and the other one of two that share ends before it",

@@ -214,6 +214,11 @@ impl Fencer {
         self.send(context, found, epoch, self.plan.intent);
     }
 
+    /// Whether the lane was asked for an epoch, and has not answered.
+    pub fn is_fencing(&self) -> bool {
+        matches!(self.step, Step::Fencing { .. })
+    }
+
     /// Asks once more, a moment later. Without effect unless the last event was [`FencerEvent::Probed`].
     pub fn look_again(&mut self, now: u64) {
         if matches!(self.step, Step::Probed { .. }) {

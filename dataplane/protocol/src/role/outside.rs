@@ -65,9 +65,10 @@ enum Step {
         change: u64,
     },
     Serving,
-    /// Hosts wait until the lane says whether the other site, which told this epoch, has replaced this one.
+    /// Hosts wait until the lane says whether the other site, which told this epoch, has replaced this one; not for a lane that is silent.
     Doubting {
         told: Epoch,
+        until: u64,
     },
     Draining,
     Flushing {
@@ -104,6 +105,8 @@ pub struct Outside<B> {
     waiting: Vec<HostRequest<B>>,
     /// Flushes of this role that run, whatever step it is in meanwhile.
     flushes: usize,
+    /// The newest epoch that hosts have waited for.
+    doubted: Epoch,
 }
 
 impl<B: Buffer> Outside<B> {
@@ -129,6 +132,7 @@ impl<B: Buffer> Outside<B> {
             paused: false,
             waiting: Vec::new(),
             flushes: 0,
+            doubted: Epoch::NONE,
         }
     }
 
@@ -306,6 +310,7 @@ impl<B: Buffer> Outside<B> {
         {
             self.ask_again();
         }
+        self.doubt_no_longer(context.now.mono);
         self.tell(context, store);
         let outcome = match self.step {
             Step::Closed | Step::Failed => comeback::Outcome::Running,
@@ -337,7 +342,11 @@ impl<B: Buffer> Outside<B> {
             | Step::Recording { .. }
             | Step::Stuck => self.site_link.deadline(),
         };
-        self.comeback.deadline(soon).min(starved).min(site).min(self.told_again_at().max(soon))
+        self.comeback
+            .deadline(soon)
+            .min(starved)
+            .min(site)
+            .min(self.told_again_at().min(self.doubts_until()).max(soon))
     }
 
     /// Hosts are not served any more: what waits is told so, what runs settles.
@@ -403,7 +412,7 @@ impl<B: Buffer> Outside<B> {
                     }
                 }
                 // The lane has taken a newer one still: nobody has replaced this site there.
-                Step::Doubting { told } if store.get().epoch > told => self.step = Step::Serving,
+                Step::Doubting { told, .. } if store.get().epoch > told => self.step = Step::Serving,
                 Step::Serving
                     if !self.paused && self.can_settle() && self.comeback.ready(store.get()).is_some() =>
                 {

@@ -1,5 +1,8 @@
 //! What a site's machines are told about their group at boot.
 
+#[cfg(test)]
+pub mod fixture;
+
 use alloc::vec::Vec;
 
 use midspan_format::area::AreaKind;

@@ -242,7 +242,7 @@ impl Takeover {
                     return self.may_lose(LossReason::DiskFailed, secondary, store);
                 }
                 if self.forgets.is_some_and(|change| store.is_saved(change)) {
-                    (self.forgets, self.stays_bound) = (None, true);
+                    self.forgets = None;
                     self.fence_lane(context, store);
                 }
                 self.fencer.on_tick(context);

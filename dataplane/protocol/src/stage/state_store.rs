@@ -42,6 +42,11 @@ impl StateStore {
         self.changes
     }
 
+    /// The newest change.
+    pub fn newest(&self) -> u64 {
+        self.changes
+    }
+
     /// Whether a change is durable.
     pub fn is_saved(&self, change: u64) -> bool {
         self.saved >= change

@@ -306,17 +306,18 @@ impl<B: Buffer> Primary<B> {
             SecondEvent::Fenced => self.open_second(context),
             SecondEvent::Progress => self.on_progress(context),
             // Who takes over fences lanes of the set (I5): one that does not count was fenced by a takeover that came to nothing.
-            SecondEvent::Foreign(found) if !self.counts(node) => {
+            SecondEvent::Foreign(found) if !self.counts(node) && self.ring.is_up() => {
                 rare!(PrimaryOutgrown);
                 self.lanes.outgrown = Some(found);
                 return self.close(context);
             }
-            SecondEvent::Foreign(found) => {
+            SecondEvent::Foreign(found) if self.counts(node) => {
                 self.fenced = Some(found);
                 context.note(Note::Fenced { ours: self.epoch, found });
                 return self.close(context);
             }
-            SecondEvent::Failed => {
+            // While the lane that counts is away, what is kept in memory is not given up for another one.
+            SecondEvent::Foreign(_) | SecondEvent::Failed => {
                 rare!(SecondLaneFails);
                 self.drop_second(context);
             }

@@ -4,49 +4,18 @@ use alloc::vec::Vec;
 
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, GroupId, LaneId, NodeId};
+use midspan_format::ids::{AreaId, NodeId};
 use midspan_format::message::{Message, Welcome};
-use midspan_format::superblock::{AreaEntry, GroupState, LanePoint, Role, StateLane};
+use midspan_format::superblock::{GroupState, LanePoint, StateLane};
 
 use super::Secondary;
-use crate::role::policy::LanePolicy;
-use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
+use crate::role::site::fixture::{RING, config};
 use crate::stage::fetcher::Target;
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::Buffer;
 use crate::vocab::buffer::fixture::{Heap, Plain};
 use crate::vocab::effect::{Context, DiskError, DiskOp, Effect, Effects, LinkEvent, Now};
-use crate::vocab::limits::{Limits, Pace};
 use crate::vocab::tags;
-
-const RING: u64 = 1 << 20;
-
-fn config() -> SiteConfig {
-    SiteConfig {
-        node: NodeId(3),
-        group: GroupId(1),
-        sites: [NodeId(1), NodeId(3)],
-        initial_role: Role::Secondary,
-        initial_copy: false,
-        may_leave: false,
-        alone: false,
-        control: ControlPath::Both,
-        lane: LaneId(0),
-        relay: NodeId(2),
-        lanes: Vec::from([NodeId(2)]),
-        lane_policy: LanePolicy::Failover,
-        direct: false,
-        resend_bytes: 64 << 20,
-        volumes: Vec::new(),
-        answer: AnswerMode::Journaled,
-        own_ring: AreaEntry { size: RING, ..AreaEntry::default() },
-        state_offset: 0,
-        dirty_offset: 8192,
-        first_link: 0,
-        limits: Limits::default(),
-        pace: Pace::default(),
-    }
-}
 
 #[test]
 fn a_takeover_asks_for_the_rest_of_the_journal_at_once() {

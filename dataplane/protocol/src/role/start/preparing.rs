@@ -66,7 +66,8 @@ impl Preparing {
         let nodes = if state.asked.is_none() { &state.set.nodes[..] } else { &[] };
         Some(Self {
             asked: state.asked,
-            change: 0,
+            // A start of the same process may find it on its way to the disk (decision 0019, rule 5).
+            change: store.newest(),
             said_at: 0,
             site_link: config.ask_link(state.epoch),
             probes: nodes.iter().enumerate().map(probe).collect(),
@@ -410,6 +411,8 @@ impl<B: Buffer> Start<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocab::buffer::fixture::Heap;
+    use crate::vocab::effect::{Effects, Now};
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(3);
@@ -434,5 +437,23 @@ mod tests {
         assert_eq!(left_behind(&facts, &state, A), epoch(7, B));
         let facts = LaneFacts { found: epoch(7, B), epoch: epoch(8, A), ..LaneFacts::default() };
         assert_eq!(left_behind(&facts, &GroupState::default(), A), epoch(7, B));
+    }
+
+    /// The same process has changed its state a moment ago: what it asks for must be durable first (decision 0019, rule 5).
+    #[test]
+    fn a_start_asks_for_no_set_before_that_is_durable() {
+        let config = crate::role::site::fixture::config();
+        let (mut buffers, mut effects) = (Heap, Effects::with_capacity(8));
+        let now = Now { mono: 1, wall: 1 };
+        let mut context = Context { now, buffers: &mut buffers, effects: &mut effects };
+        let mut store = StateStore::new(GroupState::default(), 0);
+        store.change(&mut context, |state| {
+            state.asked = FenceSet { version: 1, ..FenceSet::of(&[NodeId(2)], 1) };
+        });
+        let asks =
+            |store: &StateStore| Preparing::new(&config, store).is_some_and(|p| store.is_saved(p.change));
+        assert!(!asks(&store));
+        store.on_disk(&mut context, false);
+        assert!(asks(&store));
     }
 }

@@ -19,10 +19,12 @@ impl Takeover {
         matches!(self.step, Step::Fencing) && !self.fencer.is_up() && !self.beside.is_fencing()
     }
 
-    /// Takes a newer epoch in the lane than any that this site knows: it may have heard of one since it asked.
+    /// Takes a newer epoch in the lane than any that this site knows: it may have heard of one since it asked. From when
+    /// the lane is asked on, its node may give this site more than both lanes of a set hold.
     pub(super) fn fence_lane<S: Buffers>(&mut self, context: &mut Context<'_, S>, store: &StateStore) {
         self.fencer.reach_beyond(store.get().epoch);
         self.fencer.fence(context);
+        self.stays_bound |= self.fencer.is_fencing();
     }
 
     /// What was asked for.
