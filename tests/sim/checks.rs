@@ -227,6 +227,7 @@ impl World {
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
         self.look_at_set(node);
         self.look_at_what_is_known(node, &state);
+        self.note_taken(node, &state);
         if state.role != Role::Secondary {
             return self.look_at_landed(state.landed.0);
         }

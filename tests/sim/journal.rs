@@ -121,8 +121,9 @@ impl Journal {
     /// A node's disk is another one.
     pub fn lose(&mut self, node: NodeIndex, areas: [AreaEntry; 3], volumes: &[u64]) {
         if let Some(eye) = self.eye(node) {
+            let lost = eye.end.max(eye.lost);
             *eye = LaneEye::new(node, areas, volumes);
-            eye.journal = AreaId::NONE;
+            (eye.journal, eye.lost) = (AreaId::NONE, lost);
         }
     }
 

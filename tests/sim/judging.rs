@@ -106,10 +106,9 @@ impl World {
         let received = self.watches.own(other).end().max(point);
         for lane in self.lanes_that_count(site) {
             let journal = self.watches.ring.area();
-            let was_wiped = self.harmed.wiped[lane.0];
             let Some(eye) = self.watches.journal.eye(lane) else { continue };
             // It held it when it was still there.
-            if was_wiped && !eye.is_of(journal) {
+            if eye.has_lost(place) && !eye.is_of(journal) {
                 continue;
             }
             if eye.is_of(journal) && eye.began() > received {
@@ -170,23 +169,27 @@ impl World {
         *found == Position(0) && eye.is_some_and(|eye| !eye.is_of(self.watches.ring.area()))
     }
 
+    /// Whether a site has durably taken over. One that leaves the lanes records the epoch of the mark that it will put there, if it can: it
+    /// has taken over from nobody by that, and until it has recorded that hosts may be answered there, none was (4101327).
+    pub(crate) fn note_taken(&mut self, site: NodeIndex, state: &GroupState) {
+        let leaves = matches!(state.pair, PairState::Suspended | PairState::Degraded) && !state.answered;
+        if state.role == Role::Primary && state.takeover_epoch.node == node_id(site) && !leaves {
+            let taken = &mut self.taken[usize::from(site == NodeIndex::B)];
+            *taken = state.takeover_epoch.max(*taken);
+        }
+    }
+
     /// I5: a site that another one has durably taken over from serves no more, whatever lane it finds.
     pub(crate) fn may_serve(&mut self, node: NodeIndex, epoch: Epoch) {
-        let (own, other) = (self.recorded(node), self.recorded(node.other_site()));
-        // One that leaves the lanes records the epoch of the mark that it will put there, if it can: it has taken over from nobody, and until
-        // it has recorded that hosts may be answered there, none was (4101327).
-        let leaves = matches!(other.pair, PairState::Suspended | PairState::Degraded) && !other.answered;
-        let replaced = other.role == Role::Primary && other.takeover_epoch > own.takeover_epoch && !leaves;
-        if self.watches.journal.is_used()
-            && replaced
-            && other.takeover_epoch.node == node_id(node.other_site())
-        {
-            let what = format!(
-                "{node} serves in epoch {epoch}, but {} has taken over in epoch {}",
-                node.other_site(),
-                other.takeover_epoch
+        let other = node.other_site();
+        let taken = self.taken[usize::from(other == NodeIndex::B)];
+        let replaced =
+            self.recorded(other).role == Role::Primary && taken > self.recorded(node).takeover_epoch;
+        if self.watches.journal.is_used() && replaced {
+            self.fail(
+                "I5",
+                format!("{node} serves in epoch {epoch}, but {other} has taken over in epoch {taken}"),
             );
-            self.fail("I5", what);
         }
     }
 

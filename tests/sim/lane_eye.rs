@@ -60,6 +60,8 @@ pub struct LaneEye {
     /// What it holds behind that.
     pub(crate) waiting: VecDeque<(FrameHeader, Vec<u8>)>,
     pub(crate) claimed: Position,
+    /// How far it had held the journal when its disk became another one; the newest such place.
+    pub(crate) lost: Position,
     /// The block that does not begin the frame which would be the next one.
     other: Option<Page>,
 }
@@ -83,6 +85,7 @@ impl LaneEye {
             agreed: Position(0),
             waiting: VecDeque::new(),
             claimed: Position(0),
+            lost: Position(0),
             other: None,
         }
     }
@@ -105,6 +108,11 @@ impl LaneEye {
     /// Whether it holds frames of this journal, or could.
     pub fn is_of(&self, journal: AreaId) -> bool {
         self.journal == journal
+    }
+
+    /// Whether it held what lies before `position`, until its disk became another one.
+    pub fn has_lost(&self, position: Position) -> bool {
+        position <= self.lost
     }
 
     /// Bytes of its ring.

@@ -106,11 +106,10 @@ impl World {
     /// Whether no lane of a set has all of a frame.
     fn lacks(&mut self, need: &Need, position: Position, link: &Link) -> bool {
         let lanes = self.lanes_of(&need.set);
-        // It held it when it was still there; and who holds nothing yet is not gone by.
-        if lanes.is_empty()
-            || lanes.iter().any(|lane| self.harmed.wiped[lane.0])
-            || self.is_given_up(need.site)
-        {
+        let journal = &mut self.watches.journal;
+        // A lane held it when its disk was still there; and who holds nothing yet is not gone by.
+        let lost = lanes.iter().any(|lane| journal.eye(*lane).is_some_and(|eye| eye.has_lost(link.end)));
+        if lanes.is_empty() || lost || self.is_given_up(need.site) {
             return false;
         }
         !lanes.into_iter().any(|lane| {

@@ -5,6 +5,7 @@ use midspan_protocol::rare::{Rare, passed};
 /// The list: the suite `rare` demands that its seeds pass every other path, and none of these.
 pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::LeavingTooLate, NARROW),
+    (Rare::SetAskedTooLate, SAYS_FIRST),
     (Rare::WriterLaneLost, REFUSED_FIRST),
     (Rare::PrimaryLaneLost, REFUSED_FIRST),
     (Rare::ReceiptsLaneLost, REFUSED_FIRST),
@@ -28,6 +29,9 @@ const REFUSED_FIRST: &str = "the relay itself refuses another area, and damage; 
 const FOREIGN: &str = "no machine of ours does that: for peers that are none of ours";
 /// What the first seeds of stripes do not come by.
 const STRIPES: &str = "of two lanes that share: none of some 3,000 seeds from 4000000 does, no test does";
+/// What the other site's welcome says before.
+const SAYS_FIRST: &str = "who has left an epoch behind says so in its welcome, and is asked for nothing by that epoch: none of 6,500 seeds \
+     from 3500000 and 800 from 4500000 does, no test does";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some ten thousand did, no test does";

@@ -236,6 +236,8 @@ pub struct World {
     pub(crate) reign: Option<Reign>,
     /// Whether A and B ever served.
     pub(crate) reigned: [bool; 2],
+    /// The newest epoch in which a site has durably taken over, or started, other than to leave the lanes before anybody permitted it.
+    pub(crate) taken: [Epoch; 2],
     /// Hosts were answered outside the lanes, and no round has ended since: the journal is not the whole truth.
     pub(crate) alone: bool,
     /// A round in place runs: until it has ended the other site has no cut.
@@ -315,6 +317,7 @@ impl World {
             fences: Vec::new(),
             reign: None,
             reigned: [false; 2],
+            taken: [Epoch::NONE; 2],
             alone: swarm.initial_copy,
             in_place: false,
             promises_at: 0,

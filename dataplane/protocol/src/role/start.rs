@@ -472,7 +472,7 @@ impl<B: Buffer> Start<B> {
         let facts = &self.facts;
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {
-            known: self.facts.found,
+            known: preparing::left_behind(facts, store.get(), self.config.node),
             epoch: facts.epoch,
             ring: (facts.ring.area, facts.ring.size, LaneFacts::tip(&facts.ring)),
             manifest: (facts.manifest.area, facts.manifest.size, LaneFacts::tip(&facts.manifest)),

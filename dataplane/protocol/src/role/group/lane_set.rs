@@ -147,13 +147,18 @@ impl<B: Buffer> Group<B> {
             rare!(SetAskedTooLate);
             return None;
         }
+        let moves = !set.nodes.contains(&self.config.relay);
         let change = self.store.change(context, |state| {
             (state.set, state.epoch) = (set, asked.epoch);
+            if moves {
+                // The manifests of another lane are others, for the next process, too.
+                state.manifest = Position(0);
+            }
             if set.second().is_none() {
                 state.bound = NodeId::NONE;
             }
         });
-        if !set.nodes.contains(&self.config.relay) {
+        if moves {
             self.read_from(context, set.first());
         } else if let Play::Secondary(secondary) = &mut self.play {
             secondary.follow_set(context, &self.store);

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{FenceIntent, Fenced, FencedLane, Message, SetAsked};
-use midspan_format::superblock::FenceSet;
+use midspan_format::superblock::{FenceSet, GroupState};
 
 use super::{Outcome, Start, Step};
 use crate::lane::fencer::{Fencer, FencerEvent};
@@ -175,6 +175,16 @@ pub(super) fn first_fencer(config: &SiteConfig, store: &StateStore, was_prepared
     } else {
         config.fencer(intent, state.epoch)
     }
+}
+
+/// The newest epoch that this site has followed or left behind for sure, when it begins with the one of these facts: a further lane that has
+/// no newer one may be taken. That an earlier start of its own took a higher number says nothing: it may have got no other lane than this
+/// one, and the other site may have taken over by that other lane since.
+pub(super) fn left_behind(facts: &LaneFacts, state: &GroupState, me: NodeId) -> Epoch {
+    let foreign = |epoch: Epoch| if epoch.node == me { Epoch::NONE } else { epoch };
+    let last = facts.ring.last.map_or(Epoch::NONE, |last| foreign(last.epoch));
+    // The other site has recorded the set in its epoch, and takes none from then on that is not greater.
+    foreign(facts.found).max(last).max(state.handover_epoch).max(state.set.epoch)
 }
 
 impl<B: Buffer> Start<B> {
@@ -395,5 +405,35 @@ impl<B: Buffer> Start<B> {
         self.fencer = self.new_fencer(store);
         self.step = Step::Fencing;
         self.on_tick(context, store)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(3);
+
+    fn epoch(number: u64, node: NodeId) -> Epoch {
+        Epoch { number, node }
+    }
+
+    /// A restarted in 8 and fenced one lane of a mirror; B, which knew of 6, took over by the other one in 7; A restarts again.
+    #[test]
+    fn a_takeover_by_the_other_lane_is_not_left_behind_by_a_start_that_has_fenced_one_lane_only() {
+        let facts = LaneFacts { found: epoch(8, A), epoch: epoch(9, A), ..LaneFacts::default() };
+        let set = FenceSet { epoch: epoch(4, A), ..FenceSet::of(&[NodeId(2), NodeId(4)], 2) };
+        let state = GroupState { epoch: epoch(9, A), set, ..GroupState::default() };
+        assert!(left_behind(&facts, &state, A) < epoch(7, B));
+    }
+
+    #[test]
+    fn what_the_other_site_handed_over_is_left_behind() {
+        let facts = LaneFacts { found: epoch(8, A), epoch: epoch(9, A), ..LaneFacts::default() };
+        let state = GroupState { epoch: epoch(9, A), handover_epoch: epoch(7, B), ..GroupState::default() };
+        assert_eq!(left_behind(&facts, &state, A), epoch(7, B));
+        let facts = LaneFacts { found: epoch(7, B), epoch: epoch(8, A), ..LaneFacts::default() };
+        assert_eq!(left_behind(&facts, &GroupState::default(), A), epoch(7, B));
     }
 }

@@ -52,6 +52,8 @@ impl<B: Buffer> Fetcher<B> {
                 };
                 // Manifests that are overwritten, or of a journal we do not know: the chain tells what they listed.
                 let from = if from.0 < oldest || from > welcome.journaled { newest } else { from };
+                // What is recorded of another area says nothing of this one.
+                self.manifest_from = self.manifest_from.min(from);
                 self.manifest_walk = Some(Walk::at(welcome.area, FrameKind::Manifest, from));
                 self.ask_manifests(context);
             }
