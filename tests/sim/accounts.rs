@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use midspan_protocol::vocab::effect::LinkId;
+
 use crate::event::NodeIndex;
 use crate::orders::Lost;
 
@@ -53,6 +55,14 @@ pub struct Losing {
     pub crown: Option<NodeIndex>,
     /// Frames of that site in the lane then.
     pub frames: u64,
+    /// By node: what it had recorded last as a secondary says that the other site answers outside the lanes.
+    pub recorded: [bool; 3],
+    /// By node: the life in which a lane has answered a takeover, and the connection by which, as long as it is only looked at.
+    pub answered: [Option<(u64, Option<LinkId>)>; 3],
+    /// By node: the last takeover there came to nothing: the next one is another.
+    pub over: [bool; 3],
+    /// By node: the life to which the other site has told that it answers outside the lanes, before a lane had answered a takeover there.
+    pub told: [Option<u64>; 3],
     /// Another site has served since without anybody's word: which history counts shows when one of them is given up.
     pub apart: bool,
     /// The other site has answered a write since, and no operator has chosen between the two.

@@ -232,6 +232,7 @@ impl World {
         let Some(state) = self.layout.state(disks[0].durable()) else { return };
         let cut = state.lanes().first().map_or(Position(0), |lane| lane.point.position);
         self.look_at_set(node);
+        self.look_at_what_is_known(node, &state);
         self.note_taken(node, &state);
         self.follow_own_ring(node);
         if state.role != Role::Secondary {

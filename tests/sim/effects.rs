@@ -317,6 +317,7 @@ impl World {
     }
 
     fn on_start_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
+        self.losing.over[node.0] |= refusal != StartRefusal::Running;
         if self.losing.pending[node.0].is_some() && refusal != StartRefusal::Running {
             return self.word_refused(node, refusal);
         }

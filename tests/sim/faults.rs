@@ -137,6 +137,9 @@ impl World {
     pub(crate) fn ask_takeover(&mut self, site: NodeIndex, accept_loss: bool) {
         let life = self.nodes[site.0].process.as_ref().map_or(0, |process| process.life);
         self.takeover.asked[site.0] = Some(life);
+        if std::mem::take(&mut self.losing.over[site.0]) {
+            self.losing.answered[site.0] = None;
+        }
         self.takeover.unheld[site.0] = self.watches.ring.epoch() == Epoch::NONE;
         self.tell(site, Inbox::Command(GroupCommand::Takeover { accept_loss, dry_run: false }));
     }

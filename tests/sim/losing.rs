@@ -6,13 +6,15 @@
 
 use midspan_format::control::GroupCommand;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::{PairState, Role};
+use midspan_format::message::Message;
+use midspan_format::superblock::{GroupState, PairState, Role};
 use midspan_format::time::Time;
-use midspan_protocol::vocab::effect::{StartRefusal, StartReport};
+use midspan_protocol::vocab::effect::{LinkEvent, LinkId, StartRefusal, StartReport};
 
 use crate::accounts::Said;
 use crate::event::NodeIndex;
 use crate::layout::node_id;
+use crate::memory::SimBuf;
 use crate::node::Inbox;
 use crate::orders::Word;
 use crate::pages::Pages;
@@ -97,6 +99,7 @@ impl World {
         trace::line("oracle", || format!("hosts go by {node} from now on"));
         self.history.restart(Some(&image));
         (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
+        self.losing.told = [None; 3];
         self.losing.frames = self.watches.ring.frames_by(node_id(node));
     }
 
@@ -146,9 +149,38 @@ impl World {
     /// Whether a site serves by a word, and neither the relay nor the other site had anything of it since: it comes to light when they meet.
     /// What the taker itself has put into the lane, its own mark before it serves, tells it nothing.
     fn is_unheard_of(&self, site: NodeIndex) -> bool {
-        let told = self.recorded(site.other_site()).told_left > Time::ZERO;
+        let other = site.other_site();
+        let life = self.nodes[other.0].process.as_ref().map(|process| process.life);
+        let told = self.losing.recorded[other.0] || life.is_some() && self.losing.told[other.0] == life;
         let silent = self.watches.ring.frames_by(node_id(site)) == self.losing.frames;
         self.losing.crown == Some(site) && self.recorded(site).by_word && silent && !told
+    }
+
+    /// Something has come to the group of a site: a lane's answer, or the other site's word that it answers outside the lanes. Which of them
+    /// was first says whether a takeover there must know of it.
+    /// A lane that was only looked at, and is away again, has decided nothing.
+    pub(crate) fn look_for_news(&mut self, node: NodeIndex, link: LinkId, event: &LinkEvent<SimBuf>) {
+        let Some(life) = self.nodes[node.0].process.as_ref().map(|process| process.life) else { return };
+        let answered = &mut self.losing.answered[node.0];
+        match event {
+            LinkEvent::Message(Message::Fenced(fenced)) => {
+                *answered = Some((life, (fenced.epoch == fenced.found).then_some(link)));
+            }
+            LinkEvent::Down if *answered == Some((life, Some(link))) => *answered = None,
+            LinkEvent::Unit(unit) if answered.is_none_or(|(of, _)| of != life) => {
+                if let Ok(Message::Leaving(_)) = Message::decode_block(unit.bytes()) {
+                    self.losing.told[node.0] = Some(life);
+                }
+            }
+            LinkEvent::Message(_) | LinkEvent::Unit(_) | LinkEvent::Sent | LinkEvent::Down => {}
+        }
+    }
+
+    /// A site's state says what it knows of the other one as a secondary; what it forgets when it takes over it has known.
+    pub(crate) fn look_at_what_is_known(&mut self, node: NodeIndex, state: &GroupState) {
+        if state.role == Role::Secondary {
+            self.losing.recorded[node.0] = state.left || state.told_left > Time::ZERO;
+        }
     }
 
     /// A word of an operator came to nothing.

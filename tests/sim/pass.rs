@@ -139,6 +139,7 @@ impl World {
         trace::line(node, || format!("{} {}", name(link), describe_event(&event)));
         let process = self.nodes[node.0].process.as_ref();
         if side == 0 || !process.is_some_and(|process| process.relay_links.contains(&link)) {
+            self.look_for_news(node, link, &event);
             self.with_group(node, |group, context| group.on_link(context, link, event));
         } else {
             self.with_relay(node, |relay, context| relay.on_link(context, link, event));

@@ -122,6 +122,11 @@ impl Fencer {
         self.link.is_up()
     }
 
+    /// Whether a lane has answered that goes on: it was looked at, or is being fenced.
+    pub fn has_looked(&self) -> bool {
+        matches!(self.step, Step::Probed { .. } | Step::Fencing { .. } | Step::Releasing)
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.step == Step::Ended

@@ -225,7 +225,7 @@ impl<B: Buffer> Group<B> {
     fn on_leaving<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, leaving: &Leaving) {
         let secondary = match &self.play {
             Play::Secondary(secondary) => secondary,
-            Play::TakingOver(secondary, takeover) if takeover.waits_for_lane() && !takeover.is_planned() => {
+            Play::TakingOver(secondary, takeover) if takeover.can_hear() => {
                 rare!(LeavingBeforeTaken);
                 secondary
             }

@@ -14,9 +14,15 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note};
 
 impl Takeover {
-    /// Whether it waits for its lane to answer, and nothing that it has read decides yet.
+    /// Whether it waits for its lane to answer.
     pub fn waits_for_lane(&self) -> bool {
-        matches!(self.step, Step::Fencing) && !self.fencer.is_up() && !self.beside.is_fencing()
+        matches!(self.step, Step::Fencing) && !self.fencer.is_up()
+    }
+
+    /// Whether nothing that it has read decides yet: it looks at what is recorded when a lane answers.
+    pub fn can_hear(&self) -> bool {
+        let has_looked = self.fencer.has_looked() || self.beside.is_fencing();
+        matches!(self.step, Step::Fencing) && !has_looked && !self.is_planned()
     }
 
     /// Takes a newer epoch in the lane than any that this site knows: it may have heard of one since it asked. From when
