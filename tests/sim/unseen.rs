@@ -22,6 +22,7 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::FetcherElsewhere, STRIPES),
     (Rare::FetcherTurnsBack, STRIPES),
     (Rare::TakeoverWithoutBeside, STRIPES),
+    (Rare::ComebackReplacedBeside, SHARED),
 ];
 
 /// What a relay sees before a site does.
@@ -35,6 +36,9 @@ const SAYS_FIRST: &str = "who has left an epoch behind says so in its welcome, a
      from 3500000 and 800 from 4500000 does, no test does";
 /// A lane that is away just then.
 const SILENT: &str = "the lane of a site that has taken over must be away just when the other site restarts: test in `role/outside/doubting.rs`";
+/// What came in last.
+const SHARED: &str =
+    "of two lanes that share: none of the kept seeds and of 150 from 4511000 does, no test does";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some ten thousand did, no test does";
