@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use midspan_format::ids::Epoch;
 use midspan_protocol::vocab::effect::LinkId;
 
 use crate::event::NodeIndex;
@@ -46,6 +47,17 @@ pub enum Said {
     Keep,
 }
 
+/// A takeover with accepted loss that has said nothing yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Untold {
+    /// The life in which it was asked for last, or in which it was recorded.
+    pub life: u64,
+    /// The takeover that was recorded then.
+    pub before: Epoch,
+    /// A newer one was recorded since.
+    pub taken: bool,
+}
+
 /// What the oracle knows of losses.
 #[derive(Debug, Default)]
 pub struct Losing {
@@ -67,8 +79,8 @@ pub struct Losing {
     pub apart: bool,
     /// The other site has answered a write since, and no operator has chosen between the two.
     pub beside: bool,
-    /// By node: a takeover with accepted loss may have ended in a process that died before it could say so.
-    pub untold: [bool; 3],
+    /// By node: a takeover with accepted loss that may end in a process that dies before it can say so.
+    pub untold: [Option<Untold>; 3],
     /// By node: when the operator looks at a split next.
     pub looks_at: [u64; 3],
     /// Who is lost as soon as the primary notes that more has landed.

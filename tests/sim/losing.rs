@@ -11,7 +11,7 @@ use midspan_format::superblock::{GroupState, PairState, Role};
 use midspan_format::time::Time;
 use midspan_protocol::vocab::effect::{LinkEvent, LinkId, StartRefusal, StartReport};
 
-use crate::accounts::Said;
+use crate::accounts::{Said, Untold};
 use crate::event::NodeIndex;
 use crate::layout::node_id;
 use crate::memory::SimBuf;
@@ -51,7 +51,12 @@ impl World {
             return self.plan_more(at, vec![Fault::Word(Word::AcceptLoss { dead })]);
         }
         self.losing.pending[site.0] = Some(Said::Takeover);
-        self.losing.untold[site.0] = true;
+        let life = self.life_of(site).unwrap_or(0);
+        // One that was recorded in a process that has died since is said by the next one, whatever is asked there meanwhile.
+        if self.losing.untold[site.0].is_none_or(|untold| !untold.taken) {
+            let before = self.recorded(site).takeover_epoch;
+            self.losing.untold[site.0] = Some(Untold { life, before, taken: false });
+        }
         self.ask_takeover(site, true);
     }
 
@@ -74,10 +79,12 @@ impl World {
     pub(crate) fn judge_loss(&mut self, node: NodeIndex, report: &StartReport) {
         let said = self.losing.pending[node.0].take();
         let image = self.seen_volumes(node);
+        let untold = self.losing.untold[node.0].take();
         if report.lost_nothing {
-            return self.judge_promise(node, &image);
+            let life = self.life_of(node);
+            let died = untold.is_some_and(|untold| untold.taken && Some(untold.life) != life);
+            return self.judge_promise(node, &image, died);
         }
-        self.losing.untold[node.0] = false;
         let Some(said) = said else {
             return self.fail("I1", format!("{node} accepts a loss that nobody accepted: {report:?}"));
         };
@@ -104,12 +111,12 @@ impl World {
     }
 
     /// A start says that nothing is lost: then nothing is, or what is was accepted in a process that has died since.
-    fn judge_promise(&mut self, node: NodeIndex, image: &[Pages]) {
+    fn judge_promise(&mut self, node: NodeIndex, image: &[Pages], died: bool) {
         if self.is_given_up(node) {
             return;
         }
         let Err(lost) = self.history.holds(image) else { return };
-        if !std::mem::take(&mut self.losing.untold[node.0]) {
+        if !died {
             return self.fail("I1", format!("{node} says that nothing is lost: {lost}"));
         }
         self.figures.accepted += 1;
@@ -150,7 +157,7 @@ impl World {
     /// What the taker itself has put into the lane, its own mark before it serves, tells it nothing.
     fn is_unheard_of(&self, site: NodeIndex) -> bool {
         let other = site.other_site();
-        let life = self.nodes[other.0].process.as_ref().map(|process| process.life);
+        let life = self.life_of(other);
         let told = self.losing.recorded[other.0] || life.is_some() && self.losing.told[other.0] == life;
         let silent = self.watches.ring.frames_by(node_id(site)) == self.losing.frames;
         self.losing.crown == Some(site) && self.recorded(site).by_word && silent && !told
@@ -160,7 +167,7 @@ impl World {
     /// was first says whether a takeover there must know of it.
     /// A lane that was only looked at, and is away again, has decided nothing.
     pub(crate) fn look_for_news(&mut self, node: NodeIndex, link: LinkId, event: &LinkEvent<SimBuf>) {
-        let Some(life) = self.nodes[node.0].process.as_ref().map(|process| process.life) else { return };
+        let Some(life) = self.life_of(node) else { return };
         let answered = &mut self.losing.answered[node.0];
         match event {
             LinkEvent::Message(Message::Fenced(fenced)) => {
@@ -180,13 +187,24 @@ impl World {
     pub(crate) fn look_at_what_is_known(&mut self, node: NodeIndex, state: &GroupState) {
         if state.role == Role::Secondary {
             self.losing.recorded[node.0] = state.left || state.told_left > Time::ZERO;
+            return;
         }
+        let life = self.life_of(node);
+        let untold = self.losing.untold[node.0].as_mut();
+        if let Some(untold) = untold.filter(|untold| !untold.taken && state.takeover_epoch > untold.before) {
+            (untold.taken, untold.life) = (true, life.unwrap_or(untold.life));
+        }
+    }
+
+    fn life_of(&self, node: NodeIndex) -> Option<u64> {
+        self.nodes[node.0].process.as_ref().map(|process| process.life)
     }
 
     /// A word of an operator came to nothing.
     pub(crate) fn word_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
         trace::line("oracle", || format!("{node} refuses a word: {refusal:?}"));
         self.losing.pending[node.0] = None;
+        self.losing.untold[node.0] = self.losing.untold[node.0].filter(|untold| untold.taken);
         self.losing.kept |= refusal == StartRefusal::NotToBeKept;
         self.takeover.asked[node.0] = None;
     }
