@@ -1,26 +1,23 @@
 //! What did not verify is read again before everything is marked.
 
 use alloc::vec;
-use alloc::vec::Vec;
 
 use midspan_format::dirty_map::DirtyMap;
 use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
-use midspan_format::ids::{AreaId, GroupId, LaneId, NodeId};
-use midspan_format::superblock::{AreaEntry, GroupState, Role};
+use midspan_format::ids::AreaId;
+use midspan_format::superblock::GroupState;
 use midspan_format::time::Time;
 
 use super::*;
 use crate::lane::tail::Span;
-use crate::role::policy::LanePolicy;
 use crate::role::secondary::Secondary;
-use crate::role::site::{AnswerMode, ControlPath, SiteConfig};
+use crate::role::site::fixture::config;
 use crate::role::takeover::{Asked, DAMAGE_NS};
 use crate::stage::state_store::StateStore;
 use crate::vocab::buffer::fixture::{Heap, Plain};
 use crate::vocab::buffer::{Buffer, Slice};
 use crate::vocab::effect::{Context, Effects, Now};
-use crate::vocab::limits::{Limits, Pace};
 
 const VOLUME: VolumeId = VolumeId(1);
 const REGION: u64 = 64 * 1024;
@@ -37,30 +34,7 @@ struct Rig {
 impl Rig {
     /// A takeover that has begun to read what the other site may lack.
     fn new() -> Self {
-        let config = SiteConfig {
-            node: NodeId(3),
-            group: GroupId(1),
-            sites: [NodeId(1), NodeId(3)],
-            initial_role: Role::Secondary,
-            initial_copy: false,
-            may_leave: false,
-            alone: false,
-            control: ControlPath::Both,
-            lane: LaneId(0),
-            relay: NodeId(2),
-            lanes: Vec::new(),
-            lane_policy: LanePolicy::Failover,
-            direct: false,
-            resend_bytes: 0,
-            volumes: Vec::new(),
-            answer: AnswerMode::Journaled,
-            own_ring: AreaEntry { size: 1 << 20, ..AreaEntry::default() },
-            state_offset: 0,
-            dirty_offset: 8192,
-            first_link: 0,
-            limits: Limits::default(),
-            pace: Pace::default(),
-        };
+        let config = config();
         let store = StateStore::new(GroupState::default(), 0);
         let secondary: Secondary<Plain> = Secondary::new(config.clone(), &store);
         let tracker = Tracker::new(DirtyMap::new([(VOLUME, 64 * REGION)]), 0, 1);
