@@ -335,6 +335,9 @@ impl World {
             .iter()
             .find(|(_, status)| status.as_ref().is_some_and(|status| status.role == Role::Secondary));
         let Some((follower, _)) = follower.filter(|_| paired && !self.alone) else { return false };
+        if !self.is_of_its_kind(follower.other_site()) {
+            return false;
+        }
         let state = self.layout.state(self.nodes[follower.0].disks[0].durable());
         let cut = state.and_then(|s| s.lanes().first().map(|lane| lane.point.position));
         let volumes =

@@ -17,6 +17,8 @@ pub const SECOND_BOOK: u64 = 1_000_000;
 pub const THIRD_BOOK: u64 = 2_000_000;
 /// The first seed behind that one.
 pub const FOURTH_BOOK: u64 = 3_000_000;
+/// From here on to the next a group of the fourth book is of another kind of lane set from some time on.
+pub const CHANGING_SEEDS: u64 = 3_900_000;
 /// From here on to the fifth book both relays of a world of the fourth share the data of frames.
 pub const STRIPED_SEEDS: u64 = 4_000_000;
 

@@ -282,11 +282,13 @@ impl World {
         let holds_lane = self.layout.areas(index).is_some();
         let relay =
             holds_lane.then(|| Relay::new(self.layout.relay(index, &node.disks[0], self.swarm.recent, mono)));
+        let mut policy = None;
         let group = (!index.is_relay()).then(|| {
-            let (config, recovered) = self.layout.group(index, &self.swarm, &node.disks[0]);
+            let (config, recovered) = self.layout.group(index, &self.swarm, &node.disks[0], now);
+            policy = Some(config.lane_policy);
             Group::new(config, recovered)
         });
-        node.process = Some(Process::new(life, relay, group, pool));
+        node.process = Some(Process { policy, ..Process::new(life, relay, group, pool) });
         if !index.is_relay() {
             self.follow_own_ring(index);
             self.see_boot(index);

@@ -4,12 +4,12 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{FenceSet, GroupState, PairState, Role};
-use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::vocab::effect::Note;
 
 use crate::event::NodeIndex;
 use crate::history::Kind;
 use crate::layout::node_id;
+use crate::swarm::Lanes;
 use crate::world::World;
 
 impl World {
@@ -64,7 +64,7 @@ impl World {
     pub(crate) fn recorded(&self, site: NodeIndex) -> GroupState {
         let disk = &self.nodes[site.0].disks[0];
         let found = self.layout.state(disk.durable());
-        found.unwrap_or_else(|| self.layout.group(site, &self.swarm, disk).0.first_state())
+        found.unwrap_or_else(|| self.layout.group(site, &self.swarm, disk, 0).0.first_state())
     }
 
     /// The node of an id.
@@ -150,7 +150,7 @@ impl World {
             place.is_some_and(|node| self.harmed.wiped[node.0])
         };
         // A former primary needs the data of both lanes, also where one of them counts no more.
-        let shared = self.swarm.lanes.is_some_and(|lanes| lanes.policy == LanePolicy::Stripe);
+        let shared = self.swarm.lanes.is_some_and(Lanes::ever_share);
         if shared && NodeIndex::EVERY.into_iter().any(|node| node.is_relay() && self.harmed.wiped[node.0]) {
             return true;
         }

@@ -7,7 +7,7 @@
 
 use midspan_protocol::role::policy::LanePolicy;
 
-use crate::drills::{FOURTH_BOOK, STRIPED_SEEDS};
+use crate::drills::{CHANGING_SEEDS, FOURTH_BOOK, STRIPED_SEEDS};
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::{Blow, Moment, Strike};
@@ -15,6 +15,7 @@ use crate::orders::{FIFTH_BOOK, lanes_of};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};
+use crate::world::World;
 
 /// Makes a world fit for what is to happen in it.
 pub fn suit(seed: u64, swarm: &mut Swarm) {
@@ -32,8 +33,12 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
         _ => (LanePolicy::Local, false, true),
     };
     let resend = random.pick(&[64 << 20, 64 << 20, 1 << 20, 64 << 10, 0]);
-    swarm.lanes = Some(Lanes { policy, direct, at_sites, resend });
-    if striped {
+    let mut lanes = Lanes { policy, then: None, direct, at_sites, resend };
+    if (CHANGING_SEEDS..STRIPED_SEEDS).contains(&seed) {
+        change_kind(number, random, &mut lanes);
+    }
+    swarm.lanes = Some(lanes);
+    if lanes.ever_share() {
         swarm.limits.shared_bytes = Random::new(seed, 15).pick(&[4096, 12 << 10, 24 << 10, 64 << 10]);
     }
     swarm.faults_for = random.range(5 * SECOND, 16 * SECOND);
@@ -44,6 +49,18 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
     if random.percent(60) {
         swarm.may_leave = false;
     }
+}
+
+/// The group is of another kind from some time on: a row of twelve seeds comes by each change.
+fn change_kind(number: u64, random: &mut Random, lanes: &mut Lanes) {
+    const KINDS: [LanePolicy; 4] =
+        [LanePolicy::Failover, LanePolicy::Mirror, LanePolicy::Stripe, LanePolicy::Local];
+    let at = |place: u64| KINDS[usize::try_from(place % 4).unwrap_or(0)];
+    let (from, further) = (number % 4, 1 + number / 4 % 3);
+    let then = random.range(2 * SECOND, 6 * SECOND);
+    (lanes.policy, lanes.then) = (at(from), Some((then, at(from + further))));
+    lanes.direct = false;
+    lanes.at_sites = [lanes.policy, at(from + further)].contains(&LanePolicy::Local);
 }
 
 /// What happens in a seed of the fourth book, beside what happens in any.
@@ -78,6 +95,13 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
         }
         at += if random.percent(30) { random.below(300 * MS) } else { random.range(500 * MS, 4 * SECOND) };
     }
+    if let Some((from, _)) = lanes.then {
+        // Both sites are started anew, one after the other, as who changes a file does.
+        for (site, after) in NodeIndex::SITES.into_iter().zip([random.below(SECOND), random.below(SECOND)]) {
+            let fault = Fault::Kill { node: site, fuse: 0, down: random.range(MS, 300 * MS) };
+            planned.push(Planned { at: from + after, fault });
+        }
+    }
     if random.percent(15) {
         let harm = Harm::OtherDisk {
             node: random.pick(&[NodeIndex::RELAY, NodeIndex::RELAY2]),
@@ -90,6 +114,25 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
         planned.push(Planned { at: 0, fault: Fault::Strike(strike(random, lanes)) });
     }
     planned
+}
+
+impl World {
+    /// Whether the lane set is of the kind that the primary was told, where that has changed; with all its lanes, if it is.
+    pub(crate) fn is_of_its_kind(&self, primary: NodeIndex) -> bool {
+        let changes = self.swarm.lanes.is_some_and(|lanes| lanes.then.is_some());
+        let told = self.nodes[primary.0].process.as_ref().and_then(|process| process.policy);
+        // A relay whose disk is another one, without areas, cannot be used.
+        let wiped = NodeIndex::EVERY.into_iter().any(|node| self.harmed.wiped[node.0]);
+        let Some(policy) = told.filter(|_| changes && !wiped) else { return true };
+        NodeIndex::SITES.into_iter().all(|site| {
+            let set = self.recorded(site).set;
+            match policy {
+                LanePolicy::Failover | LanePolicy::Local => set.nodes.len() == 1,
+                LanePolicy::Mirror => set.nodes.len() == 2 && set.k == 2,
+                LanePolicy::Stripe => set.is_striped(),
+            }
+        })
+    }
 }
 
 fn lose(random: &mut Random) -> Fault {

@@ -199,10 +199,19 @@ impl Layout {
         RelayConfig { node: node_id(node), permits, recent_bytes, started_at }
     }
 
-    /// What a group is told at boot.
-    pub fn group(&self, node: NodeIndex, swarm: &Swarm, disk: &FakeDisk) -> (SiteConfig, Recovered) {
+    /// What a group is told at a boot at this time.
+    pub fn group(
+        &self,
+        node: NodeIndex,
+        swarm: &Swarm,
+        disk: &FakeDisk,
+        now: u64,
+    ) -> (SiteConfig, Recovered) {
         let volume =
             |(index, size): (usize, &u64)| Volume { id: volume_id(index), size: *size, identity: [3; 24] };
+        let state = self.state(disk.seen());
+        // The kind with which a group begins is the same at both sites.
+        let at = state.map_or(0, |_| now);
         let config = SiteConfig {
             node: node_id(node),
             group: GROUP,
@@ -215,7 +224,7 @@ impl Layout {
             lane: LANE,
             relay: node_id(NodeIndex::RELAY),
             lanes: self.lane_nodes(),
-            lane_policy: self.lanes.map_or(LanePolicy::Failover, |lanes| lanes.policy),
+            lane_policy: self.lanes.map_or(LanePolicy::Failover, |lanes| lanes.policy_at(at)),
             direct: self.lanes.is_some_and(|lanes| lanes.direct),
             resend_bytes: self.lanes.map_or(64 << 20, |lanes| lanes.resend),
             volumes: self.volumes.iter().enumerate().map(volume).collect(),
@@ -227,8 +236,7 @@ impl Layout {
             limits: swarm.limits,
             pace: swarm.pace,
         };
-        let recovered =
-            Recovered { state: self.state(disk.seen()), dirty: DirtyMap::clone(&self.map(disk.seen())) };
+        let recovered = Recovered { state, dirty: DirtyMap::clone(&self.map(disk.seen())) };
         (config, recovered)
     }
 

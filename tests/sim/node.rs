@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use midspan_format::control::{GroupCommand, GroupStatus};
 use midspan_format::superblock::{PairState, Role};
 use midspan_protocol::role::group::Group;
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::role::relay::Relay;
 use midspan_protocol::vocab::effect::{DiskResult, Effects, LinkId, Now, Token};
 
@@ -88,6 +89,8 @@ pub struct Stand {
 pub struct Process {
     /// Its number among all of this node.
     pub life: u64,
+    /// Which kind of lane set a site was told to have.
+    pub policy: Option<LanePolicy>,
     /// The relay, if this node holds a lane.
     pub relay: Option<Relay<SimBuf>>,
     /// The group, if this node is a site.
@@ -125,6 +128,7 @@ impl Process {
     pub fn new(life: u64, relay: Option<Relay<SimBuf>>, group: Option<Group<SimBuf>>, pool: Pool) -> Self {
         Self {
             life,
+            policy: None,
             relay,
             group,
             stand: Cell::new(None),

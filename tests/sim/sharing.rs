@@ -4,11 +4,11 @@
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::superblock::{FenceSet, GroupState, Role};
-use midspan_protocol::role::policy::LanePolicy;
 
 use crate::event::NodeIndex;
 use crate::lane_eye::Link;
 use crate::layout::node_id;
+use crate::swarm::Lanes;
 use crate::world::World;
 
 /// Who goes by a set, and what its own disks hold.
@@ -72,7 +72,7 @@ impl World {
 
     /// Whether the lanes share the data of frames.
     pub(crate) fn is_shared(&self) -> bool {
-        self.swarm.lanes.is_some_and(|lanes| lanes.policy == LanePolicy::Stripe)
+        self.swarm.lanes.is_some_and(Lanes::ever_share)
     }
 
     /// What a restart of this site, or a takeover by it that says that nothing is lost, may have to read.

@@ -112,12 +112,26 @@ pub struct DiskPace {
 pub struct Lanes {
     /// What the group does with them.
     pub policy: LanePolicy,
+    /// What a process is told that begins after this time.
+    pub then: Option<(u64, LanePolicy)>,
     /// The other site's lane may carry hosts' writes.
     pub direct: bool,
     /// The sites' nodes hold areas, too.
     pub at_sites: bool,
     /// Bytes kept for another lane.
     pub resend: u64,
+}
+
+impl Lanes {
+    /// What a process is told that begins at this time.
+    pub fn policy_at(self, now: u64) -> LanePolicy {
+        self.then.filter(|(from, _)| now >= *from).map_or(self.policy, |(_, policy)| policy)
+    }
+
+    /// Whether the lanes ever share the data of frames.
+    pub fn ever_share(self) -> bool {
+        [Some(self.policy), self.then.map(|(_, policy)| policy)].contains(&Some(LanePolicy::Stripe))
+    }
 }
 
 /// Mean time between faults of a kind, nanoseconds; 0: never.

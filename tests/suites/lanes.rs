@@ -5,6 +5,7 @@ mod failover;
 mod mirror;
 mod stripe;
 mod direct;
+mod kind;
 mod local;
 
 use rig::{Cluster, GROUP, LIMIT, Load, MOMENT, Place, Scene, Shape, pause, wait_for};

@@ -277,7 +277,10 @@ wire_struct! {
         pub epoch: Epoch,
         /// The set that is asked for.
         pub set: FenceSet,
-    } = 64
+        /// Each lane of a set that takes a mirror's place holds everything that was ever sealed, and ends here: who has read one
+        /// lane of the mirror may let go of it, if it has not read further. 0: nothing of the kind is said.
+        pub holds: Position,
+    } = 72
 }
 
 wire_struct! {

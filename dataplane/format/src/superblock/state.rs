@@ -221,6 +221,8 @@ wire_struct! {
         /// A takeover of this site was to read this lane to its end, where two hold the journal: this site may hold what the other
         /// lane lacks, so no set without this one is recorded.
         pub bound: NodeId,
+        /// Lanes of this group have shared the data of frames: one that is in no set may hold heads without it.
+        pub shared: bool,
     } = 4072
 }
 
@@ -249,6 +251,12 @@ impl GroupState {
     /// Neither is valid.
     pub fn choose_slot(a: &[u8], b: &[u8]) -> Result<Self, BlockError> {
         block::newer(Self::decode(a), Self::decode(b), |state| state.sequence)
+    }
+
+    /// Another set counts from now on.
+    pub fn count_set(&mut self, set: FenceSet) {
+        self.shared |= self.set.is_striped() || set.is_striped();
+        self.set = set;
     }
 
     /// The lanes of the fence set.

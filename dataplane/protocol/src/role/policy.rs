@@ -56,7 +56,8 @@ pub fn wanted(config: &SiteConfig, first: NodeId, lost: bool, settled: bool, tri
     }
     match config.lane_policy {
         LanePolicy::Mirror | LanePolicy::Stripe => {
-            let node = relays.copied().find(|node| *node != first)?;
+            let others = relays.filter(|node| **node != first);
+            let node = *others.clone().nth(tried.checked_rem(others.count())?)?;
             // A site's lane is left for a relay first.
             Some(Wanted { node, beside: !config.sites.contains(&first) })
         }
@@ -70,5 +71,25 @@ pub fn wanted(config: &SiteConfig, first: NodeId, lost: bool, settled: bool, tri
             (settled && node != first).then_some(Wanted { node, beside: false })
         }
         LanePolicy::Local => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::role::site::fixture;
+
+    #[test]
+    fn from_a_sites_lane_a_mirror_tries_each_relay() {
+        let lanes = Vec::from([2, 4, 3].map(NodeId));
+        let config = SiteConfig { lanes, lane_policy: LanePolicy::Mirror, direct: true, ..fixture::config() };
+        for (tried, node) in [(0, 2), (1, 4), (2, 2)] {
+            let found = wanted(&config, NodeId(3), false, true, tried);
+            assert_eq!(found, Some(Wanted { node: NodeId(node), beside: false }), "{tried} tried");
+        }
+        let beside = wanted(&config, NodeId(4), false, true, 0);
+        assert_eq!(beside, Some(Wanted { node: NodeId(2), beside: true }));
     }
 }

@@ -215,7 +215,7 @@ impl<B: Buffer> Primary<B> {
         if let Some(recall) = self.recall.as_mut() {
             recall.begin(state.manifest);
         }
-        self.begin_lanes(state.set);
+        self.begin_lanes(state);
     }
 
     /// Whether no disk operation runs.

@@ -354,7 +354,7 @@ impl Found {
         (state.by_word, state.answered) = (false, false);
         self.facts.record(state);
         // The one that was taken by the other site; what that changes, it asks for.
-        state.set = FenceSet { epoch: self.facts.epoch, ..FenceSet::of(&[self.node], 1) };
+        state.count_set(FenceSet { epoch: self.facts.epoch, ..FenceSet::of(&[self.node], 1) });
         (state.asked, state.bound) = (FenceSet::default(), NodeId::NONE);
         if let Some(lane) = state.lanes_mut().first_mut() {
             lane.point = if known { self.leave.former_landed } else { before };

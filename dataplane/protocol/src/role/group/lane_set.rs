@@ -75,7 +75,10 @@ impl<B: Buffer> Group<B> {
             primary.adopt_set(context, set);
             self.config.relay = set.first();
             self.setting.asking = None;
-            self.store.change(context, |state| (state.set, state.asked) = (set, FenceSet::default()));
+            self.store.change(context, |state| {
+                state.count_set(set);
+                state.asked = FenceSet::default();
+            });
             return;
         }
         if let Some((set, change)) = self.setting.asking {
@@ -154,12 +157,14 @@ impl<B: Buffer> Group<B> {
         }
         let moves = !set.nodes.contains(&self.config.relay);
         let change = self.store.change(context, |state| {
-            (state.set, state.epoch) = (set, asked.epoch);
+            state.count_set(set);
+            state.epoch = asked.epoch;
             if moves {
                 // The manifests of another lane are others, for the next process, too.
                 state.manifest = Position(0);
             }
-            if set.second().is_none() {
+            if set.second().is_none() || set.is_striped() {
+                rare!(BoundLaneLeft if state.bound != NodeId::NONE && !set.nodes.contains(&state.bound));
                 state.bound = NodeId::NONE;
             }
         });
@@ -171,10 +176,21 @@ impl<B: Buffer> Group<B> {
         Some(change)
     }
 
-    /// Whether a takeover that was given back has read another lane: that must not be left out.
+    /// Whether a takeover that was given back has read a lane that this set would leave out, or shorten: it must not, unless what is
+    /// asked for holds as much (I5, I6).
     pub(super) fn is_bound_elsewhere(&self, asked: &SetAsked) -> bool {
         let bound = self.store.get().bound;
-        bound != NodeId::NONE && !asked.set.nodes.contains(&bound)
+        let goes_by_it = asked.set.nodes.contains(&bound) && !asked.set.is_striped();
+        bound != NodeId::NONE && !goes_by_it && !self.may_let_go(asked)
+    }
+
+    /// Whether all that this site has of the lane that it is bound to stands in the one that is asked for. What an earlier process has
+    /// left in the own ring, behind what it acquired, was sealed before this was said, and stands there, too.
+    fn may_let_go(&self, asked: &SetAsked) -> bool {
+        let Play::Secondary(secondary) = &self.play else { return false };
+        let is_said = asked.holds > Position(0);
+        rare!(BoundLaneKept if is_said && secondary.taken() > asked.holds);
+        is_said && secondary.is_recovered() && secondary.taken() <= asked.holds
     }
 
     /// The secondary reads another lane from now on: what it has under way settles first.

@@ -17,13 +17,13 @@ use midspan_format::frame::FrameHeader;
 use midspan_format::geometry::Position;
 use midspan_format::ids::{AreaId, Epoch, NodeId};
 use midspan_format::message::SetRecorded;
-use midspan_format::superblock::FenceSet;
+use midspan_format::superblock::{FenceSet, GroupState};
 
 use self::striping::Stripe;
 use super::Primary;
 use super::begin::Begin;
 use super::second::{Second, SecondEvent};
-use crate::role::policy::{Wanted, wanted};
+use crate::role::policy::{LanePolicy, Wanted, wanted};
 use crate::stage::resend::Resend;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Frame, LinkEvent, Note};
@@ -66,6 +66,8 @@ pub(super) struct Lanes<B> {
     resend: Resend<B>,
     /// How two lanes share the data of frames, if they do.
     stripe: Stripe,
+    /// A lane that is in no set may hold heads without data.
+    has_shared: bool,
     /// The last frame of the journal when this role began.
     last: Option<FrameHeader>,
     /// Which links the first lane uses.
@@ -94,6 +96,7 @@ impl<B: Buffer> Lanes<B> {
             held_back: false,
             resend: Resend::new(resend_bytes),
             stripe: Stripe::Off,
+            has_shared: false,
             last: begin.last,
             side: 0,
             known: begin.known,
@@ -123,10 +126,11 @@ impl<B: Buffer> Lanes<B> {
 
 impl<B: Buffer> Primary<B> {
     /// The lane set as recorded, and the journal's place in it when this role began.
-    pub(super) fn begin_lanes(&mut self, set: FenceSet) {
-        if !set.is_none() {
-            self.lanes.set = set;
+    pub(super) fn begin_lanes(&mut self, state: &GroupState) {
+        if !state.set.is_none() {
+            self.lanes.set = state.set;
         }
+        self.lanes.has_shared = state.shared || self.config.lane_policy == LanePolicy::Stripe;
         if self.lanes.set.second() == Some(self.ring.node()) {
             self.lanes.set.nodes.reverse();
         }
@@ -336,6 +340,7 @@ impl<B: Buffer> Primary<B> {
         if area == AreaId::NONE {
             return;
         }
+        let anew = lanes.has_shared && !second.is_in_force();
         // A lane that counts goes on where it stands in what is kept, or not at all.
         if enough || second.is_in_force() {
             second.open(context, config, *epoch, area, base, lanes.resend.frames());
@@ -345,6 +350,9 @@ impl<B: Buffer> Primary<B> {
         let (floor, keeps) = (lanes.floor, second.is_in_force() && lanes.stripe != Stripe::Off);
         if let Some(writer) = second.writer() {
             writer.share(keeps, true);
+            if anew {
+                writer.begin_whole();
+            }
             writer.go_on_behind(lanes.last);
             writer.tell_answerable(context, floor);
         }

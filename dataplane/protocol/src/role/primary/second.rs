@@ -12,7 +12,6 @@ use midspan_format::message::{FenceIntent, SessionKind};
 
 use crate::lane::fencer::{Fencer, FencerEvent, Plan};
 use crate::lane::writer::{Writer, WriterEvent};
-use crate::role::policy::LanePolicy;
 use crate::role::site::SiteConfig;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Frame, LinkEvent, LinkId};
@@ -201,8 +200,6 @@ impl<B: Buffer> Second<B> {
         let mut writer = Writer::joining(link, self.node, hello, config.pace, journal, base, limits.frames);
         if self.in_force {
             writer.must_continue();
-        } else if config.lane_policy == LanePolicy::Stripe {
-            writer.begin_whole();
         }
         for frame in frames {
             writer.append(context, Rc::clone(frame));

@@ -101,10 +101,11 @@ impl Preparing {
         (had.journaled > Position(0)).then_some((emptied.fencer.node(), had.journaled))
     }
 
-    /// The lane of a mirror that the other site has bound itself to, where another one is asked for.
+    /// The lane of a mirror that the other site has bound itself to, where another one is asked for, or that both share the data.
     fn other_is_bound(&self, store: &StateStore) -> Option<NodeId> {
         let (set, bound) = (store.get().set, self.site_link.bound());
-        let is_other = self.asked.second().is_none() && self.asked.first() != bound;
+        let is_other =
+            self.asked.is_striped() || self.asked.second().is_none() && self.asked.first() != bound;
         let counts = set.second().is_some() && set.nodes.contains(&bound) && !set.is_striped();
         (bound != NodeId::NONE && is_other && counts && self.site_link.is_up()).then_some(bound)
     }
@@ -218,9 +219,10 @@ impl<B: Buffer> Start<B> {
                 && preparing.recorded.is_none()
             {
                 let set = preparing.asked;
-                preparing.recorded = Some(
-                    store.change(context, |state| (state.set, state.asked) = (set, FenceSet::default())),
-                );
+                preparing.recorded = Some(store.change(context, |state| {
+                    state.count_set(set);
+                    state.asked = FenceSet::default();
+                }));
             }
             return self.go_on_preparing(context, store);
         }
@@ -314,13 +316,17 @@ impl<B: Buffer> Start<B> {
             }
             let due = now >= preparing.said_at.saturating_add(ASK_AGAIN_NS) || preparing.said_at == 0;
             if let Some(bound) = preparing.other_is_bound(store) {
+                // Nothing is asked again before that lane answers, or the other site is not bound any more.
+                preparing.said_at = 0;
                 return self.ask_for_bound(context, bound, store);
             }
             if due && store.is_saved(preparing.change) && preparing.site_link.is_up() {
                 rare!(StartAsksSet);
                 preparing.said_at = now;
                 let (group, epoch, set) = (self.config.group, store.get().epoch, preparing.asked);
-                preparing.site_link.say(context, Message::SetAsked(SetAsked { group, epoch, set }));
+                // What the lanes held that are not there nobody knows now: a site that is bound stays so.
+                let asked = SetAsked { group, epoch, set, holds: Position(0) };
+                preparing.site_link.say(context, Message::SetAsked(asked));
             }
             return Outcome::Running;
         }

@@ -75,7 +75,7 @@ impl Takeover {
                 if !handed {
                     // The other site has not joined: this one goes by the lane that it has read, alone (design §1).
                     let version = state.set.version + 1;
-                    state.set = FenceSet { epoch: facts.epoch, version, ..FenceSet::of(&[lane], 1) };
+                    state.count_set(FenceSet { epoch: facts.epoch, version, ..FenceSet::of(&[lane], 1) });
                 }
             }
             (state.asked, state.bound) = (FenceSet::default(), NodeId::NONE);

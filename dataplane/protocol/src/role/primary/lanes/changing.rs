@@ -39,6 +39,7 @@ impl<B: Buffer> Primary<B> {
             return match (first_lost, second_lost) {
                 (true, false) if self.second_has_all() && self.holds_all_data(false) => next(&[second]),
                 (false, true) if self.ring.is_up() && self.holds_all_data(true) => next(&[first]),
+                (false, false) => self.other_kind().and_then(|nodes| next(&nodes)),
                 (true | false, _) => None,
             };
         }
@@ -71,6 +72,7 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn ask_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
         let (epoch, group) = (self.epoch, self.config.group);
+        let holds = self.lanes.asked.map_or(Position(0), |asked| self.held_by(&asked.set));
         if self.lanes.second.is_none()
             && now >= self.lanes.try_at
             && let Some(node) = self.lanes.asked.and_then(|asked| self.missing_of(&asked.set))
@@ -84,8 +86,20 @@ impl<B: Buffer> Primary<B> {
         let due = asked.said_at == 0 || now >= asked.said_at.saturating_add(ASK_AGAIN_NS);
         if asked.saved && site.is_up() && due {
             asked.said_at = now;
-            site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set }));
+            site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set, holds }));
         }
+    }
+
+    /// Where the lanes end that a mirror is to become, if each holds everything that was ever sealed: nobody has read more in either one.
+    /// `0`: not so, or not known. After a return that is asked about first the lanes may have more than this role knows of.
+    fn held_by(&self, asked: &FenceSet) -> Position {
+        let set = &self.lanes.set;
+        let leaves_mirror = set.second().is_some() && !set.is_striped() && !self.lanes.held_back;
+        let Some(tip) = self.ring.tip().filter(|_| leaves_mirror) else { return Position(0) };
+        let first_has_all = self.ring.is_up() && self.ring.journaled() >= tip.position;
+        let has_all =
+            |node: &NodeId| if *node == self.ring.node() { first_has_all } else { self.second_has_all() };
+        if asked.nodes.iter().all(has_all) { tip.position } else { Position(0) }
     }
 
     /// Whether the lane at `node` is in the set, or in the one that is asked for.

@@ -9,11 +9,15 @@
 //! What is answered is as far in both lanes as where each holds everything. So both end alike but for what nobody was answered for, and
 //! whoever reads them knows by the shorter one where the journal ends.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use midspan_format::geometry::Position;
 use midspan_format::ids::NodeId;
 use midspan_format::superblock::FenceSet;
 
 use super::LOST_NS;
+use crate::role::policy::LanePolicy;
 use crate::role::primary::Primary;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::Context;
@@ -59,6 +63,30 @@ impl<B: Buffer> Primary<B> {
         self.lanes.stripe != Stripe::Off
     }
 
+    /// Whether the lanes are to share, by the configuration of now.
+    fn is_to_share(&self) -> bool {
+        self.config.lane_policy == LanePolicy::Stripe
+    }
+
+    /// What a set of two lanes that are both there is to become, where the configuration says another kind than it is: lanes that begin to
+    /// share, or one of them alone, from which every other kind begins.
+    pub(super) fn other_kind(&self) -> Option<Vec<NodeId>> {
+        let (first, second) = (self.ring.node(), self.lanes.second.as_ref()?.node());
+        if !self.second_is_good() || !self.ring.is_up() || self.handover.is_some() {
+            return None;
+        }
+        let is_striped = self.lanes.set.is_striped();
+        match self.config.lane_policy {
+            LanePolicy::Stripe if is_striped => None,
+            LanePolicy::Stripe => Some(vec![first, second]),
+            LanePolicy::Mirror if !is_striped => None,
+            LanePolicy::Mirror | LanePolicy::Failover | LanePolicy::Local => [(true, first), (false, second)]
+                .into_iter()
+                .find(|(which, _)| self.holds_all_data(*which))
+                .map(|(_, node)| vec![node]),
+        }
+    }
+
     /// This role begins: lanes that share are awaited.
     pub(super) fn await_stripe(&mut self) {
         if self.lanes.set.is_striped() {
@@ -81,6 +109,7 @@ impl<B: Buffer> Primary<B> {
     /// A set counts from now on.
     pub(super) fn settle_stripe(&mut self, set: &FenceSet) {
         let on = set.is_striped();
+        self.lanes.has_shared |= on;
         self.lanes.stripe = if on { Stripe::On } else { Stripe::Off };
         self.share(on);
     }
@@ -95,15 +124,16 @@ impl<B: Buffer> Primary<B> {
                 self.share(true);
             }
             // One that had to be begun again got whole frames so far.
-            Stripe::On if both => self.share(true),
+            Stripe::On if both && self.is_to_share() => self.share(true),
             // The other one may hold what was left out: nothing is sealed before this one counts alone.
             Stripe::Awaited => {}
             Stripe::On => {
-                if let Some(first) = self.survivor(context.now.mono) {
+                // One of them is lost, or the group is to be of another kind now, which begins with one lane.
+                if let Some(first) = self.survivor(context.now.mono).or(both.then_some(true)) {
                     self.fill(context, first);
                 }
             }
-            Stripe::Filling { .. } if both => {
+            Stripe::Filling { .. } if both && self.is_to_share() => {
                 rare!(StripeIsBack);
                 self.lanes.stripe = Stripe::On;
                 self.share(false);
