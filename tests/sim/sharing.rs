@@ -103,7 +103,7 @@ impl World {
         set.nodes.iter().filter_map(place).collect()
     }
 
-    /// Whether no lane of a set has all of a frame.
+    /// Whether no lane of a set has all of a frame, or, of a mirror, one of them does not.
     fn lacks(&mut self, need: &Need, position: Position, link: &Link) -> bool {
         let lanes = self.lanes_of(&need.set);
         let journal = &mut self.watches.journal;
@@ -112,9 +112,12 @@ impl World {
         if lanes.is_empty() || lost || self.is_given_up(need.site) {
             return false;
         }
-        !lanes.into_iter().any(|lane| {
+        let mut has = |lane: NodeIndex| {
             let disk = self.nodes[lane.0].disks[0].told();
             self.watches.journal.eye(lane).is_some_and(|eye| eye.has_whole(position, link, disk))
-        })
+        };
+        // Of a mirror each lane is to have it: either may be gone by.
+        let mut lanes = lanes.into_iter();
+        if need.set.k > 1 { !lanes.all(&mut has) } else { !lanes.any(&mut has) }
     }
 }

@@ -277,8 +277,8 @@ wire_struct! {
         pub epoch: Epoch,
         /// The set that is asked for.
         pub set: FenceSet,
-        /// Each lane of a set that takes a mirror's place holds everything that was ever sealed, and ends here: who has read one
-        /// lane of the mirror may let go of it, if it has not read further. 0: nothing of the kind is said.
+        /// The lane of a mirror that is to count alone holds everything that was ever sealed, and ends here: who has read the other
+        /// one may let go of that, if it has not read further. 0: nothing of the kind is said.
         pub holds: Position,
     } = 72
 }

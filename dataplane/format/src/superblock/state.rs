@@ -255,8 +255,13 @@ impl GroupState {
 
     /// Another set counts from now on.
     pub fn count_set(&mut self, set: FenceSet) {
-        self.shared |= self.set.is_striped() || set.is_striped();
+        self.shared = self.has_shared() || set.is_striped();
         self.set = set;
+    }
+
+    /// Whether a lane that is in no set may hold heads without data.
+    pub fn has_shared(&self) -> bool {
+        self.shared || self.set.is_striped() || self.asked.is_striped()
     }
 
     /// The lanes of the fence set.

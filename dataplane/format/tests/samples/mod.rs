@@ -397,6 +397,7 @@ pub fn state() -> GroupState {
         set: fence_set(),
         asked: FenceSet { version: 4, ..FenceSet::of(&[SECONDARY], 1) },
         bound: RELAY,
+        shared: true,
         left: true,
         left_cut: Time(CUT.0 - 1),
         takeover_step: 4,

@@ -414,6 +414,11 @@ impl<B: Buffer> Start<B> {
         if let Note::Damaged { position, .. } | Note::LaneLost { found: position, .. } = &why {
             self.damaged = Some(*position);
         }
+        self.say_once(context, why);
+    }
+
+    /// Says what it waits for, unless that was said last.
+    fn say_once<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, why: Note) {
         if self.obstacle.as_ref() != Some(&why) {
             self.obstacle = Some(why.clone());
             context.note(why);

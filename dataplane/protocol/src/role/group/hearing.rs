@@ -24,6 +24,8 @@ pub(super) struct Hearing {
     link: LinkId,
     /// The epoch that it was told.
     epoch: Epoch,
+    /// And the lane that this site is bound to.
+    bound: NodeId,
     /// The one in which it greeted.
     greeted: Epoch,
     /// It asked this to be recorded; answered when that change is durable.
@@ -59,7 +61,8 @@ impl<B: Buffer> Group<B> {
             context.ask(Effect::Close { link: former.link });
         }
         let epoch = self.told_epoch();
-        self.hearing = Some(Hearing { link, epoch, greeted: hello.epoch, leaving: None, set: None });
+        let (greeted, bound) = (hello.epoch, self.store.get().bound);
+        self.hearing = Some(Hearing { link, epoch, bound, greeted, leaving: None, set: None });
         self.welcome(context, link, epoch);
     }
 
@@ -129,12 +132,13 @@ impl<B: Buffer> Group<B> {
         }
     }
 
-    /// Tells the other site when this one has gone on to another epoch, and what it asked to be recorded.
+    /// Tells the other site when this one has gone on to another epoch, is bound to another lane, and what it asked to be recorded.
     pub(super) fn go_on_hearing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Some(mut hearing) = self.hearing else { return };
         let epoch = self.told_epoch();
-        if hearing.epoch != epoch {
-            hearing.epoch = epoch;
+        let bound = self.store.get().bound;
+        if (hearing.epoch, hearing.bound) != (epoch, bound) {
+            (hearing.epoch, hearing.bound) = (epoch, bound);
             self.welcome(context, hearing.link, epoch);
         }
         if let Some((leaves, change)) = hearing.leaving

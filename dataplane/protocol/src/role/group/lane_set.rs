@@ -163,7 +163,7 @@ impl<B: Buffer> Group<B> {
                 // The manifests of another lane are others, for the next process, too.
                 state.manifest = Position(0);
             }
-            if set.second().is_none() || set.is_striped() {
+            if set.second().is_none() {
                 rare!(BoundLaneLeft if state.bound != NodeId::NONE && !set.nodes.contains(&state.bound));
                 state.bound = NodeId::NONE;
             }
@@ -176,8 +176,8 @@ impl<B: Buffer> Group<B> {
         Some(change)
     }
 
-    /// Whether a takeover that was given back has read a lane that this set would leave out, or shorten: it must not, unless what is
-    /// asked for holds as much (I5, I6).
+    /// Whether a takeover that was given back has read a lane that this set would leave out, or where the shorter one of two would count:
+    /// it must not, unless the one that is asked for alone holds as much (I5, I6).
     pub(super) fn is_bound_elsewhere(&self, asked: &SetAsked) -> bool {
         let bound = self.store.get().bound;
         let goes_by_it = asked.set.nodes.contains(&bound) && !asked.set.is_striped();

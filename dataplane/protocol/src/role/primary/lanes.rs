@@ -68,6 +68,8 @@ pub(super) struct Lanes<B> {
     stripe: Stripe,
     /// A lane that is in no set may hold heads without data.
     has_shared: bool,
+    /// Both lanes of the set that counts have been there in this role: neither holds what this site knows nothing of.
+    both_met: bool,
     /// The last frame of the journal when this role began.
     last: Option<FrameHeader>,
     /// Which links the first lane uses.
@@ -97,6 +99,7 @@ impl<B: Buffer> Lanes<B> {
             resend: Resend::new(resend_bytes),
             stripe: Stripe::Off,
             has_shared: false,
+            both_met: false,
             last: begin.last,
             side: 0,
             known: begin.known,
@@ -130,7 +133,7 @@ impl<B: Buffer> Primary<B> {
         if !state.set.is_none() {
             self.lanes.set = state.set;
         }
-        self.lanes.has_shared = state.shared || self.config.lane_policy == LanePolicy::Stripe;
+        self.lanes.has_shared = state.has_shared() || self.config.lane_policy == LanePolicy::Stripe;
         if self.lanes.set.second() == Some(self.ring.node()) {
             self.lanes.set.nodes.reverse();
         }
@@ -386,6 +389,7 @@ impl<B: Buffer> Primary<B> {
             second.on_tick(context);
         }
         let good = self.second_is_good();
+        self.lanes.both_met |= good && self.lanes.set.second().is_some();
         self.lanes.second_lost = self.lanes.second_lost.filter(|_| !good);
         if !good {
             self.lanes.second_lost.get_or_insert(now);

@@ -102,7 +102,7 @@ impl<B: Buffer> Start<B> {
         store: &StateStore,
     ) {
         // What this site knows of its own disks: of two lanes that shared the one that is left may not have all data from before.
-        let shared = store.get().shared || self.config.lane_policy == LanePolicy::Stripe;
+        let shared = store.get().has_shared() || self.config.lane_policy == LanePolicy::Stripe;
         let landed = if shared { store.get().landed } else { Position(0) };
         let Some(span) = self.facts.tail(landed) else { return self.flush(context) };
         context.note(Note::Start(StartNote::Reading { from: span.from, to: span.to }));

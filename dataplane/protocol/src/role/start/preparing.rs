@@ -359,14 +359,15 @@ impl<B: Buffer> Start<B> {
         store: &mut StateStore,
     ) -> Outcome {
         let Step::Preparing(preparing) = &mut self.step else { return Outcome::Running };
-        if preparing.probes.is_empty() {
+        if !preparing.probes.iter().any(|probe| probe.fencer.node() == bound) {
             let fencer = self.config.prober(0, bound, store.get().epoch);
             preparing.probes.push(Probe { fencer, ring: None, is_new: false });
         }
         for probe in &mut preparing.probes {
             probe.fencer.on_tick(context);
         }
-        if preparing.probes.iter().any(|probe| probe.ring.is_some()) {
+        let of_bound = preparing.probes.iter().find(|probe| probe.fencer.node() == bound);
+        if of_bound.is_some_and(|probe| probe.ring.is_some()) {
             rare!(StartAsksForBound);
             for probe in &mut preparing.probes {
                 probe.fencer.close(context);
@@ -376,6 +377,11 @@ impl<B: Buffer> Start<B> {
             let set = FenceSet { epoch, version, ..FenceSet::of(&[bound], 1) };
             (preparing.asked, preparing.said_at) = (set, 0);
             preparing.change = store.change(context, |state| state.asked = set);
+        } else if of_bound.is_some_and(|probe| !probe.fencer.is_up())
+            && preparing.began.is_some_and(|began| context.now.mono >= began + PROBE_NS)
+        {
+            // This is what the start waits for, whatever else is there.
+            self.say_once(context, Note::LaneDown { node: bound });
         }
         Outcome::Running
     }
@@ -389,11 +395,8 @@ impl<B: Buffer> Start<B> {
     ) {
         let why = Note::LaneLost { node, had, found: Position(0) };
         self.damaged = Some(Position(0));
-        if self.obstacle.as_ref() != Some(&why) {
-            rare!(StartFindsEmptied);
-            self.obstacle = Some(why.clone());
-            context.note(why);
-        }
+        rare!(StartFindsEmptied if self.obstacle.as_ref() != Some(&why));
+        self.say_once(context, why);
     }
 
     /// The start goes by this lane.

@@ -23,8 +23,14 @@ impl<B: Buffer> Primary<B> {
         // While the role is handed over, a lane that is lost may go, and none comes.
         let hands_over = self.handover.is_some() && lanes.set.second().is_none();
         let departs = self.departs && self.ring.is_closed();
-        if !told || lanes.asked.is_some() || self.closed || departs || hands_over {
+        if !told || self.closed || departs || hands_over {
             return None;
+        }
+        if let Some(asked) = &lanes.asked {
+            let bound = self.for_bound(Some(asked.set))?;
+            rare!(AsksForBound);
+            let version = asked.set.version + 1;
+            return Some(FenceSet { epoch: self.epoch, version, ..FenceSet::of(&[bound], 1) });
         }
         let first = self.ring.node();
         let next = |nodes: &[NodeId]| {
@@ -72,7 +78,7 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn ask_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
         let (epoch, group) = (self.epoch, self.config.group);
-        let holds = self.lanes.asked.map_or(Position(0), |asked| self.held_by(&asked.set));
+        let holds = self.lanes.asked.map_or(Position(0), |asked| self.held_alone(&asked.set));
         if self.lanes.second.is_none()
             && now >= self.lanes.try_at
             && let Some(node) = self.lanes.asked.and_then(|asked| self.missing_of(&asked.set))
@@ -90,16 +96,33 @@ impl<B: Buffer> Primary<B> {
         }
     }
 
-    /// Where the lanes end that a mirror is to become, if each holds everything that was ever sealed: nobody has read more in either one.
-    /// `0`: not so, or not known. After a return that is asked about first the lanes may have more than this role knows of.
-    fn held_by(&self, asked: &FenceSet) -> Position {
+    /// Where the lane ends of a mirror that is to count alone, if it holds everything that was ever sealed: nobody has read more in the other
+    /// one. `0`: not so, or not known. A lane that was not met in this role, or left for the dirty map, may hold more than this role has sealed.
+    fn held_alone(&self, asked: &FenceSet) -> Position {
         let set = &self.lanes.set;
-        let leaves_mirror = set.second().is_some() && !set.is_striped() && !self.lanes.held_back;
-        let Some(tip) = self.ring.tip().filter(|_| leaves_mirror) else { return Position(0) };
-        let first_has_all = self.ring.is_up() && self.ring.journaled() >= tip.position;
-        let has_all =
-            |node: &NodeId| if *node == self.ring.node() { first_has_all } else { self.second_has_all() };
-        if asked.nodes.iter().all(has_all) { tip.position } else { Position(0) }
+        let leaves_mirror = set.second().is_some() && !set.is_striped() && asked.second().is_none();
+        let is_known = leaves_mirror && self.lanes.both_met && !self.lanes.held_back;
+        let Some(tip) = self.ring.tip().filter(|_| is_known) else { return Position(0) };
+        let has_all = match asked.first() == self.ring.node() {
+            true => self.ring.is_up() && self.ring.journaled() >= tip.position,
+            false => self.second_has_all(),
+        };
+        if has_all { tip.position } else { Position(0) }
+    }
+
+    /// The other site is bound to one lane of a mirror, and may not record that another set takes its place: that lane alone does, if it is there.
+    pub(super) fn for_bound(&self, asked: Option<FenceSet>) -> Option<NodeId> {
+        let bound = self.site_link.as_ref()?.bound();
+        let set = &self.lanes.set;
+        let counts = set.second().is_some() && !set.is_striped() && set.nodes.contains(&bound);
+        let is_other = asked.is_none_or(|asked| asked.second().is_some() || asked.first() != bound);
+        let second = self.lanes.second.as_ref().filter(|second| second.node() == bound);
+        let is_there = if bound == self.ring.node() {
+            self.ring.is_up()
+        } else {
+            second.is_some() && self.second_is_good()
+        };
+        (counts && is_other && is_there).then_some(bound)
     }
 
     /// Whether the lane at `node` is in the set, or in the one that is asked for.
@@ -136,6 +159,7 @@ impl<B: Buffer> Primary<B> {
     /// A set that both sites have recorded counts alone.
     pub fn adopt_set<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>, set: FenceSet) {
         (self.lanes.set, self.lanes.asked, self.lanes.recorded) = (set, None, None);
+        self.lanes.both_met = false;
         self.lanes.held_back = false;
         self.lanes.tried = 0;
         self.lanes.try_at = context.now.mono + AGAIN_NS;

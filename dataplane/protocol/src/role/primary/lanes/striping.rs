@@ -69,21 +69,28 @@ impl<B: Buffer> Primary<B> {
     }
 
     /// What a set of two lanes that are both there is to become, where the configuration says another kind than it is: lanes that begin to
-    /// share, or one of them alone, from which every other kind begins.
+    /// share, or one of them alone, from which every other kind begins. Nothing that cannot wait, so not while the lanes may have to be left.
     pub(super) fn other_kind(&self) -> Option<Vec<NodeId>> {
         let (first, second) = (self.ring.node(), self.lanes.second.as_ref()?.node());
-        if !self.second_is_good() || !self.ring.is_up() || self.handover.is_some() {
+        let both = self.second_is_good() && self.ring.is_up();
+        if !both || self.handover.is_some() || self.departs || self.full_since.is_some() {
             return None;
         }
         let is_striped = self.lanes.set.is_striped();
+        let is_listed = |node: &NodeId| self.config.lanes.contains(node);
         match self.config.lane_policy {
             LanePolicy::Stripe if is_striped => None,
-            LanePolicy::Stripe => Some(vec![first, second]),
             LanePolicy::Mirror if !is_striped => None,
-            LanePolicy::Mirror | LanePolicy::Failover | LanePolicy::Local => [(true, first), (false, second)]
-                .into_iter()
-                .find(|(which, _)| self.holds_all_data(*which))
-                .map(|(_, node)| vec![node]),
+            _ if self.for_bound(None).is_some() => self.for_bound(None).map(|node| vec![node]),
+            LanePolicy::Stripe => {
+                let all = [first, second];
+                (self.is_kept() && all.iter().all(is_listed)).then(|| all.to_vec())
+            }
+            LanePolicy::Mirror | LanePolicy::Failover | LanePolicy::Local => {
+                let whole = [(true, first), (false, second)].into_iter();
+                let mut whole = whole.filter(|(which, _)| self.holds_all_data(*which));
+                whole.find(|(_, node)| is_listed(node)).map(|(_, node)| vec![node])
+            }
         }
     }
 
