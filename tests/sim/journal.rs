@@ -186,7 +186,8 @@ impl Journal {
         self.ops.retain(|_, end| *end <= to);
         self.zeroes.retain(|_, end| *end <= to);
         for eye in &mut self.eyes {
-            eye.agreed = eye.agreed.min(to);
+            // A lane that begins behind it may have been seen to begin before the lane where this is left out.
+            eye.agreed = eye.agreed.min(to).max(eye.began);
         }
     }
 

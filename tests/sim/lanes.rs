@@ -101,6 +101,14 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
             let fault = Fault::Kill { node: site, fuse: 0, down: random.range(MS, 300 * MS) };
             planned.push(Planned { at: from + after, fault });
         }
+        if random.percent(60) {
+            // Meanwhile the other site hears of the change, and gets nothing of the journal.
+            let (at, time) = (from - random.below(500 * MS), random.range(SECOND, 5 * SECOND));
+            for relay in [NodeIndex::RELAY, NodeIndex::RELAY2] {
+                let fault = Fault::Cut { from: NodeIndex::B, to: relay, both: true, time };
+                planned.push(Planned { at, fault });
+            }
+        }
     }
     if random.percent(15) {
         let harm = Harm::OtherDisk {
