@@ -16,7 +16,8 @@ pub const DISK_VERSION: u16 = 2;
 ///
 /// - 1: the first.
 /// - 2: lane sets: where a ring begins, heads of stripes, sets asked for and recorded; verify.
-pub const PROTOCOL_VERSION: u16 = 2;
+/// - 3: what the lane holds that a set is asked for with.
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Heartbeats, which nodes of different versions send each other, too.
 ///

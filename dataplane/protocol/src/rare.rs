@@ -87,6 +87,8 @@ rare_paths! {
     RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
     SettlesAsked = "back in the lanes, the other site is asked to go by the lane that this one has used alone",
     StartAsksForBound = "a start asks the other site for the lane that this one has read, instead of the one that holds more",
+    BoundLaneLeft = "a secondary that has read one lane of a mirror lets go of it: the other one holds as much",
+    BoundLaneKept = "a secondary has read more in one lane of a mirror than the other one is said to hold",
     SaysToBeBound = "a secondary that has read one lane of a mirror is asked to record that the other one counts alone",
     StartAsksSet = "a start asks the other site which lanes count",
     LinkUngreeted = "a connection is not greeted in time",

@@ -277,7 +277,10 @@ wire_struct! {
         pub epoch: Epoch,
         /// The set that is asked for.
         pub set: FenceSet,
-    } = 64
+        /// The lane that is to count alone holds everything that a primary of this journal ever sealed, and ends here: who has read
+        /// another lane may let go of that one, if it has not read further. 0: nothing of the kind is said.
+        pub holds: Position,
+    } = 72
 }
 
 wire_struct! {

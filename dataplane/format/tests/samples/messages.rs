@@ -66,9 +66,14 @@ pub fn all() -> Vec<(&'static str, Message)> {
         ("left", Message::Left(Left { epoch: EPOCH })),
         ("begin", Message::Begin(begin)),
         ("head", Message::Head(Head { length: 4096 })),
-        ("set-asked", Message::SetAsked(SetAsked { group: GROUP, epoch: EPOCH, set: super::fence_set() })),
+        ("set-asked", set_asked()),
         ("set-recorded", Message::SetRecorded(SetRecorded { epoch: EPOCH, version: 3 })),
     ]
+}
+
+fn set_asked() -> Message {
+    let (set, holds) = (super::fence_set(), Position(1_802_240));
+    Message::SetAsked(SetAsked { group: GROUP, epoch: EPOCH, set, holds })
 }
 
 fn handshake() -> [Message; 2] {

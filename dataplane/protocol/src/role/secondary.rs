@@ -214,6 +214,11 @@ impl<B: Buffer> Secondary<B> {
         self.acquirer.acquired()
     }
 
+    /// Behind the last frame that is acquired, or about to be.
+    pub fn taken(&self) -> Position {
+        self.acquirer.taken()
+    }
+
     /// Largest prefix of the lane that its node has told.
     pub fn heard(&self) -> Position {
         self.fetcher.journaled

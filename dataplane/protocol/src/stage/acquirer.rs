@@ -66,6 +66,11 @@ impl<B: Buffer> Acquirer<B> {
         self.acquired
     }
 
+    /// Behind the last frame that was taken, acquired or not.
+    pub fn taken(&self) -> Position {
+        self.runs.back().map_or(self.acquired.position, |run| run.end.position)
+    }
+
     /// Whether the ring's disk failed.
     pub fn failed(&self) -> bool {
         self.failed

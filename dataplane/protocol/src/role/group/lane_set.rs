@@ -160,6 +160,7 @@ impl<B: Buffer> Group<B> {
                 state.manifest = Position(0);
             }
             if set.second().is_none() {
+                rare!(BoundLaneLeft if state.bound != NodeId::NONE && !set.nodes.contains(&state.bound));
                 state.bound = NodeId::NONE;
             }
         });
@@ -171,10 +172,19 @@ impl<B: Buffer> Group<B> {
         Some(change)
     }
 
-    /// Whether a takeover that was given back has read another lane: that must not be left out.
+    /// Whether a takeover that was given back has read another lane: that must not be left out, unless this one holds as much (I5, I6).
     pub(super) fn is_bound_elsewhere(&self, asked: &SetAsked) -> bool {
         let bound = self.store.get().bound;
-        bound != NodeId::NONE && !asked.set.nodes.contains(&bound)
+        bound != NodeId::NONE && !asked.set.nodes.contains(&bound) && !self.may_let_go(asked)
+    }
+
+    /// Whether all that this site has of the lane that it is bound to stands in the one that is asked for. What an earlier process has
+    /// left in the own ring, behind what it acquired, was sealed before this was said, and stands there, too.
+    fn may_let_go(&self, asked: &SetAsked) -> bool {
+        let Play::Secondary(secondary) = &self.play else { return false };
+        let is_said = asked.holds > Position(0);
+        rare!(BoundLaneKept if is_said && secondary.taken() > asked.holds);
+        is_said && secondary.is_recovered() && secondary.taken() <= asked.holds
     }
 
     /// The secondary reads another lane from now on: what it has under way settles first.

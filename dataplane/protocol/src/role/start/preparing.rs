@@ -320,7 +320,9 @@ impl<B: Buffer> Start<B> {
                 rare!(StartAsksSet);
                 preparing.said_at = now;
                 let (group, epoch, set) = (self.config.group, store.get().epoch, preparing.asked);
-                preparing.site_link.say(context, Message::SetAsked(SetAsked { group, epoch, set }));
+                // What the lanes held that are not there nobody knows now: a site that is bound stays so.
+                let asked = SetAsked { group, epoch, set, holds: Position(0) };
+                preparing.site_link.say(context, Message::SetAsked(asked));
             }
             return Outcome::Running;
         }

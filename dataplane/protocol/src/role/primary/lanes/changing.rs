@@ -71,6 +71,7 @@ impl<B: Buffer> Primary<B> {
     pub(super) fn ask_again<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let now = context.now.mono;
         let (epoch, group) = (self.epoch, self.config.group);
+        let holds = self.lanes.asked.map_or(Position(0), |asked| self.held_alone(&asked.set));
         if self.lanes.second.is_none()
             && now >= self.lanes.try_at
             && let Some(node) = self.lanes.asked.and_then(|asked| self.missing_of(&asked.set))
@@ -84,8 +85,22 @@ impl<B: Buffer> Primary<B> {
         let due = asked.said_at == 0 || now >= asked.said_at.saturating_add(ASK_AGAIN_NS);
         if asked.saved && site.is_up() && due {
             asked.said_at = now;
-            site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set }));
+            site.say(context, Message::SetAsked(SetAsked { group, epoch, set: asked.set, holds }));
         }
+    }
+
+    /// Where the lane ends of a mirror that is to count alone, if it holds everything that was ever sealed: nobody has read more in the other one.
+    /// `0`: not so, or not known. After a return that is asked about first the lanes may have more than this role knows of.
+    fn held_alone(&self, asked: &FenceSet) -> Position {
+        let leaves_mirror = asked.second().is_none() && self.lanes.set.second().is_some();
+        let Some(tip) = self.ring.tip().filter(|_| leaves_mirror && !self.lanes.set.is_striped()) else {
+            return Position(0);
+        };
+        let has_all = match asked.first() == self.ring.node() {
+            true => self.ring.is_up() && self.ring.journaled() >= tip.position,
+            false => self.second_has_all(),
+        };
+        if has_all && !self.lanes.held_back { tip.position } else { Position(0) }
     }
 
     /// Whether the lane at `node` is in the set, or in the one that is asked for.
