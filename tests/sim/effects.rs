@@ -219,7 +219,7 @@ impl World {
         // A site that became a secondary later is seen from there on only: the relay has what it had acquired before.
         let held =
             if follows && own.is_whole() { own.has_key(&key) } else { self.watches.ring.has_key(&key) };
-        if !held {
+        if !held && !self.watches.journal.ever_had(&key) {
             let seen = self.watches.journal.told(&self.watches.ring);
             eprintln!("{seen}");
             self.fail(

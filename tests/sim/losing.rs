@@ -38,6 +38,14 @@ impl World {
         self.losing.crown.is_some()
     }
 
+    /// Whether a site may leave out of the journal what hosts know of: it accepts a loss, or there are two histories.
+    pub(crate) fn may_lose(&self) -> bool {
+        let losing = &self.losing;
+        self.has_two_histories()
+            || losing.pending.iter().any(Option::is_some)
+            || losing.untold.iter().any(Option::is_some)
+    }
+
     /// Whether what a site answers is not for hosts to rely on.
     pub(crate) fn is_given_up(&self, node: NodeIndex) -> bool {
         self.losing.apart || self.losing.crown.is_some_and(|crown| crown != node)
