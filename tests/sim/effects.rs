@@ -250,8 +250,7 @@ impl World {
         } else if result.is_ok() && matches!(sent.kind, Kind::Write | Kind::Zero) && !self.is_given_up(node) {
             self.outside = Some(node);
         }
-        let changes = matches!(sent.kind, Kind::Write | Kind::Zero);
-        self.losing.beside |= result.is_ok() && changes && self.is_given_up(node);
+        self.losing.beside |= result.is_ok() && self.is_beside(node, op);
         let reply = match result {
             Err(error) => Reply::Failed(error),
             Ok(Some(data)) if sent.kind == Kind::Read => {

@@ -35,6 +35,8 @@ pub struct Journal {
     keeps: bool,
     /// A loss is accepted just now, or two sites have a history of their own: either may leave out what is firm.
     pub loose: bool,
+    /// What lies before it was there when a loss was accepted: the taker holds of it what it said.
+    pub given_up: Position,
     /// The newest start, and where it began: what older epochs wrote behind it does not count.
     opened: (Epoch, Position),
     /// The sets that A and B had recorded, and asked for, when they were last looked at.
@@ -207,7 +209,7 @@ impl Journal {
         drop(self.chain.split_off(&to.0));
         self.ops.retain(|_, end| *end <= to);
         self.zeroes.retain(|_, end| *end <= to);
-        self.firm = self.firm.min(to);
+        (self.firm, self.given_up) = (self.firm.min(to), self.given_up.min(to));
         self.eyes.iter_mut().for_each(|eye| eye.untake(to));
     }
 

@@ -139,6 +139,9 @@ impl<B: Buffer> Group<B> {
             let bound = state.set.nodes.contains(&state.bound) && state.role == Role::Secondary;
             config.relay = if bound { state.bound } else { state.set.first() };
         }
+        if let Some(node) = lanes::comes_back_by(&state).filter(|_| is_outside(state.pair)) {
+            config.relay = node;
+        }
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {

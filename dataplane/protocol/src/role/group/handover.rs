@@ -99,6 +99,11 @@ impl<B: Buffer> Group<B> {
                 rare!(HandoverFails);
                 self.give_up_handover(context, HandoverRefusal::Failed);
             }
+            // It has given up what it held, and says so meanwhile: it could never go on.
+            Step::Draining if primary.lacks_all() => {
+                rare!(HandoverToNoCut);
+                self.give_up_handover(context, HandoverRefusal::NotPaired);
+            }
             Step::Draining if now >= handover.since + DRAIN_NS => {
                 rare!(HandoverSecondaryAway);
                 self.give_up_handover(context, HandoverRefusal::SecondaryAway);

@@ -3,10 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::mark::RoundReason;
 use midspan_format::message::RefusedReason;
-use midspan_format::superblock::PairState;
+use midspan_format::superblock::{GroupState, PairState, Role};
 
 use super::{Group, Play};
 use crate::role::facts::LaneFacts;
@@ -141,6 +141,7 @@ impl<B: Buffer> Group<B> {
             state.acquired = state.acquired.max(heard.acquired);
         });
         context.note(Note::LeftTheLanes { full: !lost });
+        self.go_by_asked(true);
         let mut outside = Outside::new(self.config.clone(), tracker, None, &self.store);
         outside.paused = self.held;
         self.play = Play::Outside(Box::new(outside.leaving(change, waiting)));
@@ -167,6 +168,7 @@ impl<B: Buffer> Group<B> {
         }
         // Marked again at every start: an earlier process may not have got to the last block of the map.
         let first = self.store.get().pair == PairState::InitialCopy;
+        self.go_by_asked(facts.is_none());
         let mut tracker = self.tracker.take();
         if let Some(tracker) = tracker.as_mut().filter(|_| first) {
             // The other site never held anything.
@@ -191,6 +193,14 @@ impl<B: Buffer> Group<B> {
         self.on_tick(context);
     }
 
+    /// The way back is by the lane of a change that is asked for, unless the lane is known already.
+    fn go_by_asked(&mut self, may_choose: bool) {
+        if let Some(node) = comes_back_by(self.store.get()).filter(|_| may_choose) {
+            rare!(OutsideGoesByAsked if node != self.config.relay);
+            self.config.relay = node;
+        }
+    }
+
     /// Holds the round that runs or is to come, or lets it go on.
     pub(super) fn hold_round(&mut self, held: bool) {
         self.held = held;
@@ -207,6 +217,13 @@ impl<B: Buffer> Group<B> {
             | Play::Stopped => {}
         }
     }
+}
+
+/// The lane that was to count alone when the lanes were left, if a change was asked for: the other site may have recorded it, and goes by
+/// no other one then. It holds all that the former ones do: it was asked for only then.
+pub(super) fn comes_back_by(state: &GroupState) -> Option<NodeId> {
+    let is_it = state.role == Role::Primary && !state.asked.is_none() && state.asked.second().is_none();
+    (is_it && !state.set.is_striped()).then(|| state.asked.first())
 }
 
 /// Whether a primary in this state has answered hosts outside the lanes: then no journal is redone over what its disks hold.
