@@ -240,6 +240,8 @@ impl Journal {
             let counts = position < self.opened.1 || header.epoch >= self.opened.0;
             if same {
                 self.eyes[at].pass();
+            } else if counts && whole.continues(header) && bytes.is_empty() && self.is_passed_over(at) {
+                self.pass_over(at, whole);
             } else if counts && whole.continues(header) && bytes.is_empty() {
                 // The other lane has its data, or will.
                 return Ok(moved);
@@ -265,6 +267,20 @@ impl Journal {
             }
             moved = true;
         }
+    }
+
+    /// Whether a loss was accepted with the lane that has the data of the next frame: a newer epoch goes on behind the head.
+    fn is_passed_over(&self, at: usize) -> bool {
+        let waiting = &self.eyes[at].waiting;
+        let (first, last) = (waiting.front(), waiting.back());
+        self.loose && first.zip(last).is_some_and(|((first, _), (last, _))| last.epoch > first.epoch)
+    }
+
+    /// The journal goes on behind it, and nobody's volumes get what it had.
+    fn pass_over(&mut self, at: usize, whole: &mut AreaWatch) {
+        let Some((header, _)) = self.eyes[at].pass() else { return };
+        self.chain.insert(header.position.0, Link::of(&header));
+        whole.pass_over(header);
     }
 
     fn take(&mut self, at: usize, whole: &mut AreaWatch) {

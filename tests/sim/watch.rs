@@ -255,6 +255,15 @@ impl AreaWatch {
             }
         }
         let changes = changes(&frame);
+        self.add(header, bytes, changes);
+    }
+
+    /// The next frame, of which nothing is left but its header.
+    pub fn pass_over(&mut self, header: FrameHeader) {
+        self.add(header, Vec::new(), Vec::new());
+    }
+
+    fn add(&mut self, header: FrameHeader, bytes: Vec<u8>, changes: Vec<(u32, usize, Vec<Page>)>) {
         self.end = header.end();
         self.sequence = header.sequence + 1;
         self.chain = header.checksum;

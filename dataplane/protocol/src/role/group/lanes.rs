@@ -34,6 +34,11 @@ impl<B: Buffer> Group<B> {
                     context.note(Note::Start(StartNote::Refused(StartRefusal::LaneRefused { node, reason })));
                 }
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
+                if let Play::Outside(outside) = &self.play
+                    && self.store.get().set.is_striped()
+                {
+                    self.config.relay = outside.comeback().lane_node();
+                }
                 self.fenced_by = Some(found);
                 self.finish_leaving(context);
             }
