@@ -178,6 +178,13 @@ impl World {
     pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
         let other = self.recorded(node.other_site());
         let unfenced = other.role == Role::Primary && other.by_word && other.takeover_replaces != Epoch::NONE;
+        let untold = self.losing.untold[node.other_site().0].is_some_and(|untold| untold.taken);
+        if self.losing.crown.is_none() && untold && unfenced && self.watches.journal.is_used() {
+            // It died before it could say so, and serves on in its next process.
+            trace::line("oracle", || format!("{node} serves beside a loss that nobody was told of"));
+            (self.losing.crown, self.losing.apart) = (Some(node.other_site()), true);
+            return;
+        }
         let takes =
             self.takeover.asked[node.0].is_some() && !unfenced && !self.is_unheard_of(node.other_site());
         if takes && !self.losing.apart && self.losing.crown == Some(node.other_site()) {

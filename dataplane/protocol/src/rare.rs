@@ -86,6 +86,7 @@ rare_paths! {
     RejoinAsksBoth = "of two lanes that share, the one that was looked at ends where a site had handed over",
     RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
     OutsideAsksToFollow = "who serves outside the lanes asks the other site to read the lane in which that is said",
+    UnfencedSettles = "who has taken over without a fence meets one of several lanes, and goes by that one alone",
     OutsideStoodAt = "who leaves the lanes hears that the other site stands at the mark that says so, before that says that it knows",
     OutsideGoesByAsked = "who leaves the lanes while a change is asked for comes back by the lane of that change",
     SettlesAsked = "back in the lanes, the other site is asked to go by the lane that this one has used alone",

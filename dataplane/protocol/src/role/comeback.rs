@@ -172,7 +172,7 @@ impl<B: Buffer> Comeback<B> {
                     Some(facts) if facts.ring.open => {
                         store.change(context, |state| {
                             state.epoch = facts.epoch;
-                            state.takeover_replaces = Epoch::NONE;
+                            unfenced::settle(state, &self.config, facts.epoch);
                             facts.record(state);
                         });
                         let inside = Inside::new(&self.config, facts, store.get());

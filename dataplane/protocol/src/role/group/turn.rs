@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 
 use super::{Group, Play};
-use midspan_format::ids::Epoch;
 use midspan_format::mark::RoundReason;
 use midspan_format::message::FenceIntent;
 use midspan_format::superblock::PairState;
@@ -328,10 +327,12 @@ impl<B: Buffer> Group<B> {
             }
             FencerEvent::Done(fenced) => {
                 // By which one of two that share the data it goes is looked at when it comes back into them.
-                let shares = self.store.get().set.is_striped();
+                let shares = self.store.get().set.is_striped() && !unfenced::is_unfenced(self.store.get());
                 let facts = LaneFacts::new(&fenced, self.config.lane).filter(|_| !shares);
+                let config = &self.config;
                 self.store.change(context, |state| {
-                    (state.epoch, state.takeover_replaces) = (fenced.epoch, Epoch::NONE);
+                    state.epoch = fenced.epoch;
+                    unfenced::settle(state, config, fenced.epoch);
                     if let Some(facts) = &facts {
                         facts.record(state);
                     }
