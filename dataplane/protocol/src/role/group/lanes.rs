@@ -198,9 +198,15 @@ impl<B: Buffer> Group<B> {
         self.on_tick(context);
     }
 
-    /// The way back is by the lane of a change that is asked for, unless the lane is known already.
+    /// The way back is by the lane of a change that is asked for, or by one that counts, unless the lane is known already.
     fn go_by_asked(&mut self, may_choose: bool) {
-        if let Some(node) = comes_back_by(self.store.get()).filter(|_| may_choose) {
+        let state = self.store.get();
+        let node = comes_back_by(state).or_else(|| {
+            // A start that waits for its lane may have heard that another one counts.
+            let counts = state.set.is_none() || state.set.nodes.contains(&self.config.relay);
+            (!counts).then(|| state.set.first())
+        });
+        if let Some(node) = node.filter(|_| may_choose) {
             rare!(OutsideGoesByAsked if node != self.config.relay);
             self.config.relay = node;
         }
