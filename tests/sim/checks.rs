@@ -150,6 +150,9 @@ impl World {
         if epoch.node != node_id(node) {
             self.fail("I5", format!("{node} serves in epoch {epoch}, which is not its own"));
         }
+        if self.waits_to_leave(node) {
+            return;
+        }
         self.serves_beside(node);
         let of_two = self.has_two_histories() || self.losing.pending[node.0].is_some();
         let before = |reign: &Reign| epoch <= reign.epoch && reign.node != node && !of_two;
@@ -196,6 +199,15 @@ impl World {
                 self.check_marks(node);
             }
         }
+    }
+
+    /// Whether another site serves, and this one has recorded only that it leaves several lanes: it answers nobody before that is known (I1), and
+    /// hears of the other one first.
+    pub(crate) fn waits_to_leave(&self, node: NodeIndex) -> bool {
+        let state = self.recorded(node);
+        let leaves = matches!(state.pair, PairState::Suspended | PairState::Degraded) && !state.answered;
+        let other_reigns = self.reign.is_some_and(|reign| reign.node != node);
+        self.watches.journal.is_used() && leaves && state.role == Role::Primary && other_reigns
     }
 
     /// Once a site was primary, its own ring goes on elsewhere: where the first state says that it records as a secondary again, and never

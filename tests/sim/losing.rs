@@ -109,6 +109,9 @@ impl World {
 
     /// A start or takeover has ended: what it says of losses is true, and what it serves is what hosts go by.
     pub(crate) fn judge_loss(&mut self, node: NodeIndex, report: &StartReport) {
+        if report.lost_nothing && self.waits_to_leave(node) {
+            return;
+        }
         let said = self.losing.pending[node.0].take();
         let image = self.seen_volumes(node);
         let untold = self.losing.untold[node.0].take();

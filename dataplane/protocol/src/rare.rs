@@ -84,6 +84,7 @@ rare_paths! {
     ReadsOtherLane = "a secondary begins anew with another lane",
     LooksAtNextLane = "a site that was replaced looks at another lane",
     RejoinAsksBoth = "of two lanes that share, the one that was looked at ends where a site had handed over",
+    RejoinHandedOn = "a site that was replaced finds that the other one has handed over since, which is no giving back",
     RejoinOtherLane = "a site that was replaced finds an older epoch in a lane, which says nothing",
     OutsideAsksToFollow = "who serves outside the lanes asks the other site to read the lane in which that is said",
     UnfencedSettles = "who has taken over without a fence meets one of several lanes, and goes by that one alone",

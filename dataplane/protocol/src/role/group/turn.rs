@@ -369,7 +369,9 @@ impl<B: Buffer> Group<B> {
         self.config.relay = takeover.lane_node();
         if !handed {
             let contested = takeover.is_contested();
-            return self.serve_outside(context, report, Some(facts), None, contested);
+            // One of two lanes that share may have been looked at, and not fenced: nothing can be said there.
+            let fenced = !unfenced::is_unfenced(self.store.get());
+            return self.serve_outside(context, report, Some(facts).filter(|_| fenced), None, contested);
         }
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {
