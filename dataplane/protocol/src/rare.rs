@@ -245,6 +245,7 @@ rare_paths! {
     GivesBack = "a secondary gives back a lane that an earlier process of it had fenced",
     AbortUnanswered = "the relay does not answer while a takeover is undone",
     HandoverFails = "something fails while the role is handed over",
+    FollowsNarrowed = "a site that has handed over does not know whether one lane of its mirror counts alone, and goes by that one",
     HandoverToNoCut = "the other site gives up what it held while the role is handed over to it",
     HandoverSecondaryAway = "the other site does not catch up in time for a handover",
     HearsAnew = "the other site connects again before its former connection has ended",

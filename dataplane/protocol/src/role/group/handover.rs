@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 
 use midspan_format::superblock::PairState;
 
+use super::following::narrows;
 use super::{Group, Play};
 use crate::role::primary::Repair;
 use crate::role::takeover::{Asked, Takeover};
@@ -109,7 +110,10 @@ impl<B: Buffer> Group<B> {
                 self.give_up_handover(context, HandoverRefusal::SecondaryAway);
             }
             Step::Draining => {
-                if !primary.is_drained() {
+                // Of another lane that was asked for nobody would know whether the other site goes by it.
+                let state = self.store.get();
+                let replaces = state.asked.second().is_none() && !narrows(state) && !state.asked.is_none();
+                if !primary.is_drained() || replaces {
                     return;
                 }
                 let Some(header) = primary.seal_handover(context) else { return };
