@@ -197,8 +197,7 @@ impl World {
                 || harmed.disk[NodeIndex::RELAY.0]
         } else if matches!(note, Note::OtherServes { .. }) {
             // One that died before it could say so serves all the same.
-            self.has_two_histories()
-                || self.losing.untold.iter().flatten().any(|untold| untold.taken)
+            self.has_two_histories() || self.losing.untold.iter().flatten().any(|untold| untold.taken)
         } else {
             matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };

@@ -230,6 +230,15 @@ impl<B: Buffer> Group<B> {
     }
 }
 
+/// The lane by which a process goes first, as its site's state has it.
+pub(super) fn begins_with(state: &GroupState) -> Option<NodeId> {
+    // What a takeover was to read to its end is read on.
+    let bound = state.set.nodes.contains(&state.bound) && state.role == Role::Secondary;
+    let recorded = if bound { state.bound } else { state.set.first() };
+    let back = comes_back_by(state).filter(|_| is_outside(state.pair));
+    back.or((!state.set.is_none()).then_some(recorded))
+}
+
 /// The lane that was to count alone when the lanes were left, if a change was asked for: the other site may have recorded it, and goes by
 /// no other one then. It holds all that the former ones do: it was asked for only then.
 pub(super) fn comes_back_by(state: &GroupState) -> Option<NodeId> {
