@@ -27,7 +27,7 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Of the lanes that share; `None` where none do.
+    /// Of the lanes that share; `None` where none do, or where one was asked for to count alone: it has all data, and the way back is by it.
     pub(super) fn of(config: &SiteConfig, state: &GroupState) -> Option<Self> {
         let nodes = state.set.nodes.iter().enumerate();
         let prober = |(index, node): (usize, &NodeId)| {
@@ -36,7 +36,13 @@ impl Survey {
         let journal = state.lanes().first().map(|lane| lane.ring).unwrap_or_default();
         let behind = recorded_behind(state, config.node);
         let probes = || nodes.map(prober).collect();
-        state.set.is_striped().then(|| Self { probes: probes(), journal, behind, replaced: None })
+        let replaced = !state.asked.is_none() && state.asked.second().is_none();
+        (state.set.is_striped() && !replaced).then(|| Self {
+            probes: probes(),
+            journal,
+            behind,
+            replaced: None,
+        })
     }
 
     /// The lane and the epoch by which the other site has replaced this one: whom any lane would refuse does not come back by the other (I5).

@@ -243,7 +243,7 @@ pub(super) fn begins_with(state: &GroupState) -> Option<NodeId> {
 /// no other one then. It holds all that the former ones do: it was asked for only then.
 pub(super) fn comes_back_by(state: &GroupState) -> Option<NodeId> {
     let is_it = state.role == Role::Primary && !state.asked.is_none() && state.asked.second().is_none();
-    (is_it && !state.set.is_striped()).then(|| state.asked.first())
+    is_it.then(|| state.asked.first())
 }
 
 /// Whether a primary in this state has answered hosts outside the lanes: then no journal is redone over what its disks hold.
