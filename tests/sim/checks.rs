@@ -227,7 +227,9 @@ impl World {
         let returns = std::mem::take(&mut own.returns);
         let goes_back = lane.point.position < own.end() && returns;
         // Whoever looks anew where to follow had recorded that it took over, though it may have died before it served.
-        if lane.point.position > own.end() && (may_move || returns) || goes_back {
+        // So does one whose own ring ends in a history that is given up, at the same place by chance.
+        let beside = lane.point.position == own.end() && !own.ends_at(&lane.point) && returns;
+        if lane.point.position > own.end() && (may_move || returns) || goes_back || beside {
             own.rebase(&lane.point);
             own.advance(disks[0].durable());
         }

@@ -139,6 +139,11 @@ impl AreaWatch {
         self.other = None;
     }
 
+    /// Whether it ends at the very frame that a point names.
+    pub fn ends_at(&self, point: &LanePoint) -> bool {
+        self.end == point.position && self.chain == point.header_checksum
+    }
+
     /// Whether what is folded is what a site's volumes hold.
     pub fn is_whole(&self) -> bool {
         self.whole
