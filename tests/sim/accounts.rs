@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_protocol::vocab::effect::LinkId;
 
@@ -65,6 +66,8 @@ pub struct Losing {
     pub pending: [Option<Said>; 3],
     /// The site by whose history hosts go since a loss was accepted, until the sites are paired.
     pub crown: Option<NodeIndex>,
+    /// Up to here it held the journal when it accepted the loss, where there are several lanes.
+    pub shared: Position,
     /// Frames of that site in the lane then.
     pub frames: u64,
     /// By node: what it had recorded last as a secondary says that the other site answers outside the lanes.

@@ -150,6 +150,9 @@ impl World {
         if epoch.node != node_id(node) {
             self.fail("I5", format!("{node} serves in epoch {epoch}, which is not its own"));
         }
+        if self.waits_to_leave(node) {
+            return;
+        }
         self.serves_beside(node);
         let of_two = self.has_two_histories() || self.losing.pending[node.0].is_some();
         let before = |reign: &Reign| epoch <= reign.epoch && reign.node != node && !of_two;
@@ -198,6 +201,15 @@ impl World {
         }
     }
 
+    /// Whether another site serves, and this one has recorded only that it leaves several lanes: it answers nobody before that is known (I1), and
+    /// hears of the other one first.
+    pub(crate) fn waits_to_leave(&self, node: NodeIndex) -> bool {
+        let state = self.recorded(node);
+        let leaves = matches!(state.pair, PairState::Suspended | PairState::Degraded) && !state.answered;
+        let other_reigns = self.reign.is_some_and(|reign| reign.node != node);
+        self.watches.journal.is_used() && leaves && state.role == Role::Primary && other_reigns
+    }
+
     /// Once a site was primary, its own ring goes on elsewhere: where the first state says that it records as a secondary again, and never
     /// behind that. Also when a process that was killed had it written.
     pub(crate) fn follow_own_ring(&mut self, node: NodeIndex) {
@@ -215,7 +227,9 @@ impl World {
         let returns = std::mem::take(&mut own.returns);
         let goes_back = lane.point.position < own.end() && returns;
         // Whoever looks anew where to follow had recorded that it took over, though it may have died before it served.
-        if lane.point.position > own.end() && (may_move || returns) || goes_back {
+        // So does one whose own ring ends in a history that is given up, at the same place by chance.
+        let beside = lane.point.position == own.end() && !own.ends_at(&lane.point) && returns;
+        if lane.point.position > own.end() && (may_move || returns) || goes_back || beside {
             own.rebase(&lane.point);
             own.advance(disks[0].durable());
         }

@@ -219,7 +219,7 @@ impl World {
         // A site that became a secondary later is seen from there on only: the relay has what it had acquired before.
         let held =
             if follows && own.is_whole() { own.has_key(&key) } else { self.watches.ring.has_key(&key) };
-        if !held {
+        if !held && !self.watches.journal.ever_had(&key) {
             let seen = self.watches.journal.told(&self.watches.ring);
             eprintln!("{seen}");
             self.fail(
@@ -250,8 +250,7 @@ impl World {
         } else if result.is_ok() && matches!(sent.kind, Kind::Write | Kind::Zero) && !self.is_given_up(node) {
             self.outside = Some(node);
         }
-        let changes = matches!(sent.kind, Kind::Write | Kind::Zero);
-        self.losing.beside |= result.is_ok() && changes && self.is_given_up(node);
+        self.losing.beside |= result.is_ok() && self.is_beside(node, op);
         let reply = match result {
             Err(error) => Reply::Failed(error),
             Ok(Some(data)) if sent.kind == Kind::Read => {

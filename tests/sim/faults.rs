@@ -174,6 +174,10 @@ impl World {
             How::Killed => vec![Fault::Kill { node: site, fuse: 3, down: back }],
             How::Powerless => vec![Fault::Power { node: site, down: back }],
             How::Paused => vec![Fault::Pause { node: site, time: back }],
+            // An operator is needed only where no other relay takes its place.
+            How::CutFromRelay if self.swarm.lanes.is_some() && self.swarm.accepts => {
+                vec![cut(NodeIndex::RELAY), cut(NodeIndex::RELAY2)]
+            }
             How::CutFromRelay => vec![cut(NodeIndex::RELAY)],
             How::CutOff if self.swarm.lanes.is_some() => {
                 vec![cut(NodeIndex::RELAY), cut(NodeIndex::RELAY2), cut(site.other_site())]

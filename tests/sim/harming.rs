@@ -196,7 +196,8 @@ impl World {
                 || harmed.read[NodeIndex::RELAY.0]
                 || harmed.disk[NodeIndex::RELAY.0]
         } else if matches!(note, Note::OtherServes { .. }) {
-            self.has_two_histories()
+            // One that died before it could say so serves all the same.
+            self.has_two_histories() || self.losing.untold.iter().flatten().any(|untold| untold.taken)
         } else {
             matches!(note, Note::DiskFailed { .. }) && (harmed.disk[node.0] || harmed.read[node.0])
         };

@@ -31,6 +31,12 @@ pub struct Journal {
     zeroes: BTreeMap<Key, Position>,
     /// Nothing before it may ever be left out.
     pub firm: Position,
+    /// An operator accepts losses: nothing is folded, for a site that takes over may go on from anywhere.
+    keeps: bool,
+    /// A loss is accepted just now, or two sites have a history of their own: either may leave out what is firm.
+    pub loose: bool,
+    /// What lies before it was there when a loss was accepted: the taker holds of it what it said.
+    pub given_up: Position,
     /// The newest start, and where it began: what older epochs wrote behind it does not count.
     opened: (Epoch, Position),
     /// The sets that A and B had recorded, and asked for, when they were last looked at.
@@ -42,6 +48,18 @@ impl Journal {
     pub fn new(lanes: &[(NodeIndex, [AreaEntry; 3])], volumes: &[u64]) -> Self {
         let eyes = lanes.iter().map(|(node, areas)| LaneEye::new(*node, *areas, volumes)).collect();
         Self { eyes, ..Self::default() }
+    }
+
+    /// So, where an operator may accept a loss.
+    pub fn for_losses(mut self) -> Self {
+        self.keeps = true;
+        self.eyes.iter_mut().for_each(LaneEye::keep_past);
+        self
+    }
+
+    /// Whether any lane ever held this, in such a world.
+    pub fn ever_had(&self, key: &Key) -> bool {
+        self.eyes.iter().any(|eye| eye.ever_had(key))
     }
 
     /// How the lanes are seen, for whoever looks into a failure.
@@ -120,9 +138,13 @@ impl Journal {
 
     /// A node's disk is another one.
     pub fn lose(&mut self, node: NodeIndex, areas: [AreaEntry; 3], volumes: &[u64]) {
+        let keeps = self.keeps;
         if let Some(eye) = self.eye(node) {
             let lost = eye.end.max(eye.lost);
             *eye = LaneEye::new(node, areas, volumes);
+            if keeps {
+                eye.keep_past();
+            }
             (eye.journal, eye.lost) = (AreaId::NONE, lost);
         }
     }
@@ -157,7 +179,9 @@ impl Journal {
     /// Nothing before `position` may be left out any more.
     pub fn make_firm(&mut self, position: Position, whole: &mut AreaWatch) {
         self.firm = self.firm.max(position);
-        whole.fold(self.firm);
+        if !self.keeps {
+            whole.fold(self.firm);
+        }
     }
 
     /// A site serves, from a start that read the journal up to `to`.
@@ -185,10 +209,8 @@ impl Journal {
         drop(self.chain.split_off(&to.0));
         self.ops.retain(|_, end| *end <= to);
         self.zeroes.retain(|_, end| *end <= to);
-        for eye in &mut self.eyes {
-            // A lane that begins behind it may have been seen to begin before the lane where this is left out.
-            eye.agreed = eye.agreed.min(to).max(eye.began);
-        }
+        (self.firm, self.given_up) = (self.firm.min(to), self.given_up.min(to));
+        self.eyes.iter_mut().for_each(|eye| eye.untake(to));
     }
 
     fn settle(&mut self, whole: &mut AreaWatch) -> Result<(), String> {
@@ -217,9 +239,9 @@ impl Journal {
             let same = self.chain.get(&position.0).is_some_and(|link| link.checksum == header.checksum);
             let counts = position < self.opened.1 || header.epoch >= self.opened.0;
             if same {
-                let eye = &mut self.eyes[at];
-                eye.agreed = header_end(eye);
-                eye.waiting.pop_front();
+                self.eyes[at].pass();
+            } else if counts && whole.continues(header) && bytes.is_empty() && self.is_passed_over(at) {
+                self.pass_over(at, whole);
             } else if counts && whole.continues(header) && bytes.is_empty() {
                 // The other lane has its data, or will.
                 return Ok(moved);
@@ -231,7 +253,7 @@ impl Journal {
                     return Ok(moved);
                 }
                 let node = eye.node;
-                if position < self.firm {
+                if position < self.firm && !self.loose {
                     return Err(format!(
                         "the lane at {node} goes on in epoch {newest} from {position}, but hosts know of what is before {}",
                         self.firm
@@ -247,10 +269,22 @@ impl Journal {
         }
     }
 
+    /// Whether a loss was accepted with the lane that has the data of the next frame: a newer epoch goes on behind the head.
+    fn is_passed_over(&self, at: usize) -> bool {
+        let waiting = &self.eyes[at].waiting;
+        let (first, last) = (waiting.front(), waiting.back());
+        self.loose && first.zip(last).is_some_and(|((first, _), (last, _))| last.epoch > first.epoch)
+    }
+
+    /// The journal goes on behind it, and nobody's volumes get what it had.
+    fn pass_over(&mut self, at: usize, whole: &mut AreaWatch) {
+        let Some((header, _)) = self.eyes[at].pass() else { return };
+        self.chain.insert(header.position.0, Link::of(&header));
+        whole.pass_over(header);
+    }
+
     fn take(&mut self, at: usize, whole: &mut AreaWatch) {
-        let eye = &mut self.eyes[at];
-        eye.agreed = header_end(eye);
-        let Some((header, bytes)) = eye.waiting.pop_front() else { return };
+        let Some((header, bytes)) = self.eyes[at].pass() else { return };
         let link = Link::of(&header);
         self.chain.insert(header.position.0, link);
         if let Ok(frame) = CheckedFrame::parse_head(&bytes) {
@@ -266,8 +300,4 @@ impl Journal {
         }
         whole.take(header, bytes);
     }
-}
-
-fn header_end(eye: &LaneEye) -> Position {
-    eye.waiting.front().map_or(eye.agreed, |(header, _)| header.end())
 }

@@ -44,6 +44,7 @@ impl World {
 
     /// Something became durable on a node's journal disk: its lane may hold more.
     pub(crate) fn on_lane_durable(&mut self, node: NodeIndex, offset: usize, cleared: bool) {
+        self.watches.journal.loose = self.may_lose();
         let disk = self.nodes[node.0].disks[0].told();
         let watches = &mut self.watches;
         let outcome = watches.journal.on_durable(node, disk, offset, cleared, &mut watches.ring);
@@ -52,6 +53,7 @@ impl World {
 
     /// All lanes are looked at.
     pub(crate) fn see_lanes(&mut self) {
+        self.watches.journal.loose = self.may_lose();
         for node in self.places() {
             let disk = self.nodes[node.0].disks[0].told();
             let watches = &mut self.watches;
@@ -90,6 +92,10 @@ impl World {
     /// I1, where several lanes may count: all of them hold what is answered.
     pub(crate) fn is_in_the_lanes(&mut self, site: NodeIndex, op: u64) {
         let Some(sent) = self.sent.get(&op).copied() else { return };
+        if self.is_given_up(site) {
+            // What it answers nobody believes, and the journal goes by the other one.
+            return;
+        }
         self.see_lanes();
         let volume = u32::try_from(sent.volume).unwrap_or(u32::MAX);
         let journal = &self.watches.journal;
@@ -195,7 +201,7 @@ impl World {
 
     /// A secondary's disks hold everything before its cut: no start may leave that out.
     pub(crate) fn is_firm(&mut self, node: NodeIndex, cut: Position) {
-        if !self.watches.journal.is_used() || self.alone {
+        if !self.watches.journal.is_used() || self.alone || self.is_given_up(node) {
             return;
         }
         self.see_lanes();

@@ -1,18 +1,19 @@
 //! The oracle's eye on one lane: what its disk has of the journal, frame by frame.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use midspan_format::area::AreaKind;
 use midspan_format::checked::CheckedFrame;
 use midspan_format::frame::{FrameHeader, FrameKind};
 use midspan_format::geometry::{Position, Ring};
 use midspan_format::ids::{AreaId, Epoch, NodeId};
+use midspan_format::record::Record;
 use midspan_format::superblock::{AreaEntry, GROUP_SLOTS, GroupPermit, permit_offset};
 
 use crate::event::NodeIndex;
 use crate::layout::node_id;
 use crate::pages::{Page, Pages};
-use crate::watch::AreaWatch;
+use crate::watch::{AreaWatch, Key};
 
 /// A frame of a chain.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,10 @@ pub struct LaneEye {
     pub(crate) agreed: Position,
     /// What it holds behind that.
     pub(crate) waiting: VecDeque<(FrameHeader, Vec<u8>)>,
+    /// What the journal took of it, where another site's history may come before it and go again.
+    past: Option<VecDeque<(FrameHeader, Vec<u8>)>>,
+    /// Whatever a frame here ever brought to volumes, in such a world.
+    keys: BTreeSet<Key>,
     pub(crate) claimed: Position,
     /// How far it had held the journal when its disk became another one; the newest such place.
     pub(crate) lost: Position,
@@ -84,9 +89,50 @@ impl LaneEye {
             chain: BTreeMap::new(),
             agreed: Position(0),
             waiting: VecDeque::new(),
+            past: None,
+            keys: BTreeSet::new(),
             claimed: Position(0),
             lost: Position(0),
             other: None,
+        }
+    }
+
+    /// What the journal takes is kept: of two histories either may count in the end.
+    pub(crate) fn keep_past(&mut self) {
+        self.past = Some(VecDeque::new());
+    }
+
+    /// The first frame that waits is taken.
+    pub(crate) fn pass(&mut self) -> Option<(FrameHeader, Vec<u8>)> {
+        let passed = self.waiting.pop_front()?;
+        self.agreed = passed.0.end();
+        if let Some(past) = &mut self.past {
+            past.push_back(passed.clone());
+        }
+        Some(passed)
+    }
+
+    /// What was taken of it from `to` on is not in the journal any more: it waits again.
+    pub(crate) fn untake(&mut self, to: Position) {
+        // A lane that begins behind it may have been seen to begin before the lane where this is left out.
+        self.agreed = self.agreed.min(to).max(self.began);
+        let Some(past) = &mut self.past else { return };
+        while let Some(passed) = past.pop_back_if(|(header, _)| header.position >= to) {
+            self.waiting.push_front(passed);
+        }
+    }
+
+    /// Whether a frame here ever brought this to volumes.
+    pub(crate) fn ever_had(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        if self.past.is_some()
+            && let Ok(frame) = CheckedFrame::parse_head(bytes)
+        {
+            let key = |record: &Record| (record.volume, record.offset, record.length, record.checksum);
+            self.keys.extend(frame.records().map(|record| key(&record)));
         }
     }
 
@@ -189,12 +235,18 @@ impl LaneEye {
         self.other = None;
         self.chain.clear();
         self.waiting.clear();
+        if let Some(past) = &mut self.past {
+            past.clear();
+        }
     }
 
     fn cut_back(&mut self, to: Position) {
         drop(self.chain.split_off(&to.0));
         while self.waiting.back().is_some_and(|(header, _)| header.position >= to) {
             self.waiting.pop_back();
+        }
+        if let Some(past) = &mut self.past {
+            past.retain(|(header, _)| header.position < to);
         }
         self.end = to;
         self.other = None;
@@ -210,6 +262,7 @@ impl LaneEye {
     pub(crate) fn advance(&mut self, disk: &Pages) {
         while let Some((header, bytes)) = self.next_frame(disk) {
             let link = Link::of(&header);
+            self.remember(&bytes);
             self.chain.insert(header.position.0, link);
             (self.end, self.epoch) = (header.end(), header.epoch);
             self.next = Some((header.sequence + 1, header.checksum));
@@ -218,8 +271,9 @@ impl LaneEye {
         // Data may be filled in behind its head.
         if let Some((header, _)) = self.waiting.front().filter(|(_, bytes)| bytes.is_empty())
             && let Some(bytes) = self.bytes_of(header, disk)
-            && let Some((_, empty)) = self.waiting.front_mut()
         {
+            self.remember(&bytes);
+            let Some((_, empty)) = self.waiting.front_mut() else { return };
             *empty = bytes;
         }
     }

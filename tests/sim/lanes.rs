@@ -11,7 +11,7 @@ use crate::drills::{CHANGING_SEEDS, FOURTH_BOOK, STRIPED_SEEDS};
 use crate::event::NodeIndex;
 use crate::harm::Harm;
 use crate::moments::{Blow, Moment, Strike};
-use crate::orders::{FIFTH_BOOK, lanes_of};
+use crate::orders::{FIFTH_BOOK, Sets, lanes_of, sets_of};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};
@@ -24,8 +24,11 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
         return;
     };
     let random = &mut Random::new(seed, 13);
-    let striped = (STRIPED_SEEDS..FIFTH_BOOK).contains(&seed);
+    let sets = sets_of(seed).map(|(sets, _)| sets);
+    let striped = (STRIPED_SEEDS..FIFTH_BOOK).contains(&seed) || sets == Some(Sets::Striped);
     let (policy, direct, at_sites) = match number % 6 {
+        _ if sets == Some(Sets::Local) => (LanePolicy::Local, false, true),
+        5 if sets == Some(Sets::Whole) => (LanePolicy::Mirror, true, true),
         place if striped => (LanePolicy::Stripe, place == 5, place == 5),
         0 | 1 => (LanePolicy::Failover, false, false),
         2 => (LanePolicy::Failover, true, true),
@@ -67,6 +70,9 @@ fn change_kind(number: u64, random: &mut Random, lanes: &mut Lanes) {
 pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     let Some(lanes) = swarm.lanes else { return Vec::new() };
     let random = &mut Random::new(seed, 14);
+    if sets_of(seed).is_some() {
+        return beside_words(random, swarm, lanes);
+    }
     let mut planned = Vec::new();
     let mut at = random.range(300 * MS, 2 * SECOND);
     while at < swarm.faults_for {
@@ -141,6 +147,36 @@ impl World {
             }
         })
     }
+}
+
+/// What happens to relays and to changes of the set beside an operator's words, in half of the seeds: no path is cut, and no disk is another
+/// one, for two histories are judged only where it is known from when on there are two.
+fn beside_words(random: &mut Random, swarm: &Swarm, lanes: Lanes) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    if random.percent(50) {
+        return planned;
+    }
+    let mut at = random.range(300 * MS, 2 * SECOND);
+    while at < swarm.faults_for {
+        let node = random.pick(&[NodeIndex::RELAY, NodeIndex::RELAY, NodeIndex::RELAY2]);
+        let long = random.percent(40);
+        let time = if long { random.range(1500 * MS, 5 * SECOND) } else { random.range(MS, 600 * MS) };
+        let fault = match random.below(8) {
+            0..=3 => Fault::Kill { node, fuse: 0, down: time },
+            4 | 5 => Fault::Power { node, down: time },
+            6 => Fault::Pause { node, time },
+            _ => Fault::Switchover,
+        };
+        planned.push(Planned { at, fault });
+        at += random.range(500 * MS, 5 * SECOND);
+    }
+    for _ in 0..random.range(1, 4) {
+        let strike = strike(random, lanes);
+        if strike.blow != Blow::Apart {
+            planned.push(Planned { at: 0, fault: Fault::Strike(strike) });
+        }
+    }
+    planned
 }
 
 fn lose(random: &mut Random) -> Fault {

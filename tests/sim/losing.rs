@@ -13,6 +13,7 @@ use midspan_protocol::vocab::effect::{LinkEvent, LinkId, StartRefusal, StartRepo
 
 use crate::accounts::{Said, Untold};
 use crate::event::NodeIndex;
+use crate::history::Kind;
 use crate::layout::node_id;
 use crate::memory::SimBuf;
 use crate::node::Inbox;
@@ -38,9 +39,36 @@ impl World {
         self.losing.crown.is_some()
     }
 
+    /// Whether a site may leave out of the journal what hosts know of: it accepts a loss, or there are two histories.
+    pub(crate) fn may_lose(&self) -> bool {
+        let losing = &self.losing;
+        self.has_two_histories()
+            || losing.pending.iter().any(Option::is_some)
+            || losing.untold.iter().any(Option::is_some)
+    }
+
+    /// Whether a takeover at this site may end with a loss that was accepted, and has said nothing yet.
+    pub(crate) fn may_take_with_loss(&self, site: NodeIndex) -> bool {
+        self.losing.pending[site.0].is_some() || self.losing.untold[site.0].is_some()
+    }
+
     /// Whether what a site answers is not for hosts to rely on.
     pub(crate) fn is_given_up(&self, node: NodeIndex) -> bool {
         self.losing.apart || self.losing.crown.is_some_and(|crown| crown != node)
+    }
+
+    /// Whether an answer is a history of its own: not one for what both lanes of a mirror held, and the taker has read, which its writer hears of
+    /// late from the lane that was not fenced.
+    pub(crate) fn is_beside(&self, node: NodeIndex, op: u64) -> bool {
+        let Some(sent) = self.sent.get(&op).filter(|_| self.is_given_up(node)) else { return false };
+        let volume = u32::try_from(sent.volume).unwrap_or(u32::MAX);
+        let journal = &self.watches.journal;
+        let place = match sent.kind {
+            Kind::Read | Kind::Flush => return false,
+            Kind::Write => journal.place_of_op(op),
+            Kind::Zero => journal.place_of_zeroes(&(volume, sent.offset, sent.length, 0)),
+        };
+        place.is_none_or(|place| place > self.losing.shared)
     }
 
     /// The site that does not serve takes over, whatever is lost.
@@ -50,6 +78,10 @@ impl World {
             let at = self.schedule.now() + LOOKS;
             return self.plan_more(at, vec![Fault::Word(Word::AcceptLoss { dead })]);
         }
+        self.accept_loss_at(site);
+    }
+
+    fn accept_loss_at(&mut self, site: NodeIndex) {
         self.losing.pending[site.0] = Some(Said::Takeover);
         let life = self.life_of(site).unwrap_or(0);
         // One that was recorded in a process that has died since is said by the next one, whatever is asked there meanwhile.
@@ -77,6 +109,9 @@ impl World {
 
     /// A start or takeover has ended: what it says of losses is true, and what it serves is what hosts go by.
     pub(crate) fn judge_loss(&mut self, node: NodeIndex, report: &StartReport) {
+        if report.lost_nothing && self.waits_to_leave(node) {
+            return;
+        }
         let said = self.losing.pending[node.0].take();
         let image = self.seen_volumes(node);
         let untold = self.losing.untold[node.0].take();
@@ -107,6 +142,9 @@ impl World {
         self.history.restart(Some(&image));
         (self.losing.crown, self.losing.apart, self.outside) = (Some(node), false, None);
         self.losing.told = [None; 3];
+        let held = self.watches.own(node).end();
+        self.losing.shared = held.min(self.watches.ring.end());
+        self.watches.journal.given_up = self.watches.ring.end();
         self.losing.frames = self.watches.ring.frames_by(node_id(node));
     }
 
@@ -143,6 +181,13 @@ impl World {
     pub(crate) fn serves_beside(&mut self, node: NodeIndex) {
         let other = self.recorded(node.other_site());
         let unfenced = other.role == Role::Primary && other.by_word && other.takeover_replaces != Epoch::NONE;
+        let untold = self.losing.untold[node.other_site().0].is_some_and(|untold| untold.taken);
+        if self.losing.crown.is_none() && untold && unfenced && self.watches.journal.is_used() {
+            // It died before it could say so, and serves on in its next process.
+            trace::line("oracle", || format!("{node} serves beside a loss that nobody was told of"));
+            (self.losing.crown, self.losing.apart) = (Some(node.other_site()), true);
+            return;
+        }
         let takes =
             self.takeover.asked[node.0].is_some() && !unfenced && !self.is_unheard_of(node.other_site());
         if takes && !self.losing.apart && self.losing.crown == Some(node.other_site()) {
@@ -203,7 +248,11 @@ impl World {
     /// A word of an operator came to nothing.
     pub(crate) fn word_refused(&mut self, node: NodeIndex, refusal: StartRefusal) {
         trace::line("oracle", || format!("{node} refuses a word: {refusal:?}"));
-        self.losing.pending[node.0] = None;
+        // A takeover by that word is recorded, and waits for its lane: it has come to something.
+        let taken = self.losing.untold[node.0].is_some_and(|untold| untold.taken);
+        if refusal != StartRefusal::NotSecondary || !taken {
+            self.losing.pending[node.0] = None;
+        }
         self.losing.untold[node.0] = self.losing.untold[node.0].filter(|untold| untold.taken);
         self.losing.kept |= refusal == StartRefusal::NotToBeKept;
         self.takeover.asked[node.0] = None;
@@ -272,7 +321,12 @@ impl World {
             };
             self.losing.idle_since = None;
             if let Some(site) = NodeIndex::SITES.into_iter().find(whole) {
-                self.ask_takeover(site, false);
+                // Where a primary may go on with nobody to tell, none is permitted otherwise.
+                if self.swarm.alone {
+                    self.accept_loss_at(site);
+                } else {
+                    self.ask_takeover(site, false);
+                }
             }
         }
     }

@@ -38,6 +38,9 @@ impl World {
         // What was sent last is journaled, and perhaps fetched, and not on its own disks.
         let (soon, later) = (self.chance.below(20 * MS), self.chance.below(40 * MS));
         self.plan_more(now + soon, vec![kill(NodeIndex::RELAY, lost.relay)]);
+        if self.swarm.lanes.is_some() {
+            self.plan_more(now + soon, vec![kill(NodeIndex::RELAY2, lost.relay)]);
+        }
         if lost.other > 0 {
             self.plan_more(now + later, vec![kill(NodeIndex::B, lost.other)]);
         }

@@ -4,6 +4,8 @@
 //! A row of seeds as long as there are themes comes by each; beside it goes wrong what does in the first book, in half of the seeds
 //! without processes that die by themselves. All choices come from streams of their own, and seeds below play what they always did.
 
+use midspan_protocol::role::policy::LanePolicy;
+
 use crate::event::NodeIndex;
 use crate::orders::{Lost, Theme, Word, theme_of};
 use crate::plan::{Asking, Deed, Drill, Fault, How, Planned};
@@ -57,6 +59,10 @@ pub fn suit(seed: u64, swarm: &mut Swarm) {
             swarm.faults_for = random.range(18 * SECOND, 22 * SECOND);
         }
     }
+    if is_local(swarm) {
+        // Hosts wait where the ring is full: there is no lane to be left that another site would read.
+        swarm.may_leave = false;
+    }
 }
 
 /// What happens in a seed of this book, beside what happens in any.
@@ -67,8 +73,8 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
     match theme {
         Theme::Compare => compare(random, swarm, &mut planned),
         Theme::Left => left(random, swarm, &mut planned),
-        Theme::Unfenced if Random::new(seed, 17).percent(30) => beside(random, &mut planned),
-        Theme::Unfenced => unfenced(random, &mut planned),
+        Theme::Unfenced if Random::new(seed, 17).percent(30) => beside(random, swarm, &mut planned),
+        Theme::Unfenced => unfenced(random, swarm, &mut planned),
         Theme::Isolated => isolated(random, swarm, &mut planned),
         Theme::Skipped => skipped(random, &mut planned),
     }
@@ -99,12 +105,19 @@ fn compare(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     }
 }
 
+/// Whether the primary's own lane counts alone.
+fn is_local(swarm: &Swarm) -> bool {
+    swarm.lanes.is_some_and(|lanes| lanes.policy == LanePolicy::Local)
+}
+
 /// Whoever serves leaves the lanes, and is lost there.
 fn left(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     let at = random.range(500 * MS, 2 * SECOND);
     let outside = swarm.pace.leave_ns + random.range(500 * MS, 2 * SECOND);
     let back = outside + random.range(MS, 2 * SECOND);
     let lost = match random.below(4) {
+        // Where its own lane counts it can only become full.
+        _ if is_local(swarm) => Fault::Kill { node: NodeIndex::B, fuse: 0, down: outside },
         1 => {
             // It is back in the lanes, and dies over the round.
             let deed = if random.percent(70) { Deed::Die } else { Deed::Power };
@@ -137,12 +150,19 @@ fn left(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     });
 }
 
-/// Relay and primary are lost at once, and the other site goes on with what it has.
-fn unfenced(random: &mut Random, planned: &mut Vec<Planned>) {
+/// Relay and primary are lost at once, and the other site goes on with what it has. Of two relays the other one may be there: it may hold
+/// nothing of the journal, or all of it. A lane at the primary is lost with it.
+fn unfenced(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     let at = random.range(500 * MS, 3 * SECOND);
     let relay = random.range(6 * SECOND, 9 * SECOND);
     let down = random.pick(&[SECOND, 4 * SECOND, relay + SECOND, relay + 3 * SECOND]);
     planned.push(Planned { at, fault: Fault::Kill { node: NodeIndex::RELAY, fuse: 0, down: relay } });
+    if swarm.lanes.is_some() && random.percent(60) {
+        let near = at + random.below(20 * MS);
+        let down = relay.saturating_sub(random.below(3 * SECOND));
+        let fault = Fault::Kill { node: NodeIndex::RELAY2, fuse: 0, down };
+        planned.push(Planned { at: near, fault });
+    }
     let how = random.pick(&[How::Killed, How::Killed, How::Powerless]);
     let lost = Fault::Lose { how, patient: false, back: down, delay: 0, asking: Asking::Nobody };
     planned.push(Planned { at: at + random.below(30 * MS), fault: lost });
@@ -153,10 +173,11 @@ fn unfenced(random: &mut Random, planned: &mut Vec<Planned>) {
 }
 
 /// The site that takes over reaches nobody, and the primary goes on in the lanes.
-fn beside(random: &mut Random, planned: &mut Vec<Planned>) {
+fn beside(random: &mut Random, swarm: &Swarm, planned: &mut Vec<Planned>) {
     let at = random.range(500 * MS, 3 * SECOND);
     let time = random.range(5 * SECOND, 9 * SECOND);
-    for to in [NodeIndex::RELAY, NodeIndex::A] {
+    let others = [NodeIndex::RELAY, NodeIndex::A, NodeIndex::RELAY2];
+    for to in others.into_iter().take(if swarm.lanes.is_some() { 3 } else { 2 }) {
         let fault = Fault::Cut { from: NodeIndex::B, to, both: true, time };
         planned.push(Planned { at, fault });
     }

@@ -75,14 +75,58 @@ pub enum Theme {
 const THEMES: [Theme; 6] =
     [Theme::Compare, Theme::Left, Theme::Unfenced, Theme::Compare, Theme::Isolated, Theme::Skipped];
 
+/// From here on the lanes are several where a loss is accepted, too: failover and mirrors, so many seeds of each kind.
+pub const SETS_FROM: u64 = 5_800_000;
+const SETS_SEEDS: u64 = 50_000;
+
+/// What seeds with such lanes are about.
+const SET_THEMES: [Theme; 5] =
+    [Theme::Unfenced, Theme::Left, Theme::Isolated, Theme::Unfenced, Theme::Skipped];
+/// Where the primary's own lane counts alone: whoever starts there has it.
+const LOCAL_THEMES: [Theme; 5] =
+    [Theme::Unfenced, Theme::Unfenced, Theme::Isolated, Theme::Unfenced, Theme::Left];
+
+/// The kinds of lanes with which losses are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sets {
+    /// Failover, with the direct lane or without it, and mirrors.
+    Whole,
+    /// Lanes that share the data of frames.
+    Striped,
+    /// Lanes at the sites alone.
+    Local,
+}
+
+/// Which lanes a seed has where a loss is accepted, if they are several, and its number among those.
+pub fn sets_of(seed: u64) -> Option<(Sets, u64)> {
+    let number = seed.checked_sub(SETS_FROM)?;
+    let sets = match number / SETS_SEEDS {
+        0 => Sets::Whole,
+        1 => Sets::Striped,
+        2 => Sets::Local,
+        _ => return None,
+    };
+    Some((sets, number % SETS_SEEDS))
+}
+
 /// What a seed is about, if it is one of this book.
 pub fn theme_of(seed: u64) -> Option<Theme> {
-    let number = seed.checked_sub(FIFTH_BOOK)?;
-    THEMES.get(usize::try_from(number % THEMES.len() as u64).ok()?).copied()
+    let pick = |themes: &[Theme], number: u64| {
+        themes.get(usize::try_from(number % themes.len() as u64).ok()?).copied()
+    };
+    match sets_of(seed) {
+        Some((Sets::Local, number)) => pick(&LOCAL_THEMES, number),
+        Some((Sets::Whole | Sets::Striped, number)) => pick(&SET_THEMES, number),
+        None => pick(&THEMES, seed.checked_sub(FIFTH_BOOK)?),
+    }
 }
 
 /// Whether a seed of this book has lanes as one of the fourth, and which one of them.
 pub fn lanes_of(seed: u64) -> Option<u64> {
+    if let Some((_, number)) = sets_of(seed) {
+        // Its theme and its lanes change in turns of their own.
+        return Some(number / SET_THEMES.len() as u64);
+    }
     let row = (seed.checked_sub(FIFTH_BOOK)?) / THEMES.len() as u64;
     (theme_of(seed) == Some(Theme::Compare) && row % 3 == 2).then_some(row / 3)
 }

@@ -109,7 +109,10 @@ impl World {
         let journal = &mut self.watches.journal;
         // A lane held it when its disk was still there; and who holds nothing yet is not gone by.
         let lost = lanes.iter().any(|lane| journal.eye(*lane).is_some_and(|eye| eye.has_lost(link.end)));
-        if lanes.is_empty() || lost || self.is_given_up(need.site) {
+        let given_up = journal.given_up;
+        // What was lost with a lane of two by an operator's word is judged as a cut.
+        let accepted = link.end <= given_up || self.may_take_with_loss(need.site);
+        if lanes.is_empty() || lost || accepted || self.is_given_up(need.site) {
             return false;
         }
         let mut has = |lane: NodeIndex| {

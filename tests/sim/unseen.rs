@@ -4,7 +4,6 @@ use midspan_protocol::rare::{Rare, passed};
 
 /// The list: the suite `rare` demands that its seeds pass every other path, and none of these.
 pub const UNSEEN: &[(Rare, &str)] = &[
-    (Rare::LeavingTooLate, NARROW),
     (Rare::SetAskedTooLate, SAYS_FIRST),
     (Rare::OutsideDoubtsOn, SILENT),
     (Rare::WriterLaneLost, REFUSED_FIRST),
@@ -21,8 +20,6 @@ pub const UNSEEN: &[(Rare, &str)] = &[
     (Rare::ComebackTurnsToShorter, STRIPES),
     (Rare::FetcherElsewhere, STRIPES),
     (Rare::FetcherTurnsBack, STRIPES),
-    (Rare::TakeoverWithoutBeside, STRIPES),
-    (Rare::ComebackReplacedBeside, SHARED),
 ];
 
 /// What a relay sees before a site does.
@@ -36,9 +33,6 @@ const SAYS_FIRST: &str = "who has left an epoch behind says so in its welcome, a
      from 3500000 and 800 from 4500000 does, no test does";
 /// A lane that is away just then.
 const SILENT: &str = "the lane of a site that has taken over must be away just when the other site restarts: test in `role/outside/doubting.rs`";
-/// What came in last.
-const SHARED: &str =
-    "of two lanes that share: none of the kept seeds and of 150 from 4511000 does, no test does";
 /// What nobody has seen yet.
 const NARROW: &str =
     "two things must fall into the same few milliseconds: no seed of some ten thousand did, no test does";

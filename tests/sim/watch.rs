@@ -139,6 +139,11 @@ impl AreaWatch {
         self.other = None;
     }
 
+    /// Whether it ends at the very frame that a point names.
+    pub fn ends_at(&self, point: &LanePoint) -> bool {
+        self.end == point.position && self.chain == point.header_checksum
+    }
+
     /// Whether what is folded is what a site's volumes hold.
     pub fn is_whole(&self) -> bool {
         self.whole
@@ -255,6 +260,15 @@ impl AreaWatch {
             }
         }
         let changes = changes(&frame);
+        self.add(header, bytes, changes);
+    }
+
+    /// The next frame, of which nothing is left but its header.
+    pub fn pass_over(&mut self, header: FrameHeader) {
+        self.add(header, Vec::new(), Vec::new());
+    }
+
+    fn add(&mut self, header: FrameHeader, bytes: Vec<u8>, changes: Vec<(u32, usize, Vec<Page>)>) {
         self.end = header.end();
         self.sequence = header.sequence + 1;
         self.chain = header.checksum;

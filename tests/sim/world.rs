@@ -86,6 +86,7 @@ impl Watches {
                 (Journal::new(&layout.all_lanes(), &layout.volumes), area)
             }
         };
+        let journal = if swarm.accepts { journal.for_losses() } else { journal };
         let watch = |entry, area| AreaWatch::new(entry, area, &layout.volumes);
         let own = || {
             let mut watch = watch(&layout.own_ring, first);

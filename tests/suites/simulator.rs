@@ -73,6 +73,18 @@ fn seeds_with_words_of_an_operator_hold() {
     assert!(figures.compared > 100 && figures.accepted > 50, "{figures:?}");
 }
 
+/// Seeds in which losses are accepted with several lanes, of each kind: failover and mirrors, stripes, local lanes.
+const SETS_FROM: [u64; 3] = [5_800_000, 5_850_000, 5_900_000];
+const SETS_SEEDS: u64 = 30;
+
+#[test]
+fn seeds_with_accepted_losses_and_several_lanes_hold() {
+    for first in SETS_FROM {
+        let figures = hold(first, SETS_SEEDS);
+        assert!(figures.accepted > 8, "{figures:?}");
+    }
+}
+
 fn hold(first: u64, seeds: u64) -> Figures {
     let next = AtomicU64::new(first);
     let figures = Mutex::new(Figures::default());

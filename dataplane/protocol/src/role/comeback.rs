@@ -123,8 +123,10 @@ impl<B: Buffer> Comeback<B> {
             Step::Waiting { .. } => {}
             Step::Surveying(survey) => {
                 let found = survey.on_link(context, link, event, &self.config);
-                if let Some(found) = survey.replaced().filter(|_| !is_unfenced(store.get())) {
+                if let Some((node, found)) = survey.replaced().filter(|_| !is_unfenced(store.get())) {
                     rare!(ComebackReplacedBeside);
+                    // Only there is it said whether that has become anything.
+                    self.config.relay = node;
                     return Outcome::Fenced(found);
                 }
                 if let Some((node, other_end)) = found {
@@ -170,7 +172,7 @@ impl<B: Buffer> Comeback<B> {
                     Some(facts) if facts.ring.open => {
                         store.change(context, |state| {
                             state.epoch = facts.epoch;
-                            state.takeover_replaces = Epoch::NONE;
+                            unfenced::settle(state, &self.config, facts.epoch);
                             facts.record(state);
                         });
                         let inside = Inside::new(&self.config, facts, store.get());

@@ -134,11 +134,7 @@ impl<B: Buffer> Group<B> {
     /// A group as configured, and as found on the site's journal disk.
     pub fn new(mut config: SiteConfig, recovered: Recovered) -> Self {
         let state = recovered.state.unwrap_or_else(|| config.first_state());
-        if !state.set.is_none() {
-            // What a takeover was to read to its end is read on.
-            let bound = state.set.nodes.contains(&state.bound) && state.role == Role::Secondary;
-            config.relay = if bound { state.bound } else { state.set.first() };
-        }
+        config.relay = lanes::begins_with(&state).unwrap_or(config.relay);
         let store = StateStore::new(state, config.state_offset);
         let tracker = Tracker::new(recovered.dirty, config.dirty_offset, config.limits.requests);
         let play = match (state.role, state.pair) {

@@ -5,6 +5,7 @@
 //!  entering, or leaving ─▶ serving ─▶ draining (hosts wait a moment) ─▶ flushing ─▶ recording ─▶ a primary in the lanes, with a round to run
 //! ```
 
+mod asking;
 mod doubting;
 mod telling;
 
@@ -107,6 +108,8 @@ pub struct Outside<B> {
     flushes: usize,
     /// The newest epoch that hosts have waited for.
     doubted: Epoch,
+    /// When the other site is asked to read the lane in which it is said that the lanes are left.
+    asks_at: u64,
 }
 
 impl<B: Buffer> Outside<B> {
@@ -133,6 +136,7 @@ impl<B: Buffer> Outside<B> {
             waiting: Vec::new(),
             flushes: 0,
             doubted: Epoch::NONE,
+            asks_at: u64::MAX,
         }
     }
 
@@ -312,6 +316,7 @@ impl<B: Buffer> Outside<B> {
         }
         self.doubt_no_longer(context.now.mono);
         self.tell(context, store);
+        self.ask_to_follow(context, store);
         let outcome = match self.step {
             Step::Closed | Step::Failed => comeback::Outcome::Running,
             Step::Entering { .. }
@@ -346,7 +351,7 @@ impl<B: Buffer> Outside<B> {
             .deadline(soon)
             .min(starved)
             .min(site)
-            .min(self.told_again_at().min(self.doubts_until()).max(soon))
+            .min(self.told_again_at().min(self.doubts_until()).min(self.asks_at).max(soon))
     }
 
     /// Hosts are not served any more: what waits is told so, what runs settles.
@@ -397,7 +402,7 @@ impl<B: Buffer> Outside<B> {
                     }
                 }
                 Step::Leaving { change }
-                    if store.is_saved(change) && self.marks_are_durable() && self.is_known() =>
+                    if store.is_saved(change) && self.marks_are_durable() && self.is_known(store.get()) =>
                 {
                     let by_word = !self.is_marked() && self.told != Told::Yes;
                     let change = store.change(context, |state| {

@@ -241,12 +241,13 @@ impl Rejoin {
 
     fn on_probed<S: Buffers>(&mut self, context: &mut Context<'_, S>, fenced: &Fenced) -> Outcome {
         // One of the other site's is believed: what it took of another lane, later, may never have become anything.
-        let others = force(fenced, self.config.node) == Force::Other;
+        let force = force(fenced, &self.config);
+        let others = force == Force::Other;
         if fenced.epoch < self.replaced_by && !others {
             rare!(RejoinOtherLane);
             return self.wait(context);
         }
-        self.seen.force = force(fenced, self.config.node);
+        self.seen.force = force;
         if let Some(outcome) = self.look(context, None) {
             return outcome;
         }
@@ -302,11 +303,14 @@ impl Rejoin {
     }
 }
 
-/// Whose epoch is in force.
-fn force(fenced: &Fenced, me: NodeId) -> Force {
-    if fenced.epoch.node == me {
+/// Whose epoch is in force. One in which something was written was not given back: its site has served, and handed over since.
+fn force(fenced: &Fenced, config: &SiteConfig) -> Force {
+    let last = LaneFacts::new(fenced, config.lane).and_then(|facts| facts.ring.last);
+    let served = last.is_some_and(|last| last.epoch == fenced.epoch);
+    rare!(RejoinHandedOn if served && fenced.released && fenced.former == config.node);
+    if fenced.epoch.node == config.node {
         Force::Own
-    } else if fenced.released && fenced.former == me {
+    } else if fenced.released && fenced.former == config.node && !served {
         Force::GivenBack
     } else {
         Force::Other

@@ -6,7 +6,7 @@
 
 use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::message::{FenceIntent, Fenced};
-use midspan_format::superblock::{GroupState, Role};
+use midspan_format::superblock::{FenceSet, GroupState, Role};
 
 use crate::lane::fencer::Fencer;
 use crate::role::facts::{LaneFacts, recorded_behind};
@@ -28,6 +28,17 @@ pub enum Meeting {
 /// Whether a primary in this state has taken over without a fence, and has not met the lane since.
 pub fn is_unfenced(state: &GroupState) -> bool {
     state.role == Role::Primary && state.by_word && state.takeover_replaces != Epoch::NONE
+}
+
+/// The lane is taken: nothing is left of a takeover without a fence, and its site goes by that lane alone, as after one that has fenced it. What
+/// the epoch that it replaces may still have elsewhere is left behind.
+pub fn settle(state: &mut GroupState, config: &SiteConfig, epoch: Epoch) {
+    if is_unfenced(state) && config.lanes.len() > 1 {
+        rare!(UnfencedSettles);
+        let version = state.set.version + 1;
+        state.set = FenceSet { epoch, version, ..FenceSet::of(&[config.relay], 1) };
+    }
+    state.takeover_replaces = Epoch::NONE;
 }
 
 /// A fencer for a primary outside the lanes: it replaces a foreign epoch only where an operator has said so.

@@ -22,12 +22,12 @@ pub(super) struct Survey {
     journal: AreaId,
     /// What the other site has left behind.
     behind: Epoch,
-    /// An epoch of the other site that is newer, in either lane.
-    replaced: Option<Epoch>,
+    /// An epoch of the other site that is newer, in either lane, and in which.
+    replaced: Option<(NodeId, Epoch)>,
 }
 
 impl Survey {
-    /// Of the lanes that share; `None` where none do.
+    /// Of the lanes that share; `None` where none do, or where one was asked for to count alone: it has all data, and the way back is by it.
     pub(super) fn of(config: &SiteConfig, state: &GroupState) -> Option<Self> {
         let nodes = state.set.nodes.iter().enumerate();
         let prober = |(index, node): (usize, &NodeId)| {
@@ -36,11 +36,17 @@ impl Survey {
         let journal = state.lanes().first().map(|lane| lane.ring).unwrap_or_default();
         let behind = recorded_behind(state, config.node);
         let probes = || nodes.map(prober).collect();
-        state.set.is_striped().then(|| Self { probes: probes(), journal, behind, replaced: None })
+        let replaced = !state.asked.is_none() && state.asked.second().is_none();
+        (state.set.is_striped() && !replaced).then(|| Self {
+            probes: probes(),
+            journal,
+            behind,
+            replaced: None,
+        })
     }
 
-    /// The epoch by which the other site has replaced this one, in whichever lane: whom any lane would refuse does not come back by the other (I5).
-    pub(super) fn replaced(&self) -> Option<Epoch> {
+    /// The lane and the epoch by which the other site has replaced this one: whom any lane would refuse does not come back by the other (I5).
+    pub(super) fn replaced(&self) -> Option<(NodeId, Epoch)> {
         self.replaced
     }
 
@@ -62,7 +68,7 @@ impl Survey {
             let given_back = fenced.released && fenced.former == config.node;
             let foreign = fenced.epoch.is_held() && fenced.epoch.node != config.node && !given_back;
             if foreign && fenced.epoch > self.behind {
-                self.replaced = Some(fenced.epoch);
+                self.replaced = Some((fencer.node(), fenced.epoch));
             }
             *ring = LaneFacts::new(&fenced, config.lane).map(|facts| facts.ring).filter(|ring| ring.open);
             if ring.is_none() {

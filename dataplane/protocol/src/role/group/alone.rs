@@ -176,8 +176,10 @@ impl<B: Buffer> Group<B> {
             }
             (state.left, state.answered, state.by_word) = (true, true, true);
         });
+        // One that died before it was ever in an epoch serves in the one that it takes next.
+        let epoch = if state.epoch.is_held() { state.epoch } else { self.store.get().takeover_epoch };
         let report = StartReport {
-            epoch: state.epoch,
+            epoch,
             last_time: landed.0,
             lost_nothing: false,
             why: Some(LossReason::LaneUnreachable),

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use midspan_format::control::LossReason;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
-use midspan_format::superblock::{LanePoint, PairState, Role};
+use midspan_format::superblock::{FenceSet, GroupState, LanePoint, PairState, Role};
 use midspan_format::time::Time;
 
 use super::lanes::is_outside;
@@ -18,6 +18,12 @@ use crate::role::unfenced;
 use crate::stage::tracker::Tracker;
 use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note, StartNote, StartRefusal, StartReport};
+
+/// Whether one lane of those that count was asked for, to count alone.
+pub(super) fn narrows(state: &GroupState) -> bool {
+    let alone = !state.asked.is_none() && state.asked.second().is_none() && !state.set.is_striped();
+    alone && state.set.nodes.contains(&state.asked.first())
+}
 
 impl<B: Buffer> Group<B> {
     /// A newer epoch exists: nothing is served, and where to follow is looked for; unless this site has answered hosts alone.
@@ -37,7 +43,17 @@ impl<B: Buffer> Group<B> {
         let change = self.store.change(context, |state| {
             (state.role, state.pair) = (Role::Secondary, PairState::Paired);
             (state.handover, state.manifest) = (false, Position(0));
+            // Whether the other site has recorded that one lane of a mirror counts alone is not known: by that one a takeover is right in any case.
+            if narrows(state) {
+                rare!(FollowsNarrowed);
+                state.set = state.asked;
+            }
+            state.asked = FenceSet::default();
         });
+        let set = self.store.get().set;
+        if !set.is_none() && !set.nodes.contains(&self.config.relay) {
+            self.config.relay = set.first();
+        }
         self.become_secondary(context, change);
     }
 

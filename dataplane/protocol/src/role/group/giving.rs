@@ -42,7 +42,9 @@ impl<B: Buffer> Group<B> {
             }
             // First the lane that a takeover may have fenced before it turned to another one.
             let lane = self.setting.owes.unwrap_or(self.config.relay);
-            let known = if self.setting.owes.is_some() { Epoch::NONE } else { self.store.get().epoch };
+            // An epoch that was heard of in another lane this one has not forgotten.
+            let several = self.config.lanes.len() > 1;
+            let known = if several { Epoch::NONE } else { self.store.get().epoch };
             let mut giver = Box::new(self.config.at(lane).fencer(FenceIntent::Probe, known));
             giver.on_tick(context);
             self.giver = Some(giver);

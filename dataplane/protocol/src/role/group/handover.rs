@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 
 use midspan_format::superblock::PairState;
 
+use super::following::narrows;
 use super::{Group, Play};
 use crate::role::primary::Repair;
 use crate::role::takeover::{Asked, Takeover};
@@ -99,12 +100,20 @@ impl<B: Buffer> Group<B> {
                 rare!(HandoverFails);
                 self.give_up_handover(context, HandoverRefusal::Failed);
             }
+            // It has given up what it held, and says so meanwhile: it could never go on.
+            Step::Draining if primary.lacks_all() => {
+                rare!(HandoverToNoCut);
+                self.give_up_handover(context, HandoverRefusal::NotPaired);
+            }
             Step::Draining if now >= handover.since + DRAIN_NS => {
                 rare!(HandoverSecondaryAway);
                 self.give_up_handover(context, HandoverRefusal::SecondaryAway);
             }
             Step::Draining => {
-                if !primary.is_drained() {
+                // Of another lane that was asked for nobody would know whether the other site goes by it.
+                let state = self.store.get();
+                let replaces = state.asked.second().is_none() && !narrows(state) && !state.asked.is_none();
+                if !primary.is_drained() || replaces {
                     return;
                 }
                 let Some(header) = primary.seal_handover(context) else { return };

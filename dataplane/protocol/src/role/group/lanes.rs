@@ -3,10 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use midspan_format::ids::Epoch;
+use midspan_format::ids::{Epoch, NodeId};
 use midspan_format::mark::RoundReason;
 use midspan_format::message::RefusedReason;
-use midspan_format::superblock::PairState;
+use midspan_format::superblock::{GroupState, PairState, Role};
 
 use super::{Group, Play};
 use crate::role::facts::LaneFacts;
@@ -34,6 +34,11 @@ impl<B: Buffer> Group<B> {
                     context.note(Note::Start(StartNote::Refused(StartRefusal::LaneRefused { node, reason })));
                 }
                 context.note(Note::Fenced { ours: self.store.get().epoch, found });
+                if let Play::Outside(outside) = &self.play
+                    && self.store.get().set.is_striped()
+                {
+                    self.config.relay = outside.comeback().lane_node();
+                }
                 self.fenced_by = Some(found);
                 self.finish_leaving(context);
             }
@@ -141,6 +146,7 @@ impl<B: Buffer> Group<B> {
             state.acquired = state.acquired.max(heard.acquired);
         });
         context.note(Note::LeftTheLanes { full: !lost });
+        self.go_by_asked(true);
         let mut outside = Outside::new(self.config.clone(), tracker, None, &self.store);
         outside.paused = self.held;
         self.play = Play::Outside(Box::new(outside.leaving(change, waiting)));
@@ -167,6 +173,7 @@ impl<B: Buffer> Group<B> {
         }
         // Marked again at every start: an earlier process may not have got to the last block of the map.
         let first = self.store.get().pair == PairState::InitialCopy;
+        self.go_by_asked(facts.is_none());
         let mut tracker = self.tracker.take();
         if let Some(tracker) = tracker.as_mut().filter(|_| first) {
             // The other site never held anything.
@@ -191,6 +198,20 @@ impl<B: Buffer> Group<B> {
         self.on_tick(context);
     }
 
+    /// The way back is by the lane of a change that is asked for, or by one that counts, unless the lane is known already.
+    fn go_by_asked(&mut self, may_choose: bool) {
+        let state = self.store.get();
+        let node = comes_back_by(state).or_else(|| {
+            // A start that waits for its lane may have heard that another one counts.
+            let counts = state.set.is_none() || state.set.nodes.contains(&self.config.relay);
+            (!counts).then(|| state.set.first())
+        });
+        if let Some(node) = node.filter(|_| may_choose) {
+            rare!(OutsideGoesByAsked if node != self.config.relay);
+            self.config.relay = node;
+        }
+    }
+
     /// Holds the round that runs or is to come, or lets it go on.
     pub(super) fn hold_round(&mut self, held: bool) {
         self.held = held;
@@ -207,6 +228,22 @@ impl<B: Buffer> Group<B> {
             | Play::Stopped => {}
         }
     }
+}
+
+/// The lane by which a process goes first, as its site's state has it.
+pub(super) fn begins_with(state: &GroupState) -> Option<NodeId> {
+    // What a takeover was to read to its end is read on.
+    let bound = state.set.nodes.contains(&state.bound) && state.role == Role::Secondary;
+    let recorded = if bound { state.bound } else { state.set.first() };
+    let back = comes_back_by(state).filter(|_| is_outside(state.pair));
+    back.or((!state.set.is_none()).then_some(recorded))
+}
+
+/// The lane that was to count alone when the lanes were left, if a change was asked for: the other site may have recorded it, and goes by
+/// no other one then. It holds all that the former ones do: it was asked for only then.
+pub(super) fn comes_back_by(state: &GroupState) -> Option<NodeId> {
+    let is_it = state.role == Role::Primary && !state.asked.is_none() && state.asked.second().is_none();
+    is_it.then(|| state.asked.first())
 }
 
 /// Whether a primary in this state has answered hosts outside the lanes: then no journal is redone over what its disks hold.

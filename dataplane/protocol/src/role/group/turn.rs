@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 
 use super::{Group, Play};
-use midspan_format::ids::Epoch;
 use midspan_format::mark::RoundReason;
 use midspan_format::message::FenceIntent;
 use midspan_format::superblock::PairState;
@@ -328,10 +327,12 @@ impl<B: Buffer> Group<B> {
             }
             FencerEvent::Done(fenced) => {
                 // By which one of two that share the data it goes is looked at when it comes back into them.
-                let shares = self.store.get().set.is_striped();
+                let shares = self.store.get().set.is_striped() && !unfenced::is_unfenced(self.store.get());
                 let facts = LaneFacts::new(&fenced, self.config.lane).filter(|_| !shares);
+                let config = &self.config;
                 self.store.change(context, |state| {
-                    (state.epoch, state.takeover_replaces) = (fenced.epoch, Epoch::NONE);
+                    state.epoch = fenced.epoch;
+                    unfenced::settle(state, config, fenced.epoch);
                     if let Some(facts) = &facts {
                         facts.record(state);
                     }
@@ -368,7 +369,9 @@ impl<B: Buffer> Group<B> {
         self.config.relay = takeover.lane_node();
         if !handed {
             let contested = takeover.is_contested();
-            return self.serve_outside(context, report, Some(facts), None, contested);
+            // One of two lanes that share may have been looked at, and not fenced: nothing can be said there.
+            let fenced = !unfenced::is_unfenced(self.store.get());
+            return self.serve_outside(context, report, Some(facts).filter(|_| fenced), None, contested);
         }
         let last_time = facts.ring.last.map_or(facts.landed.1, |last| last.last_time);
         let begin = Begin {

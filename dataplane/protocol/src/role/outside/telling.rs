@@ -2,7 +2,7 @@
 
 use midspan_format::ids::Epoch;
 use midspan_format::message::{Leaving, Message};
-use midspan_format::superblock::PairState;
+use midspan_format::superblock::{GroupState, PairState};
 
 use super::{Outside, Step};
 use crate::stage::state_store::StateStore;
@@ -66,10 +66,12 @@ impl<B: Buffer> Outside<B> {
         }
     }
 
-    /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or the
+    /// Whether no takeover can say that nothing is lost: the lane says that it was left, the other site has recorded it, or its cut, or the
     /// group permits none without this site's word.
-    pub(super) fn is_known(&self) -> bool {
-        self.is_marked() || self.told == Told::Yes || self.config.alone || self.word
+    pub(super) fn is_known(&self, state: &GroupState) -> bool {
+        let stands = self.comeback.ready(state).is_some();
+        rare!(OutsideStoodAt if stands && !self.is_marked() && self.told != Told::Yes);
+        self.is_marked() || self.told == Told::Yes || self.config.alone || self.word || stands
     }
 
     /// Whether the other site can be asked which lanes count, where there are several: answers in the lanes wait for that.
