@@ -4,6 +4,7 @@ use midspan_format::area::AreaKind;
 use midspan_format::geometry::Position;
 use midspan_format::ids::Epoch;
 use midspan_format::superblock::{FenceSet, GroupState, PairState, Role};
+use midspan_protocol::role::policy::LanePolicy;
 use midspan_protocol::vocab::effect::Note;
 
 use crate::event::NodeIndex;
@@ -147,6 +148,23 @@ impl World {
     pub(crate) fn lose_lane(&mut self, node: NodeIndex) {
         let Some(areas) = self.layout.areas(node).filter(|_| self.watches.journal.is_used()) else { return };
         self.watches.journal.lose(node, areas, &self.layout.volumes);
+    }
+
+    /// Whether the lane set is of the kind that the primary was told, where that has changed; with all its lanes, if it is.
+    pub(crate) fn is_of_its_kind(&self, primary: NodeIndex) -> bool {
+        let changes = self.swarm.lanes.is_some_and(|lanes| lanes.then.is_some());
+        let told = self.nodes[primary.0].process.as_ref().and_then(|process| process.policy);
+        // A relay whose disk is another one, without areas, cannot be used.
+        let wiped = NodeIndex::EVERY.into_iter().any(|node| self.harmed.wiped[node.0]);
+        let Some(policy) = told.filter(|_| changes && !wiped) else { return true };
+        NodeIndex::SITES.into_iter().all(|site| {
+            let set = self.recorded(site).set;
+            match policy {
+                LanePolicy::Failover | LanePolicy::Local => set.nodes.len() == 1,
+                LanePolicy::Mirror => set.nodes.len() == 2 && set.k == 2,
+                LanePolicy::Stripe => set.is_striped(),
+            }
+        })
     }
 
     /// Whether the only lane that counts for a site was on a disk that is another one now: nobody needs to be served then.

@@ -15,7 +15,6 @@ use crate::orders::{FIFTH_BOOK, Sets, lanes_of, sets_of};
 use crate::plan::{Asking, Fault, How, Planned};
 use crate::random::Random;
 use crate::swarm::{Lanes, MS, SECOND, Swarm};
-use crate::world::World;
 
 /// Makes a world fit for what is to happen in it.
 pub fn suit(seed: u64, swarm: &mut Swarm) {
@@ -128,25 +127,6 @@ pub fn history(seed: u64, swarm: &Swarm) -> Vec<Planned> {
         planned.push(Planned { at: 0, fault: Fault::Strike(strike(random, lanes)) });
     }
     planned
-}
-
-impl World {
-    /// Whether the lane set is of the kind that the primary was told, where that has changed; with all its lanes, if it is.
-    pub(crate) fn is_of_its_kind(&self, primary: NodeIndex) -> bool {
-        let changes = self.swarm.lanes.is_some_and(|lanes| lanes.then.is_some());
-        let told = self.nodes[primary.0].process.as_ref().and_then(|process| process.policy);
-        // A relay whose disk is another one, without areas, cannot be used.
-        let wiped = NodeIndex::EVERY.into_iter().any(|node| self.harmed.wiped[node.0]);
-        let Some(policy) = told.filter(|_| changes && !wiped) else { return true };
-        NodeIndex::SITES.into_iter().all(|site| {
-            let set = self.recorded(site).set;
-            match policy {
-                LanePolicy::Failover | LanePolicy::Local => set.nodes.len() == 1,
-                LanePolicy::Mirror => set.nodes.len() == 2 && set.k == 2,
-                LanePolicy::Stripe => set.is_striped(),
-            }
-        })
-    }
 }
 
 /// What happens to relays and to changes of the set beside an operator's words, in half of the seeds: no path is cut, and no disk is another
