@@ -110,10 +110,11 @@ impl<B: Buffer> Group<B> {
                 self.give_up_handover(context, HandoverRefusal::SecondaryAway);
             }
             Step::Draining => {
-                // Of another lane that was asked for nobody would know whether the other site goes by it.
+                // Of another lane that was asked for nobody would know whether the other site goes by it; nor whether it shares data with one.
                 let state = self.store.get();
-                let replaces = state.asked.second().is_none() && !narrows(state) && !state.asked.is_none();
-                if !primary.is_drained() || replaces {
+                let widens = state.asked.second().is_some() && !state.asked.is_striped();
+                let is_unknown = !state.asked.is_none() && !narrows(state) && !widens;
+                if !primary.is_drained() || is_unknown {
                     return;
                 }
                 let Some(header) = primary.seal_handover(context) else { return };

@@ -136,7 +136,9 @@ impl<B: Buffer> Group<B> {
     pub(super) fn go_on_hearing<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         let Some(mut hearing) = self.hearing else { return };
         let epoch = self.told_epoch();
-        let bound = self.store.get().bound;
+        // A takeover that is under way may end well.
+        let bound =
+            if matches!(self.play, Play::Secondary(_)) { self.store.get().bound } else { hearing.bound };
         if (hearing.epoch, hearing.bound) != (epoch, bound) {
             (hearing.epoch, hearing.bound) = (epoch, bound);
             self.welcome(context, hearing.link, epoch);

@@ -69,7 +69,8 @@ impl<B: Buffer> Primary<B> {
     }
 
     /// What a set of two lanes that are both there is to become, where the configuration says another kind than it is: lanes that begin to
-    /// share, or one of them alone, from which every other kind begins. Nothing that cannot wait, so not while the lanes may have to be left.
+    /// share, or one of them alone, from which every other kind begins. A mirror of which the other site is bound to one lane goes by that one
+    /// for a moment, before it is lost with nobody to ask. Nothing that cannot wait, so not while the lanes may have to be left.
     pub(super) fn other_kind(&self) -> Option<Vec<NodeId>> {
         let (first, second) = (self.ring.node(), self.lanes.second.as_ref()?.node());
         let both = self.second_is_good() && self.ring.is_up();
@@ -79,9 +80,12 @@ impl<B: Buffer> Primary<B> {
         let is_striped = self.lanes.set.is_striped();
         let is_listed = |node: &NodeId| self.config.lanes.contains(node);
         match self.config.lane_policy {
+            _ if self.for_bound(None).is_some() => {
+                rare!(MirrorByOne);
+                self.for_bound(None).map(|node| vec![node])
+            }
             LanePolicy::Stripe if is_striped => None,
             LanePolicy::Mirror if !is_striped => None,
-            _ if self.for_bound(None).is_some() => self.for_bound(None).map(|node| vec![node]),
             LanePolicy::Stripe => {
                 let all = [first, second];
                 (self.is_kept() && all.iter().all(is_listed)).then(|| all.to_vec())
