@@ -259,6 +259,12 @@ impl GroupState {
         self.set = set;
     }
 
+    /// Nothing is asked for any more. What was may have counted for a while.
+    pub fn forget_asked(&mut self) {
+        self.shared = self.has_shared();
+        self.asked = FenceSet::default();
+    }
+
     /// Whether a lane that is in no set may hold heads without data.
     pub fn has_shared(&self) -> bool {
         self.shared || self.set.is_striped() || self.asked.is_striped()

@@ -404,7 +404,8 @@ impl<B: Buffer> Outside<B> {
                 Step::Leaving { change }
                     if store.is_saved(change) && self.marks_are_durable() && self.is_known(store.get()) =>
                 {
-                    let by_word = !self.is_marked() && self.told != Told::Yes;
+                    let stands = self.comeback.ready(store.get()).is_some();
+                    let by_word = !self.is_marked() && self.told != Told::Yes && !stands;
                     let change = store.change(context, |state| {
                         (state.answered, state.by_word) = (true, state.by_word || by_word);
                     });

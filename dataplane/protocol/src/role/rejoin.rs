@@ -359,7 +359,8 @@ impl Found {
         self.facts.record(state);
         // The one that was taken by the other site; what that changes, it asks for.
         state.count_set(FenceSet { epoch: self.facts.epoch, ..FenceSet::of(&[self.node], 1) });
-        (state.asked, state.bound) = (FenceSet::default(), NodeId::NONE);
+        state.forget_asked();
+        state.bound = NodeId::NONE;
         if let Some(lane) = state.lanes_mut().first_mut() {
             lane.point = if known { self.leave.former_landed } else { before };
         }

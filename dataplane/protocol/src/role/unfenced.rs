@@ -36,7 +36,7 @@ pub fn settle(state: &mut GroupState, config: &SiteConfig, epoch: Epoch) {
     if is_unfenced(state) && config.lanes.len() > 1 {
         rare!(UnfencedSettles);
         let version = state.set.version + 1;
-        state.set = FenceSet { epoch, version, ..FenceSet::of(&[config.relay], 1) };
+        state.count_set(FenceSet { epoch, version, ..FenceSet::of(&[config.relay], 1) });
     }
     state.takeover_replaces = Epoch::NONE;
 }
@@ -45,8 +45,8 @@ pub fn settle(state: &mut GroupState, config: &SiteConfig, epoch: Epoch) {
 pub fn fencer(config: &SiteConfig, state: &GroupState) -> Fencer {
     if is_unfenced(state) {
         config.fencer(FenceIntent::Takeover, known(state))
-    } else if state.set.is_striped() {
-        // Who has left two that share the data says so in one of them, in an epoch that the other one has not.
+    } else if config.lanes.len() > 1 {
+        // Who has left two says so in one of them, in an epoch that the other one has not; nor need a lane have it that was to count alone.
         config.left_fencer(recorded_behind(state, config.node)).beyond(state.epoch)
     } else {
         config.fencer(FenceIntent::Restart, state.epoch)

@@ -46,9 +46,9 @@ impl<B: Buffer> Group<B> {
             // Whether the other site has recorded that one lane of a mirror counts alone is not known: by that one a takeover is right in any case.
             if narrows(state) {
                 rare!(FollowsNarrowed);
-                state.set = state.asked;
+                state.count_set(state.asked);
             }
-            state.asked = FenceSet::default();
+            state.forget_asked();
         });
         let set = self.store.get().set;
         if !set.is_none() && !set.nodes.contains(&self.config.relay) {
@@ -193,6 +193,7 @@ impl<B: Buffer> Group<B> {
         (self.split, self.prevails, self.fenced_by) = (false, false, None);
         let (replaced, end) = (found.epoch(), found.end());
         let epoch = Epoch { number: replaced.number + 1, node: self.config.node };
+        let (lane, several) = (self.config.relay, self.config.lanes.len() > 1);
         let change = self.store.change(context, |state| {
             (state.epoch, state.takeover_epoch, state.takeover_replaces) = (epoch, epoch, replaced);
             (state.role, state.pair, state.handover) = (Role::Primary, PairState::TakenOver, false);
@@ -202,6 +203,12 @@ impl<B: Buffer> Group<B> {
             state.former_landed = LanePoint::default();
             if let Some(lane) = state.lanes_mut().first_mut() {
                 lane.point = end;
+            }
+            if several {
+                // It goes by the lane in which it has found that, alone, like any taker.
+                let version = state.set.version + 1;
+                state.count_set(FenceSet { epoch, version, ..FenceSet::of(&[lane], 1) });
+                state.forget_asked();
             }
         });
         let why = Some(LossReason::MayBeAlone);

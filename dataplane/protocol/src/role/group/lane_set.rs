@@ -77,7 +77,7 @@ impl<B: Buffer> Group<B> {
             self.setting.asking = None;
             self.store.change(context, |state| {
                 state.count_set(set);
-                state.asked = FenceSet::default();
+                state.forget_asked();
             });
             return;
         }
@@ -94,7 +94,7 @@ impl<B: Buffer> Group<B> {
         if hands_over || departs || self.stopping || !self.store.is_idle() {
             return;
         }
-        if let Some(set) = primary.wishes(context.now.mono) {
+        if let Some(set) = primary.wishes(context.now.mono, self.handover.is_some()) {
             rare!(AsksSet);
             primary.ask_set(context, set, false);
             let (landed, clock) = (primary.landed(), primary.clock());

@@ -21,7 +21,9 @@ impl<B: Buffer> Outside<B> {
     /// Whether the lane that this site goes by knows better than the other site whether that has replaced this one.
     pub(super) fn can_doubt(&self, state: &GroupState) -> bool {
         let taken = state.pair == PairState::TakenOver && !is_unfenced(state);
-        self.single && taken && self.config.lanes.len() > 1
+        // One that has taken over without a fence goes by one lane since it has met that.
+        let single = state.set.second().is_none() && state.asked.is_none();
+        single && taken && self.config.lanes.len() > 1
     }
 
     /// The lane is asked; hosts wait meanwhile.

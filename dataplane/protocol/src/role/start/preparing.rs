@@ -221,7 +221,7 @@ impl<B: Buffer> Start<B> {
                 let set = preparing.asked;
                 preparing.recorded = Some(store.change(context, |state| {
                     state.count_set(set);
-                    state.asked = FenceSet::default();
+                    state.forget_asked();
                 }));
             }
             return self.go_on_preparing(context, store);

@@ -78,7 +78,8 @@ impl Takeover {
                     state.count_set(FenceSet { epoch: facts.epoch, version, ..FenceSet::of(&[lane], 1) });
                 }
             }
-            (state.asked, state.bound) = (FenceSet::default(), NodeId::NONE);
+            state.forget_asked();
+            state.bound = NodeId::NONE;
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
             (state.landed, state.landed_time) = landed;
             // What the other site has is not known any more.

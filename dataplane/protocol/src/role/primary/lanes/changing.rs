@@ -16,8 +16,8 @@ use crate::vocab::buffer::{Buffer, Buffers};
 use crate::vocab::effect::{Context, Note};
 
 impl<B: Buffer> Primary<B> {
-    /// The set that the other site is to be asked for now: everything that it needs is true.
-    pub fn wishes(&self, now: u64) -> Option<FenceSet> {
+    /// The set that the other site is to be asked for now: everything that it needs is true. `may_wait`: what nobody needs now is not asked for.
+    pub fn wishes(&self, now: u64, may_wait: bool) -> Option<FenceSet> {
         let lanes = &self.lanes;
         let told = self.site_link.as_ref().is_some_and(|site| site.is_up());
         // While the role is handed over, a lane that is lost may go, and none comes.
@@ -45,6 +45,7 @@ impl<B: Buffer> Primary<B> {
             return match (first_lost, second_lost) {
                 (true, false) if self.second_has_all() && self.holds_all_data(false) => next(&[second]),
                 (false, true) if self.ring.is_up() && self.holds_all_data(true) => next(&[first]),
+                (false, false) if may_wait => None,
                 (false, false) => self.other_kind().and_then(|nodes| next(&nodes)),
                 (true | false, _) => None,
             };
