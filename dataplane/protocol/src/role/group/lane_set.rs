@@ -249,7 +249,9 @@ impl<B: Buffer> Group<B> {
             rare!(FollowsLeave);
             return self.read_from(context, node);
         }
-        if has_left && !set.is_striped() && set.first() == self.config.relay {
+        // Who was handed the role may have read the other one, and says it there: what was told and is not read is looked for in both.
+        let is_read = state.left || state.told_left == Time::ZERO;
+        if has_left && is_read && !set.is_striped() && set.first() == self.config.relay {
             self.setting.away_since = None;
             return;
         }
@@ -264,7 +266,8 @@ impl<B: Buffer> Group<B> {
             // What is said is said elsewhere: by one that has left in the first lane, by one that was taken over by in the lane that it fenced.
             Play::Secondary(secondary)
                 if !set.is_striped()
-                    && (secondary.is_named_primary() || has_left && set.first() != self.config.relay) =>
+                    && (secondary.is_named_primary()
+                        || has_left && (set.first() != self.config.relay || !is_read)) =>
             {
                 rare!(TurnsToWhereItIsSaid);
                 None
@@ -290,7 +293,7 @@ impl<B: Buffer> Group<B> {
         };
         // What an earlier takeover fenced there is given back first.
         let gives = matches!(&self.play, Play::Secondary(secondary) if self.is_left_over(secondary));
-        let patience = if gives { 3 * TURN_NS } else { TURN_NS };
+        let patience = if gives || !is_read { 3 * TURN_NS } else { TURN_NS };
         if now < *self.setting.away_since.get_or_insert(now) + patience {
             return;
         }
