@@ -93,6 +93,7 @@ rare_paths! {
     SettlesAsked = "back in the lanes, the other site is asked to go by the lane that this one has used alone",
     StartAsksForBound = "a start asks the other site for the lane that this one has read, instead of the one that holds more",
     AsksForBound = "a primary asks for the lane alone that the other site is bound to, instead of what it asked for before",
+    StartWaitsForBound = "a start waits for the lane of a mirror in which the role was handed to its site",
     MirrorByOne = "a mirror goes for a moment by the lane alone that the other site is bound to",
     BoundLaneLeft = "a secondary that has read one lane of a mirror lets go of it: the other one holds as much",
     BoundLaneKept = "a secondary has read more in one lane of a mirror than the other one is said to hold",

@@ -78,9 +78,14 @@ impl<B: Buffer> Group<B> {
             self.store.change(context, |state| {
                 state.count_set(set);
                 state.forget_asked();
+                state.bound = NodeId::NONE;
             });
             return;
         }
+        if primary.has_met_both() {
+            self.unbind(context);
+        }
+        let (Play::Primary(primary) | Play::Opening(primary, _)) = &mut self.play else { return };
         if let Some((set, change)) = self.setting.asking {
             if self.store.is_saved(change) {
                 primary.ask_set(context, set, true);
@@ -220,7 +225,7 @@ impl<B: Buffer> Group<B> {
         0
     }
 
-    /// A takeover has ended before it read the lane: either one may be read again.
+    /// A takeover has ended before it read the lane, or both lanes hold what was read in one: either one may be read again.
     pub(super) fn unbind<S: Buffers<Buf = B>>(&mut self, context: &mut Context<'_, S>) {
         if self.store.get().bound != NodeId::NONE {
             self.store.change(context, |state| state.bound = NodeId::NONE);

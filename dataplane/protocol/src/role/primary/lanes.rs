@@ -260,7 +260,7 @@ impl<B: Buffer> Primary<B> {
 
     /// Whether frames are kept beyond what this site itself needs.
     pub(super) fn keeps_frames(&self) -> bool {
-        self.lanes.resend.is_used()
+        self.lanes.resend.is_used() || self.lanes.second.is_some()
     }
 
     /// A lane's prefix moved: what both hold is answerable, and their readers are told so.

@@ -41,6 +41,8 @@ pub(super) struct Preparing {
     recorded: Option<u64>,
     /// Both lanes share the data of frames: none will do without the other.
     shares: bool,
+    /// The lane of a mirror in which the role was handed to this site, if the other one may end before that.
+    bound: Option<NodeId>,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl Preparing {
             was_late: false,
             recorded: None,
             shares: state.asked.is_none() && state.set.is_striped(),
+            bound: state.set.nodes.contains(&state.bound).then_some(state.bound),
         })
     }
 
@@ -138,10 +141,12 @@ impl Preparing {
         let best = found.iter().max_by_key(|(_, ring)| rank(ring))?;
         let all = found.len() == self.probes.len();
         let alike = found.iter().all(|(_, ring)| end(ring) == end(&best.1));
+        let node = self.bound.unwrap_or(best.0);
+        let is_there = found.iter().any(|(found, _)| *found == node);
         match (all, alike) {
             (true, true) => self.probes.first().map(|probe| Ok(probe.fencer.node())),
-            (true, false) => Some(Err(best.0)),
-            (false, _) => late.then_some(Err(best.0)),
+            (true, false) => Some(Err(node)),
+            (false, _) => (late && is_there).then_some(Err(node)),
         }
     }
 }
@@ -342,8 +347,12 @@ impl<B: Buffer> Start<B> {
             }
             Some(Err(_)) => {}
             None => {
+                let waits_for = preparing.bound.filter(|_| preparing.was_late);
                 if let Some((node, had)) = preparing.emptied() {
                     self.say_emptied(context, node, had);
+                } else if let Some(node) = waits_for {
+                    rare!(StartWaitsForBound);
+                    self.say_once(context, Note::LaneDown { node });
                 }
             }
         }

@@ -79,7 +79,9 @@ impl Takeover {
                 }
             }
             state.forget_asked();
-            state.bound = NodeId::NONE;
+            // The mark may be in this lane only, as long as the primary has not met both: no start goes by the other one alone.
+            let by_mark = handed && !unfenced && state.set.second().is_some() && !state.set.is_striped();
+            state.bound = if by_mark { lane } else { NodeId::NONE };
             (state.handover, state.round, state.whole_at) = (false, 0, Position(0));
             (state.landed, state.landed_time) = landed;
             // What the other site has is not known any more.

@@ -111,6 +111,11 @@ impl<B: Buffer> Primary<B> {
         if has_all { tip.position } else { Position(0) }
     }
 
+    /// Whether both lanes of the set that counts have been there in this role, and go on with its chain.
+    pub fn has_met_both(&self) -> bool {
+        self.lanes.both_met
+    }
+
     /// The other site is bound to one lane of a mirror, and may not record that another set takes its place: that lane alone does, if it is there.
     pub(super) fn for_bound(&self, asked: Option<FenceSet>) -> Option<NodeId> {
         let bound = self.site_link.as_ref()?.bound();
