@@ -253,10 +253,13 @@ impl GroupState {
         block::newer(Self::decode(a), Self::decode(b), |state| state.sequence)
     }
 
-    /// Another set counts from now on.
+    /// Another set counts from now on. Only a mirror's site is bound to one of its lanes.
     pub fn count_set(&mut self, set: FenceSet) {
         self.shared = self.has_shared() || set.is_striped();
         self.set = set;
+        if set.second().is_none() {
+            self.bound = NodeId::NONE;
+        }
     }
 
     /// Nothing is asked for any more. What was may have counted for a while.

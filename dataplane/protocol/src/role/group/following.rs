@@ -68,6 +68,9 @@ impl<B: Buffer> Group<B> {
             (state.left, state.round, state.round_in_place) = (true, 0, true);
             (state.takeover_replaces, state.by_word, state.answered) = (Epoch::NONE, false, false);
             (state.whole_at, state.cut, state.manifest) = (Position(0), Time::ZERO, Position(0));
+            // What was recorded of the set in an epoch that no lane ever had is not newer than what the other site asks for.
+            state.count_set(FenceSet { epoch, version: 0, ..state.set });
+            state.forget_asked();
         });
         self.become_secondary(context, change);
     }

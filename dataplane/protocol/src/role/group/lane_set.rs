@@ -12,6 +12,7 @@ use super::{Group, Play};
 use crate::lane::fencer::FencerEvent;
 use crate::role::primary::Primary;
 use crate::role::rejoin::Rejoin;
+use crate::role::secondary::Secondary;
 use crate::role::start::Start;
 use crate::role::takeover::Asked;
 use crate::vocab::buffer::{Buffer, Buffers};
@@ -78,7 +79,6 @@ impl<B: Buffer> Group<B> {
             self.store.change(context, |state| {
                 state.count_set(set);
                 state.forget_asked();
-                state.bound = NodeId::NONE;
             });
             return;
         }
@@ -162,15 +162,12 @@ impl<B: Buffer> Group<B> {
         }
         let moves = !set.nodes.contains(&self.config.relay);
         let change = self.store.change(context, |state| {
+            rare!(BoundLaneLeft if set.second().is_none() && state.bound != NodeId::NONE && !set.nodes.contains(&state.bound));
             state.count_set(set);
             state.epoch = asked.epoch;
             if moves {
                 // The manifests of another lane are others, for the next process, too.
                 state.manifest = Position(0);
-            }
-            if set.second().is_none() {
-                rare!(BoundLaneLeft if state.bound != NodeId::NONE && !set.nodes.contains(&state.bound));
-                state.bound = NodeId::NONE;
             }
         });
         if moves {
@@ -260,7 +257,13 @@ impl<B: Buffer> Group<B> {
             self.setting.away_since = None;
             return;
         }
-        if state.bound == self.config.relay {
+        // Nor is it left while it gives more.
+        let catches_up = |secondary: &Secondary<B>| secondary.acquired().position < secondary.heard();
+        let looks = matches!(&self.play, Play::Secondary(secondary) if secondary.has_lane())
+            && !is_read
+            && set.first() == self.config.relay;
+        let is_fed = matches!(&self.play, Play::Secondary(secondary) if looks && catches_up(secondary));
+        if state.bound == self.config.relay || is_fed {
             self.setting.away_since = None;
             return;
         }
@@ -298,7 +301,7 @@ impl<B: Buffer> Group<B> {
         };
         // What an earlier takeover fenced there is given back first.
         let gives = matches!(&self.play, Play::Secondary(secondary) if self.is_left_over(secondary));
-        let patience = if gives || !is_read { 3 * TURN_NS } else { TURN_NS };
+        let patience = if gives || looks { 3 * TURN_NS } else { TURN_NS };
         if now < *self.setting.away_since.get_or_insert(now) + patience {
             return;
         }

@@ -232,8 +232,8 @@ impl<B: Buffer> Group<B> {
 
 /// The lane by which a process goes first, as its site's state has it.
 pub(super) fn begins_with(state: &GroupState) -> Option<NodeId> {
-    // What a takeover was to read to its end is read on.
-    let bound = state.set.nodes.contains(&state.bound) && state.role == Role::Secondary;
+    // What a takeover was to read to its end is read on, and where the role was handed over is gone on.
+    let bound = state.set.nodes.contains(&state.bound);
     let recorded = if bound { state.bound } else { state.set.first() };
     let back = comes_back_by(state).filter(|_| is_outside(state.pair));
     back.or((!state.set.is_none()).then_some(recorded))
