@@ -26,7 +26,7 @@ const APPENDS_IN_FLIGHT: usize = 2;
 /// Frames with more records than this come from a writer with much to say.
 const FEW_RECORDS: u32 = 4;
 /// Longest durable write, bytes.
-const APPEND_BYTES: usize = 1 << 20;
+const APPEND_BYTES: u64 = 1 << 20;
 
 #[derive(Debug)]
 struct Append {
@@ -373,9 +373,11 @@ impl<B: Buffer> Area<B> {
     }
 
     fn enqueue(&mut self, data: Slice<B>, header: FrameHeader) {
+        // A small area may be sent more at once than it holds.
+        let most = self.ring.size.min(APPEND_BYTES);
         if let Some(back) = self.queued.back_mut()
             && back.last.is_some_and(|last| last.end() == back.position.add(back.data.len() as u64))
-            && back.data.len() + data.len() <= APPEND_BYTES
+            && (back.data.len() + data.len()) as u64 <= most
             && back.data.join(&data)
         {
             back.last = Some(header);
